@@ -1,0 +1,183 @@
+"""Addresses: pure integer functions from an id to the row it reads.
+
+Almost every compressor here is *address -> look up -> fuse*, and almost every address is one digit
+of the id, written in some number system:
+
+    row(i) = (i div divisor) mod modulus
+
+===================  ==================================================================
+hashing by remainder ``Digit(m)``: i mod m
+the id itself        ``Digit(n)``
+quotient             ``Digit(ceil(n / m), divisor=m)``: i div m
+mixed radix          ``Digit(m_j, divisor=m_1 * ... * m_(j-1))``
+Chinese remainder    ``Digit(m_j)`` with pairwise coprime m_j
+binary code block    ``Digit(2**t, divisor=2**(t*j))``, or every ``stride``-th bit
+random hashing       any of these, applied to a seeded hash of the id instead of the id
+===================  ==================================================================
+
+Everything is 64-bit integer arithmetic and never overflows, so it is exact for ids up to 2^40 and
+the same on every device and platform. Nothing here knows of tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+MAX_NUM_EMBEDDINGS = 2**40
+HASH_BITS = 32
+
+_MASK = 0xFFFFFFFF
+
+
+class Address(Protocol):
+    """Anything that turns ids into rows: int64 of any shape -> int64 of the same shape."""
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Rows read by ``ids``."""
+        ...
+
+
+class Digit(NamedTuple):
+    """One digit of an id: ``(key(i) div divisor) mod modulus``.
+
+    Attributes:
+        modulus: Number of rows addressed; rows lie in ``[0, modulus)``.
+        divisor: Place value of the digit.
+        stride: 1 for a plain digit. ``s > 1`` needs a ``divisor`` and ``modulus`` that are powers
+            of two and reads every s-th bit, from bit ``log2(divisor)`` on (the "skip" strategy of
+            binary codes).
+        seed: None to read the id itself, else a 0-d int64 tensor: the digit is then one of
+            `murmur3(i, seed)`. A tensor, because a seed is part of a layer's saved state.
+    """
+
+    modulus: int
+    divisor: int = 1
+    stride: int = 1
+    seed: Tensor | None = None
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Rows in ``[0, modulus)`` for int64 ``ids`` of any shape."""
+        key = ids if self.seed is None else murmur3(ids, self.seed)
+        if self.stride > 1:
+            return strided_bits(key, self.divisor, self.modulus, self.stride)
+        if self.divisor > 1:
+            key = torch.div(key, self.divisor, rounding_mode="floor")
+        return torch.remainder(key, self.modulus)
+
+
+class Clamp(NamedTuple):
+    """``min(i, last)``: frequent ids keep their own row, all others share row ``last``."""
+
+    last: int
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Rows in ``[0, last]`` for int64 ``ids`` of any shape."""
+        return ids.clamp(max=self.last)
+
+
+def mixed_radix_digits(radices: Sequence[int]) -> list[Digit]:
+    """Digits of an id in the mixed radix system ``radices``, least significant first.
+
+    Ids below ``prod(radices)`` are determined by their digits (Shi et al. 2020, section 4,
+    "generalized quotient-remainder").
+    """
+    places = [math.prod(radices[:j]) for j in range(len(radices))]
+    return [Digit(m, divisor=p) for m, p in zip(radices, places, strict=True)]
+
+
+def binary_code_digits(
+    code_bits: int, block_bits: int, *, strategy: str = "succession", seed: Tensor | None = None
+) -> list[Digit]:
+    """Blocks of a ``code_bits``-bit binary code, ``ceil(code_bits / block_bits)`` of them.
+
+    ``"succession"`` cuts the code into runs of ``block_bits`` consecutive bits, least significant
+    first. ``"skip"`` deals the bits out in turn: of B blocks, block j holds bits j, j+B, j+2B, ...
+    No block is larger than its bits need (Yan et al. 2021, section 3).
+    """
+    blocks = -(-code_bits // block_bits)
+    if strategy == "succession":
+        widths = [min(block_bits, code_bits - j * block_bits) for j in range(blocks)]
+        return [Digit(2**w, divisor=2 ** (j * block_bits), seed=seed) for j, w in enumerate(widths)]
+    if strategy == "skip":
+        widths = [len(range(j, code_bits, blocks)) for j in range(blocks)]
+        return [Digit(2**w, divisor=2**j, stride=blocks, seed=seed) for j, w in enumerate(widths)]
+    raise ValueError(f"strategy must be 'succession' or 'skip', got {strategy!r}")
+
+
+def strided_bits(key: Tensor, divisor: int, modulus: int, stride: int) -> Tensor:
+    """Number made of every ``stride``-th bit of ``key``, from bit ``log2(divisor)`` on."""
+    start, width = divisor.bit_length() - 1, modulus.bit_length() - 1
+    row = torch.zeros_like(key)
+    for k in range(width):
+        row = row | (((key >> (start + k * stride)) & 1) << k)
+    return row
+
+
+def murmur3(ids: Tensor, seed: Tensor | int) -> Tensor:
+    """MurmurHash3_x86_32 of each id's eight little-endian bytes.
+
+    Constants and structure: A. Appleby, MurmurHash3 (public domain). Every product stays within
+    int64: a 32-bit word times a constant taken as *signed* 32-bit is below 2^63 in magnitude, and
+    its low 32 bits are those of the unsigned product.
+
+    Args:
+        ids: int64 tensor of any shape, values in ``[0, 2**63)``.
+        seed: Integer in ``[0, 2**32)``, or an int64 tensor that broadcasts against ``ids``.
+
+    Returns:
+        int64 tensor of the same shape, values in ``[0, 2**32)``.
+    """
+    state = torch.zeros_like(ids) + seed
+    for word in (ids & _MASK, ids >> 32):
+        word = _multiply(_rotate_left(_multiply(word, 0xCC9E2D51), 15), 0x1B873593)
+        state = (_rotate_left(state ^ word, 13) * 5 + 0xE6546B64) & _MASK
+    state = state ^ 8  # length of the key in bytes
+    state = _multiply(state ^ (state >> 16), 0x85EBCA6B)
+    state = _multiply(state ^ (state >> 13), 0xC2B2AE35)
+    return state ^ (state >> 16)
+
+
+def _multiply(word: Tensor, constant: int) -> Tensor:
+    signed = constant - 2**32 if constant >= 2**31 else constant
+    return (word * signed) & _MASK
+
+
+def _rotate_left(word: Tensor, bits: int) -> Tensor:
+    return ((word << bits) & _MASK) | (word >> (32 - bits))
+
+
+def check_ids(ids: Tensor, num_embeddings: int) -> Tensor:
+    """Refuse anything that is not an id in ``[0, num_embeddings)``; return the ids as int64.
+
+    On the CPU a bad id raises at once. Under ``torch.compile`` and ``torch.export``, and on CUDA
+    (where reading a value back would stall the stream), the check is an asynchronous in-graph
+    assertion: the program stops with an error, but later than the call and without the id's value.
+    On the meta device there are no values to check.
+
+    Args:
+        ids: int32 or int64 tensor of any shape.
+        num_embeddings: One more than the largest valid id.
+
+    Returns:
+        The ids as an int64 tensor.
+
+    Raises:
+        TypeError: ``ids`` is not int32 or int64.
+        IndexError: An id is out of range; the message names it and the valid range.
+    """
+    if ids.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"ids must be int32 or int64, got {ids.dtype}")
+    if torch.compiler.is_compiling() or ids.is_cuda:
+        inside = ((ids >= 0) & (ids < num_embeddings)).all()
+        torch._assert_async(inside, f"an id is outside [0, {num_embeddings})")
+    elif not ids.is_meta and ids.numel():
+        low, high = (int(x) for x in torch.aminmax(ids))
+        if low < 0 or high >= num_embeddings:
+            bad = low if low < 0 else high
+            raise IndexError(f"id {bad} is out of range: ids must be in [0, {num_embeddings})")
+    return ids.long()

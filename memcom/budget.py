@@ -1,0 +1,214 @@
+"""Planning: which size of a compressor fits a byte budget.
+
+Nothing here knows a method. A candidate layer is built on the meta device, where tensors have
+shapes but no memory, and its bytes are counted as those of a real layer are; the largest candidate
+that fits is found by bisection over the method's own `sizes`. So a plan counts every byte a saved
+layer has, index tables and seeds included, and never exceeds the budget.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from memcom.embeddings import CompressedEmbedding, get
+
+_UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_COMMON = ("padding_idx", "sparse", "device", "dtype")
+
+
+class BudgetError(ValueError):
+    """A compressor cannot be as small as the budget asks."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A compressor sized for a budget, not yet built.
+
+    Attributes:
+        name: Registry name.
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        arguments: The constructor's keyword arguments, sizes and given options.
+        nbytes: Bytes the layer will store.
+        budget: Bytes that were allowed; infinite where nothing was asked.
+        note: What was rounded.
+    """
+
+    name: str
+    num_embeddings: int
+    embedding_dim: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    nbytes: int = 0
+    budget: float = math.inf
+    note: str = ""
+
+    @property
+    def full_nbytes(self) -> int:
+        """Bytes of the uncompressed fp32 table."""
+        return 4 * self.num_embeddings * self.embedding_dim
+
+    @property
+    def compression_ratio(self) -> float:
+        """Bytes of the uncompressed fp32 table over bytes stored."""
+        return self.full_nbytes / self.nbytes
+
+    def build(self, **common: Any) -> CompressedEmbedding:
+        """The layer; ``common`` are the arguments that every compressor takes."""
+        options = {**self.arguments, **common}
+        return get(self.name)(self.num_embeddings, self.embedding_dim, **options)
+
+    def __str__(self) -> str:
+        """One line: the constructor call, its bytes and what was rounded."""
+        options = "".join(f", {k}={v!r}" for k, v in self.arguments.items())
+        return (
+            f"{self.name}({self.num_embeddings}, {self.embedding_dim}{options}): "
+            f"{self.nbytes:,} bytes, {self.compression_ratio:.2f}x"
+            + (f"; {self.note}" if self.note else "")
+        )
+
+
+def plan(
+    name: str,
+    num_embeddings: int,
+    embedding_dim: int,
+    *,
+    ratio: float | None = None,
+    nbytes: int | str | None = None,
+    **options: Any,
+) -> Plan:
+    """The largest layer of a compressor within a byte budget.
+
+    Args:
+        name: Registry name; see `memcom.available`.
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
+        nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
+        **options: The method's own options that are not its size, such as ``operation="concat"``,
+            and the common ``dtype``, which changes the bytes.
+
+    Returns:
+        The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
+
+    Raises:
+        BudgetError: The method cannot be that small; the message says how small it can be and why.
+        ValueError: Both or a nonsensical budget is given.
+    """
+    cls = get(name)
+    if ratio is not None and nbytes is not None:
+        raise ValueError(f"give ratio or nbytes, not both: got {ratio} and {nbytes}")
+    full = 4 * num_embeddings * embedding_dim
+    own = {k: v for k, v in options.items() if k not in _COMMON}
+
+    def stored(arguments: dict[str, Any]) -> int:
+        sized = {**options, **arguments, "device": "meta"}
+        return cls(num_embeddings, embedding_dim, **sized).nbytes
+
+    if ratio is None and nbytes is None:
+        return Plan(name, num_embeddings, embedding_dim, own, stored({}))
+    if ratio is not None and not ratio > 0:
+        raise ValueError(f"ratio must be > 0, got {ratio}")
+    budget = full / ratio if ratio is not None else parse_nbytes(nbytes)  # type: ignore[arg-type]
+
+    sizes = cls.sizes(num_embeddings, embedding_dim, **own)
+    smallest = stored(sizes.arguments(sizes.scales[0]))
+    if smallest > budget:
+        raise BudgetError(
+            f"{name} cannot store {num_embeddings} x {embedding_dim} in {budget:,.0f} bytes "
+            f"(ratio {full / budget:.4g}): it needs {smallest:,} (ratio {full / smallest:.4g}); "
+            f"{sizes.floor}"
+        )
+    too_large = bisect.bisect_left(
+        sizes.scales, True, key=lambda scale: stored(sizes.arguments(scale)) > budget
+    )
+    arguments = sizes.arguments(sizes.scales[too_large - 1])
+    real = stored(arguments)
+    asked = f"ratio {ratio:g}" if ratio is not None else f"{budget:,.0f} bytes"
+    note = f"{asked} asked, {budget - real:,.0f} bytes left over"
+    return Plan(name, num_embeddings, embedding_dim, {**own, **arguments}, real, budget, note)
+
+
+def plan_tables(
+    name: str,
+    cardinalities: Mapping[str, int],
+    embedding_dim: int,
+    *,
+    ratio: float,
+    threshold: int = 200,
+    **options: Any,
+) -> dict[str, Plan]:
+    """Plans for the tables of a model with many categorical fields, by the threshold rule.
+
+    Small tables stay full and large ones are compressed (Shi et al. 2020, section 5: with
+    threshold 200 nothing is lost in size). Here the large ones also make up for the small, so that
+    all tables together meet the ratio.
+
+    Args:
+        name: Registry name of the compressor for the large tables.
+        cardinalities: Number of ids of each field.
+        embedding_dim: Width of the vectors.
+        ratio: Bytes of all full tables over bytes of all planned ones, at least.
+        threshold: Fields with at most so many ids keep a full table.
+        **options: As for `plan`.
+
+    Returns:
+        A plan for each field, in the order given.
+
+    Raises:
+        BudgetError: The small tables alone, or the method, need more than the budget.
+    """
+    full = {key: 4 * n * embedding_dim for key, n in cardinalities.items()}
+    small = {key for key, n in cardinalities.items() if n <= threshold}
+    left = sum(full.values()) / ratio - sum(full[key] for key in small)
+    large_bytes = sum(full[key] for key in full if key not in small)
+    if left < 0 or (large_bytes and not left):
+        raise BudgetError(
+            f"the {len(small)} tables of at most {threshold} ids alone exceed ratio {ratio:g}; "
+            "lower the threshold"
+        )
+    plans = {}
+    for key, n in cardinalities.items():
+        if key in small:
+            plans[key] = plan("full", n, embedding_dim)
+        else:
+            plans[key] = plan(name, n, embedding_dim, ratio=large_bytes / left, **options)
+    return plans
+
+
+def build(
+    name: str,
+    num_embeddings: int,
+    embedding_dim: int,
+    *,
+    ratio: float | None = None,
+    nbytes: int | str | None = None,
+    **options: Any,
+) -> CompressedEmbedding:
+    """`plan`, then construct. Takes the arguments of `plan` and those every compressor takes."""
+    common = {k: v for k, v in options.items() if k in _COMMON}
+    planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
+    return planned.build(**common)
+
+
+def parse_nbytes(text: int | str) -> int:
+    """Bytes from a number or from text such as ``"1.5 MB"`` (10^6) or ``"64 KiB"`` (2^10).
+
+    Args:
+        text: A number of bytes, or a number with one of the units B, KB, MB, GB, KiB, MiB, GiB.
+
+    Returns:
+        Whole bytes, rounded down.
+
+    Raises:
+        ValueError: It is not a positive number with a known unit.
+    """
+    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
+    unit = (match[2] if match else "").upper() or "B"
+    if match is None or unit not in _UNITS or float(match[1].replace(",", "")) <= 0:
+        raise ValueError(f"a size is written like 1500000, '1.5 MB' or '64 KiB', got {text!r}")
+    return int(float(match[1].replace(",", "")) * _UNITS[unit])

@@ -1,0 +1,91 @@
+"""The compressors, one idea a file, and the registry of their names."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
+from memcom.embeddings._contract import Sizes as Sizes
+from memcom.embeddings._contract import TableEmbedding as TableEmbedding
+from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
+from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
+from memcom.embeddings.full import FullEmbedding as FullEmbedding
+from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
+from memcom.embeddings.full import TruncatedEmbedding as TruncatedEmbedding
+from memcom.embeddings.hashing import DoubleHashEmbedding as DoubleHashEmbedding
+from memcom.embeddings.hashing import HashEmbedding as HashEmbedding
+from memcom.embeddings.low_rank import LowRankEmbedding as LowRankEmbedding
+from memcom.embeddings.memcom import MEmComBiasEmbedding as MEmComBiasEmbedding
+from memcom.embeddings.memcom import MEmComEmbedding as MEmComEmbedding
+from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
+from memcom.embeddings.mixed_radix import MixedRadixEmbedding as MixedRadixEmbedding
+from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
+
+REGISTRY: dict[str, type[CompressedEmbedding]] = {
+    "full": FullEmbedding,
+    "small-dim": SmallDimEmbedding,
+    "truncate": TruncatedEmbedding,
+    "low-rank": LowRankEmbedding,
+    "hash": HashEmbedding,
+    "double-hash": DoubleHashEmbedding,
+    "qr": QREmbedding,
+    "mixed-radix": MixedRadixEmbedding,
+    "crt": ChineseRemainderEmbedding,
+    "bch": BinaryCodeEmbedding,
+    "memcom": MEmComEmbedding,
+    "memcom-bias": MEmComBiasEmbedding,
+}
+
+
+def available() -> list[str]:
+    """Names of all compressors."""
+    return list(REGISTRY)
+
+
+def get(name: str) -> type[CompressedEmbedding]:
+    """The compressor called ``name``.
+
+    Args:
+        name: One of `available`.
+
+    Returns:
+        Its class.
+
+    Raises:
+        KeyError: There is none; the message lists the names there are.
+    """
+    if name not in REGISTRY:
+        raise KeyError(f"no compressor is called {name!r}; there are {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """A compressor with options, as written on a command line.
+
+    Args:
+        spec: A name, or a name with keyword arguments: ``"qr(operation=concat)"``. Values are
+            Python literals; a bare word is a string.
+
+    Returns:
+        The name, which is checked, and the options, which are not.
+
+    Raises:
+        KeyError: There is no compressor of that name.
+        ValueError: The spec is not of that form.
+    """
+    try:
+        tree = ast.parse(spec.replace("-", "_").strip(), mode="eval").body
+        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
+        if not isinstance(call.func, ast.Name) or call.args:
+            raise SyntaxError(spec)
+        options = {k.arg: _value(k.value) for k in call.keywords if k.arg}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"a method is written name or name(option=value), got {spec!r}") from error
+    name = spec.split("(")[0].strip()
+    get(name)
+    return name, options
+
+
+def _value(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)

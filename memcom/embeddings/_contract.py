@@ -1,0 +1,251 @@
+"""The contract every compressor fulfils, written once.
+
+`CompressedEmbedding` is what a caller may rely on; `TableEmbedding` is the same for the many
+methods that are *address -> look up -> fuse*, which then only have to say their `recipe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
+from memcom.kernels import Recipe, lookup
+
+
+class Common(TypedDict, total=False):
+    """The keyword arguments that every compressor takes, with torch's names and meaning.
+
+    Attributes:
+        padding_idx: This id gives zeros and gets no gradient; may be negative. Default None.
+        sparse: Give sparse gradients to every table that is read by rows. Default False.
+        device: Where parameters and buffers are created.
+        dtype: Floating point type of the parameters.
+    """
+
+    padding_idx: int | None
+    sparse: bool
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+class CompressedEmbedding(nn.Module):
+    """A map from ids to vectors that stands in for `torch.nn.Embedding`.
+
+    A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
+    `reset_parameters` and, so that a byte budget can be met, `sizes`.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors that come out, e.
+        padding_idx: This id gives zeros and gets no gradient; may be negative, as in torch.
+        sparse: Give sparse gradients to every table that is read by rows.
+        device: Where parameters and buffers are created.
+        dtype: Floating point type of the parameters.
+
+    Raises:
+        ValueError: A size is not positive, or ``padding_idx`` is no id.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None = None,
+        sparse: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self._factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.num_embeddings = whole("num_embeddings", num_embeddings, 1, MAX_NUM_EMBEDDINGS)
+        self.embedding_dim = whole("embedding_dim", embedding_dim, 1)
+        if padding_idx is not None:
+            whole("padding_idx", padding_idx, -num_embeddings, num_embeddings - 1)
+            padding_idx %= num_embeddings
+        self.padding_idx = padding_idx
+        self.sparse = sparse
+
+    def new_table(self, rows: int, width: int) -> nn.Parameter:
+        """An undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
+        return nn.Parameter(torch.empty(rows, width, **self._factory))
+
+    def new_seeds(self, *seeds: int) -> Tensor:
+        """Hash seeds as an int64 tensor, to be registered as a buffer."""
+        for seed in seeds:
+            whole("seed", seed, 0, 2**32 - 1)
+        return torch.tensor(seeds, dtype=torch.int64, device=self._factory["device"])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids``.
+
+        Args:
+            ids: int32 or int64 tensor of any shape, empty too, values in ``[0, num_embeddings)``.
+
+        Returns:
+            Tensor of shape ``(*ids.shape, embedding_dim)``.
+
+        Raises:
+            TypeError: ``ids`` is not int32 or int64.
+            IndexError: An id is out of range. See `memcom.addresses.check_ids` for when this is
+                an in-graph assertion instead.
+        """
+        ids = check_ids(ids, self.num_embeddings)
+        vectors = self.compose(ids)
+        if self.padding_idx is not None:
+            vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
+        return vectors
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Vectors of checked int64 ``ids``, before padding is blanked out."""
+        raise TypeError(f"{type(self).__name__} does not say how it composes a vector")
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """Which rows of which tables each id reads.
+
+        Args:
+            ids: int32 or int64 tensor of any shape.
+
+        Returns:
+            A dict from the table's name in the layer's state to an int64 tensor: of the shape of
+            ``ids`` where one row of the table is read, ``(*ids.shape, k)`` where k are. If the
+            order of the k rows makes no difference to the vector, they are ascending.
+        """
+        raise TypeError(f"{type(self).__name__} does not say which rows it reads")
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw new parameters, so that every composed row has variance ``std**2``.
+
+        The default is that of `torch.nn.Embedding`.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how it is initialised")
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """The sizes a budget can choose from; see `memcom.budget`."""
+        raise TypeError(f"{cls.__name__} has no sizes to choose from")
+
+    @torch.no_grad()
+    def materialize(self, chunk_size: int = 65536) -> Tensor:
+        """The full table this layer stands for, ``(num_embeddings, embedding_dim)``.
+
+        Computed ``chunk_size`` ids at a time, so that only the result itself is large.
+        """
+        reference = next(self.parameters())
+        table = reference.new_empty(self.num_embeddings, self.embedding_dim)
+        for ids in self.all_ids(chunk_size):
+            table[ids[0] : ids[-1] + 1] = self(ids)
+        return table
+
+    def all_ids(self, chunk_size: int = 65536) -> Iterator[Tensor]:
+        """All ids in ascending order, ``chunk_size`` at a time, on the layer's device."""
+        device = next(self.parameters()).device
+        for start in range(0, self.num_embeddings, chunk_size):
+            yield torch.arange(start, min(start + chunk_size, self.num_embeddings), device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """Stored bytes: every parameter and every saved buffer, as in the saved file."""
+        return sum(t.numel() * t.element_size() for t in self.state_dict().values())
+
+    @property
+    def full_nbytes(self) -> int:
+        """Bytes of the uncompressed fp32 table, 4 * num_embeddings * embedding_dim."""
+        return 4 * self.num_embeddings * self.embedding_dim
+
+    @property
+    def compression_ratio(self) -> float:
+        """Bytes of the uncompressed fp32 table over bytes stored here."""
+        return self.full_nbytes / self.nbytes
+
+    def extra_repr(self) -> str:
+        """The arguments all compressors share, then the bytes."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        sparse = ", sparse=True" if self.sparse else ""
+        return (
+            f"{self.num_embeddings}, {self.embedding_dim}{padding}{sparse}, "
+            f"nbytes={self.nbytes}, compression_ratio={self.compression_ratio:.2f}"
+        )
+
+
+class TableEmbedding(CompressedEmbedding):
+    """A compressor that is address -> look up -> fuse: it only has to say its `recipe`."""
+
+    def recipe(self) -> Recipe:
+        """Which rows of which tables are read, and how they become one vector."""
+        raise TypeError(f"{type(self).__name__} has no recipe")
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Carry out the recipe for checked int64 ``ids``."""
+        return lookup(ids, self.recipe(), sparse=self.sparse)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """Which rows of which tables each id reads; see `CompressedEmbedding.addresses`."""
+        ids = check_ids(ids, self.num_embeddings)
+        recipe = self.recipe()
+        rows: dict[str, list[Tensor]] = {}
+        for read in (*recipe.reads, *filter(None, [recipe.shift])):
+            rows.setdefault(read.name, []).append(read.address(ids))
+        return {name: _as_one(columns, recipe.fusion) for name, columns in rows.items()}
+
+
+def _as_one(columns: list[Tensor], fusion: str) -> Tensor:
+    if len(columns) == 1:
+        return columns[0]
+    stacked = torch.stack(columns, dim=-1)
+    return stacked if fusion == "concat" else stacked.sort(dim=-1).values
+
+
+class Sizes(NamedTuple):
+    """The sizes one compressor can take, from small to large.
+
+    Attributes:
+        scales: Ascending integers, one for each size.
+        arguments: The constructor's keyword arguments at a scale.
+        floor: Why the smallest size is no smaller, as a clause.
+    """
+
+    scales: Sequence[int]
+    arguments: Callable[[int], dict[str, Any]]
+    floor: str
+
+
+def whole(name: str, value: int, low: int, high: int | None = None) -> int:
+    """``value`` if it is a whole number in ``[low, high]``, else an error that says so."""
+    top = "" if high is None else f" and <= {high}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be >= {low}{top}, got {value}")
+    return value
+
+
+def choice(name: str, value: str, options: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``options``, else an error that lists them."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def split_width(embedding_dim: int, parts: int) -> list[int]:
+    """Widths of ``parts`` pieces that concatenate to ``embedding_dim``, as equal as possible."""
+    if embedding_dim < parts:
+        raise ValueError(f"embedding_dim must be >= {parts} to concatenate, got {embedding_dim}")
+    return [(embedding_dim + parts - 1 - j) // parts for j in range(parts)]
+
+
+def fusion_widths(embedding_dim: int, parts: int, fusion: str) -> list[int]:
+    """Width of each of ``parts`` tables whose rows are fused to ``embedding_dim`` coordinates."""
+    return split_width(embedding_dim, parts) if fusion == "concat" else [embedding_dim] * parts
+
+
+def factor_std(std: float, parts: int, fusion: str) -> float:
+    """Standard deviation of each of ``parts`` independent rows whose fusion has ``std``.
+
+    Variances add under a sum and multiply under a product of zero-mean rows.
+    """
+    return {"sum": std / parts**0.5, "mult": std ** (1 / parts), "concat": std}[fusion]

@@ -1,0 +1,86 @@
+"""Bags: compose every row first, then pool.
+
+For a product of tables the order matters: the sum of products is not the product of sums. Layers
+that pool each table by itself and combine afterwards are right only for bags of one id.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memcom.embeddings._contract import CompressedEmbedding, choice
+
+
+class EmbeddingBag(nn.Module):
+    """`torch.nn.EmbeddingBag` over any compressor.
+
+    The pooling is torch's own, applied to the composed rows, so that empty bags, offsets, padding
+    and weights mean what they mean there::
+
+        ids      [ 3 1 | 4 1 5 | | 9 ]      offsets [0, 2, 5, 5]
+        vectors  [ v v | v v v | | v ]  ->  4 pooled rows, the third all zeros
+
+    Args:
+        embedding: The compressor whose rows are pooled.
+        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        include_last_offset: ``offsets`` has one more entry, the number of ids.
+
+    A ``padding_idx`` of the compressor is left out of the bag, and does not count in a mean.
+    """
+
+    def __init__(
+        self,
+        embedding: CompressedEmbedding,
+        mode: str = "mean",
+        *,
+        include_last_offset: bool = False,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.mode = choice("mode", mode, ("sum", "mean", "max"))
+        self.include_last_offset = include_last_offset
+
+    def forward(
+        self,
+        ids: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Pool the vectors of each bag.
+
+        Args:
+            ids: int32 or int64; ``(bags, length)``, or ``(total,)`` with ``offsets``.
+            offsets: ``(bags,)``, where each bag starts in ``ids``.
+            per_sample_weights: Of the shape of ``ids``, for ``mode="sum"`` only; each multiplies
+                its own composed row once.
+
+        Returns:
+            Tensor of shape ``(bags, embedding_dim)``.
+
+        Raises:
+            TypeError, IndexError: As the compressor does.
+            ValueError: The shapes do not fit, as `torch.nn.functional.embedding_bag` says.
+        """
+        vectors = self.embedding(ids).reshape(-1, self.embedding.embedding_dim)
+        positions = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
+        padding_idx = self.embedding.padding_idx
+        if padding_idx is not None:
+            nothing = len(vectors)  # the position of one more row, which torch leaves out
+            positions = positions.masked_fill(ids == padding_idx, nothing)
+            vectors = torch.cat([vectors, vectors.new_zeros(1, vectors.shape[1])])
+            padding_idx = nothing
+        return F.embedding_bag(
+            positions,
+            vectors,
+            None if offsets is None else offsets.long(),
+            mode=self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=padding_idx,
+        )
+
+    def extra_repr(self) -> str:
+        """The mode."""
+        return f"mode={self.mode!r}"

@@ -1,0 +1,134 @@
+"""Binary code hash embedding (BCH): the id's bits, cut into blocks.
+
+Yan et al., "Binary Code based Hash Embedding for Web-scale Applications", CIKM 2021,
+https://arxiv.org/abs/2109.02471.
+
+    code = i, or a hash of i, in binary        0 1 1 0 1 1 0 1
+    succession, blocks of t bits               [0 1 1] [0 1 1] [0 1]
+    skip, every B-th bit in the same block     the same bits, dealt out in turn
+    x_i = T_1[block_1] + ... + T_B[block_B]    (or *, or side by side)
+
+Succession is mixed radix with radices 2^t. The table shrinks as far as one likes, in steps of one
+bit. One table *shared* by all blocks and a sum or product can never tell apart ids whose blocks are
+the same in another order: of 2^24 codes in blocks of 8 bits only 2,829,056 vectors are distinct.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import HASH_BITS, Digit, binary_code_digits
+from memcom.embeddings._contract import (
+    Common,
+    Sizes,
+    TableEmbedding,
+    choice,
+    factor_std,
+    fusion_widths,
+    whole,
+)
+from memcom.kernels import FUSIONS, Read, Recipe
+
+
+class BinaryCodeEmbedding(TableEmbedding):
+    """Rows addressed by blocks of the id's binary code, fused.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors; ``"concat"`` splits it among the blocks.
+        block_bits: Bits of a block, t. The code is as long as the largest id, or 32 bits if hashed.
+        strategy: ``"succession"`` or ``"skip"``.
+        shared: One table for all blocks, instead of one each. With ``"sum"`` and ``"mult"`` the
+            vectors are then not unique: see `memcom.collisions`.
+        fusion: ``"sum"``, ``"concat"`` or ``"mult"``.
+        hash: None to take the id itself as the code, else the seed of a hash. Hashing makes
+            n^2 / 2^33 pairs of ids collide, as expected of 32 bits.
+        **common: See `Common`.
+
+    State: ``tables.0``, ``tables.1``, ...: one per block, or ``tables.0`` alone if shared; none
+    larger than its bits, and the ids that exist, need. If hashed also ``seeds`` (1,) int64. Drawn
+    from zero-mean normals, so that the composed row has variance 1.
+    """
+
+    seeds: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        block_bits: int,
+        strategy: str = "succession",
+        shared: bool = False,
+        fusion: str = "sum",
+        hash: int | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.code_bits = code_bits(num_embeddings, hash)
+        self.block_bits = whole("block_bits", block_bits, 1, self.code_bits)
+        self.strategy = choice("strategy", strategy, ("succession", "skip"))
+        self.shared = shared
+        self.fusion = choice("fusion", fusion, FUSIONS)
+        self.hash = hash
+        if hash is not None:
+            self.register_buffer("seeds", self.new_seeds(hash))
+        rows = [digit.modulus for digit in self.digits()]
+        widths = fusion_widths(embedding_dim, len(rows), fusion)
+        if shared:
+            if len(set(widths)) > 1:
+                raise ValueError(
+                    f"embedding_dim must be a multiple of the {len(rows)} blocks to concatenate "
+                    f"rows of a shared table, got {embedding_dim}"
+                )
+            rows, widths = [max(rows)], widths[:1]
+        pairs = zip(rows, widths, strict=True)
+        self.tables = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.reset_parameters()
+
+    def digits(self) -> list[Digit]:
+        """The address of each block."""
+        seed = None if self.hash is None else self.seeds[0]
+        digits = binary_code_digits(
+            self.code_bits, self.block_bits, strategy=self.strategy, seed=seed
+        )
+        if self.hash is None and self.strategy == "succession":
+            top = digits[-1]
+            used = (self.num_embeddings - 1) // top.divisor + 1
+            digits[-1] = top._replace(modulus=used)
+        return digits
+
+    def recipe(self) -> Recipe:
+        """One read per block."""
+        digits = self.digits()
+        names = ["tables.0" if self.shared else f"tables.{j}" for j in range(len(digits))]
+        tables = list(self.tables) * (len(digits) if self.shared else 1)
+        return Recipe(tuple(map(Read, names, tables, digits)), self.fusion)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw all tables, so that a composed row has variance ``std**2``."""
+        parts = -(-self.code_bits // self.block_bits)
+        for table in self.tables:
+            nn.init.normal_(table, std=factor_std(std, parts, self.fusion))
+        if self.hash is not None:
+            self.seeds.copy_(torch.tensor([self.hash]))
+
+    @classmethod
+    def sizes(
+        cls, num_embeddings: int, embedding_dim: int, *, hash: int | None = None, **options: Any
+    ) -> Sizes:
+        """Every block length from one bit to the whole code."""
+        return Sizes(
+            range(1, code_bits(num_embeddings, hash) + 1),
+            lambda scale: {"block_bits": scale},
+            "blocks of one bit, two rows each, are the smallest",
+        )
+
+
+def code_bits(num_embeddings: int, hash: int | None) -> int:
+    """Length of the binary code: that of the largest id, or of the hash."""
+    return max(1, (num_embeddings - 1).bit_length()) if hash is None else HASH_BITS

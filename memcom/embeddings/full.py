@@ -1,0 +1,147 @@
+"""The full table, and the two plainest ways to shrink it.
+
+| name        | vector of id i                      | stored numbers |
+| ----------- | ----------------------------------- | -------------- |
+| `full`      | T[i]                                | n e            |
+| `small-dim` | T[i] of width d < e, then zeros     | n d            |
+| `truncate`  | T[i] if i < K, else the shared T[K] | (K + 1) e      |
+
+These are the baselines that a cleverer method has to beat at the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import Clamp, Digit
+from memcom.embeddings._contract import Common, Sizes, TableEmbedding, whole
+from memcom.kernels import Read, Recipe
+
+
+class FullEmbedding(TableEmbedding):
+    """`torch.nn.Embedding` under the contract of the compressors: T[i].
+
+    State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.table = self.new_table(num_embeddings, embedding_dim)
+        self.reset_parameters()
+
+    def recipe(self) -> Recipe:
+        """One read, by the id itself."""
+        return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2)."""
+        nn.init.normal_(self.table, std=std)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """There is only one."""
+        return Sizes(range(1), lambda _: {}, "a full table stores every vector")
+
+
+class SmallDimEmbedding(TableEmbedding):
+    """A narrower table; the missing coordinates are zero.
+
+    A layer behind it sees exactly a ``inner_dim``-wide embedding, but keeps its own shape.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors that come out.
+        inner_dim: Width that is stored, at most ``embedding_dim``.
+        **common: See `Common`.
+
+    State: ``table`` (num_embeddings, inner_dim). Drawn with variance embedding_dim / inner_dim,
+    so that a row's squared length is that of a full table's.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        inner_dim: int,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.inner_dim = whole("inner_dim", inner_dim, 1, embedding_dim)
+        self.table = self.new_table(num_embeddings, inner_dim)
+        self.reset_parameters()
+
+    def recipe(self) -> Recipe:
+        """One narrow read, by the id itself."""
+        return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The stored coordinates, then zeros."""
+        return F.pad(super().compose(ids), (0, self.embedding_dim - self.inner_dim))
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table; the mean square over all coordinates of a vector is ``std**2``."""
+        nn.init.normal_(self.table, std=std * (self.embedding_dim / self.inner_dim) ** 0.5)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every width from 1 to ``embedding_dim``."""
+        return Sizes(
+            range(1, embedding_dim + 1),
+            lambda scale: {"inner_dim": scale},
+            "one number per id is stored at the least, so ratio <= embedding_dim",
+        )
+
+
+class TruncatedEmbedding(TableEmbedding):
+    """Private rows for the most frequent ids; all others share one.
+
+    Needs ids sorted by descending frequency.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        num_kept: How many of the most frequent ids keep a row, K.
+        **common: See `Common`.
+
+    State: ``table`` (num_kept + 1, embedding_dim), drawn from N(0, 1); the last row is shared.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_kept: int,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_kept = whole("num_kept", num_kept, 0, num_embeddings - 1)
+        self.table = self.new_table(num_kept + 1, embedding_dim)
+        self.reset_parameters()
+
+    def recipe(self) -> Recipe:
+        """One read, at min(i, K)."""
+        return Recipe((Read("table", self.table, Clamp(self.num_kept)),))
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2)."""
+        nn.init.normal_(self.table, std=std)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of kept rows from 0 to all but one."""
+        return Sizes(
+            range(num_embeddings),
+            lambda scale: {"num_kept": scale},
+            "the shared row is stored at the least",
+        )

@@ -1,0 +1,70 @@
+"""Low rank: the table as a tall matrix times a wide one.
+
+    x_i = A[i] B        A: n x r,  B: r x e
+
+No id shares its code with another, but all vectors lie in one r-dimensional subspace. By the
+Eckart-Young theorem the best such table is the truncated singular value decomposition; here both
+factors are trained end to end. For many ids the ratio tends to e / r.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import Digit, check_ids
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+
+
+class LowRankEmbedding(CompressedEmbedding):
+    """``factor[i] @ projection``.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        rank: Width of the stored factor, r, at most ``embedding_dim``.
+        **common: See `Common`.
+
+    State: ``factor`` (num_embeddings, rank) drawn from N(0, 1); ``projection``
+    (rank, embedding_dim) drawn from N(0, 1 / rank).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        rank: int,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.rank = whole("rank", rank, 1, embedding_dim)
+        self.factor = self.new_table(num_embeddings, rank)
+        self.projection = self.new_table(rank, embedding_dim)
+        self.reset_parameters()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The id's row of the factor, projected."""
+        return F.embedding(ids, self.factor, sparse=self.sparse) @ self.projection
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """Each id reads its own row of ``factor``; ``projection`` is shared by all."""
+        ids = check_ids(ids, self.num_embeddings)
+        return {"factor": Digit(self.num_embeddings)(ids)}
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw both factors, so that a composed row has variance ``std**2``."""
+        nn.init.normal_(self.factor, std=std)
+        nn.init.normal_(self.projection, std=self.rank**-0.5)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every rank from 1 to ``embedding_dim``."""
+        return Sizes(
+            range(1, embedding_dim + 1),
+            lambda scale: {"rank": scale},
+            "one number per id is stored at the least, so ratio < embedding_dim",
+        )

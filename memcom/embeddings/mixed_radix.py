@@ -1,0 +1,169 @@
+"""Mixed radix and Chinese remainders: complementary partitions in more than two parts.
+
+Shi, Mudigere, Naumov, Yang, KDD 2020, https://arxiv.org/abs/1909.02107, section 4: "generalized
+quotient-remainder" and "Chinese remainder" partitions.
+
+    x_i = T_1[a_1(i)]  (*, + or side by side)  ...  T_k[a_k(i)]
+
+    mixed radix         a_j(i) = (i div (m_1 ... m_(j-1))) mod m_j
+    Chinese remainder   a_j(i) = i mod m_j,    m_1 ... m_k pairwise coprime
+
+Either way no two ids share all rows as long as m_1 * ... * m_k >= n. k = 2 in mixed radix is
+quotient-remainder; radices 2^t are the binary code's "succession".
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from typing_extensions import Unpack
+
+from memcom.addresses import Digit, mixed_radix_digits
+from memcom.embeddings._contract import (
+    Common,
+    Sizes,
+    TableEmbedding,
+    choice,
+    factor_std,
+    fusion_widths,
+    whole,
+)
+from memcom.embeddings.quotient_remainder import OPERATIONS
+from memcom.kernels import Read, Recipe
+
+
+class MixedRadixEmbedding(TableEmbedding):
+    """One table per digit of the id in the number system ``radices``.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors; ``"concat"`` splits it among the tables.
+        radices: Rows of each table, least significant digit first; their product is at least n.
+        operation: ``"mult"``, ``"add"`` or ``"concat"``.
+        **common: See `Common`.
+
+    Raises:
+        ValueError: The radices are too few for ``num_embeddings`` ids.
+
+    State: ``tables.0``, ``tables.1``, ...: (radix, e). Drawn from zero-mean normals, so that the
+    composed row has variance 1.
+    """
+
+    _sizes_name = "radices"
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        radices: Sequence[int],
+        operation: str = "mult",
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.radices = [whole(self._sizes_name, m, 1) for m in radices]
+        if math.prod(self.radices) < num_embeddings:
+            raise ValueError(
+                f"{self._sizes_name} must multiply to >= {num_embeddings}, "
+                f"got {self.radices} with product {math.prod(self.radices)}"
+            )
+        self.operation = choice("operation", operation, tuple(OPERATIONS))
+        widths = fusion_widths(embedding_dim, len(self.radices), OPERATIONS[operation])
+        pairs = zip(self.radices, widths, strict=True)
+        self.tables = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.reset_parameters()
+
+    def digits(self) -> list[Digit]:
+        """The address of each table."""
+        return mixed_radix_digits(self.radices)
+
+    def recipe(self) -> Recipe:
+        """One read per table."""
+        pairs = zip(self.tables, self.digits(), strict=True)
+        reads = (Read(f"tables.{j}", table, digit) for j, (table, digit) in enumerate(pairs))
+        return Recipe(tuple(reads), OPERATIONS[self.operation])
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw all tables, so that a composed row has variance ``std**2``."""
+        for table in self.tables:
+            nn.init.normal_(
+                table, std=factor_std(std, len(self.tables), OPERATIONS[self.operation])
+            )
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Three digits: a first radix from about n^(1/3) up, and two equal ones for the rest."""
+        smallest = max(1, round(num_embeddings ** (1 / 3)))
+
+        def radices(scale: int) -> dict[str, list[int]]:
+            rest = -(-num_embeddings // scale)
+            second = math.isqrt(rest - 1) + 1
+            return {"radices": [scale, second, -(-rest // second)]}
+
+        return Sizes(
+            range(smallest, num_embeddings + 1),
+            radices,
+            "three tables of about the cube root of num_embeddings rows are the smallest triple",
+        )
+
+
+class ChineseRemainderEmbedding(MixedRadixEmbedding):
+    """One table per residue of the id, modulo pairwise coprime numbers.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors; ``"concat"`` splits it among the tables.
+        moduli: Rows of each table, pairwise coprime, with a product of at least n.
+        operation: ``"mult"``, ``"add"`` or ``"concat"``.
+        **common: See `Common`.
+
+    Raises:
+        ValueError: The moduli are not pairwise coprime, or too few for ``num_embeddings`` ids.
+
+    State: as `MixedRadixEmbedding`.
+    """
+
+    _sizes_name = "moduli"
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        moduli: Sequence[int],
+        operation: str = "mult",
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(
+            num_embeddings, embedding_dim, radices=moduli, operation=operation, **common
+        )
+        for a, b in itertools.combinations(moduli, 2):
+            if math.gcd(a, b) != 1:
+                raise ValueError(
+                    f"moduli must be pairwise coprime, got {a} and {b} with "
+                    f"common divisor {math.gcd(a, b)}"
+                )
+
+    def digits(self) -> list[Digit]:
+        """The address of each table."""
+        return [Digit(m) for m in self.radices]
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Two moduli: one from about sqrt(n) up, and the smallest coprime one that suffices."""
+        smallest = max(1, round(num_embeddings**0.5))
+
+        def moduli(scale: int) -> dict[str, list[int]]:
+            enough = -(-num_embeddings // scale)
+            second = next(m for m in itertools.count(enough) if math.gcd(m, scale) == 1)
+            return {"moduli": [scale, second]}
+
+        return Sizes(
+            range(smallest, num_embeddings + 1),
+            moduli,
+            "two tables of about sqrt(num_embeddings) rows are the smallest pair",
+        )

@@ -1,0 +1,103 @@
+"""Quotient-remainder: two small tables whose pair of addresses is unique.
+
+Shi, Mudigere, Naumov, Yang, "Compositional Embeddings Using Complementary Partitions for
+Memory-Efficient Recommendation Systems", KDD 2020, https://arxiv.org/abs/1909.02107.
+
+    x_i = R[i mod m]  (*, + or side by side)  Q[i div m]        R: m x e,  Q: ceil(n / m) x e
+
+No two ids share both rows. Side by side, distinct rows therefore give distinct vectors (the
+paper's theorem); for + and * that holds only almost surely. The quotient is an integer division:
+in floating point it goes wrong from id 2^24 on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from typing_extensions import Unpack
+
+from memcom.addresses import mixed_radix_digits
+from memcom.embeddings._contract import (
+    Common,
+    Sizes,
+    TableEmbedding,
+    choice,
+    factor_std,
+    fusion_widths,
+    whole,
+)
+from memcom.kernels import Read, Recipe
+
+OPERATIONS = {"mult": "mult", "add": "sum", "concat": "concat"}
+
+
+class QREmbedding(TableEmbedding):
+    """``remainder[i mod m]`` combined with ``quotient[i div m]``.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors; ``"concat"`` gives each table half of it.
+        num_remainders: Rows of the remainder table, m.
+        num_collisions: The paper's own way to say the size, instead of ``num_remainders``: so many
+            remainders, hence ceil(n / num_collisions) quotients, and a ratio of about that number.
+        operation: ``"mult"``, ``"add"`` or ``"concat"``.
+        **common: See `Common`.
+
+    Raises:
+        ValueError: Not exactly one of the two sizes is given.
+
+    State: ``remainder`` (m, e) and ``quotient`` (ceil(n / m), e), or half as wide for
+    ``"concat"``. Drawn from zero-mean normals, so that the composed row has variance 1.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_remainders: int | None = None,
+        num_collisions: int | None = None,
+        operation: str = "mult",
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        if (num_remainders is None) == (num_collisions is None):
+            raise ValueError(
+                "give one of num_remainders and num_collisions, "
+                f"got {num_remainders} and {num_collisions}"
+            )
+        given = "num_collisions" if num_remainders is None else "num_remainders"
+        size = num_collisions if num_remainders is None else num_remainders
+        assert size is not None
+        self.num_remainders = whole(given, size, 1, num_embeddings)
+        self.num_quotients = -(-num_embeddings // self.num_remainders)
+        self.operation = choice("operation", operation, tuple(OPERATIONS))
+        widths = fusion_widths(embedding_dim, 2, OPERATIONS[operation])
+        self.remainder = self.new_table(self.num_remainders, widths[0])
+        self.quotient = self.new_table(self.num_quotients, widths[1])
+        self.reset_parameters()
+
+    def recipe(self) -> Recipe:
+        """Remainder row and quotient row."""
+        low, high = mixed_radix_digits([self.num_remainders, self.num_quotients])
+        reads = (Read("remainder", self.remainder, low), Read("quotient", self.quotient, high))
+        return Recipe(reads, OPERATIONS[self.operation])
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw both tables, so that a composed row has variance ``std**2``."""
+        for table in (self.remainder, self.quotient):
+            nn.init.normal_(table, std=factor_std(std, 2, OPERATIONS[self.operation]))
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Remainder tables from about sqrt(n) rows, where both tables together are smallest, to n.
+
+        The large table is the one of the remainders, so that frequent ids differ in it.
+        """
+        smallest = max(1, round(num_embeddings**0.5))
+        return Sizes(
+            range(smallest, num_embeddings + 1),
+            lambda scale: {"num_remainders": scale},
+            "two tables of about sqrt(num_embeddings) rows are the smallest pair",
+        )

@@ -1,0 +1,64 @@
+"""Address -> look up -> fuse, written plainly.
+
+A `Recipe` says which rows of which tables an id reads and how they become one vector. `lookup`
+carries it out with nothing but ``torch.nn.functional.embedding`` and arithmetic.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from memcom.addresses import Address
+
+FUSIONS = ("sum", "mult", "concat")
+
+
+class Read(NamedTuple):
+    """One row of one table: ``table[address(i)]``, with the table's name in the layer's state."""
+
+    name: str
+    table: Tensor
+    address: Address
+
+
+class Recipe(NamedTuple):
+    """How an id becomes a vector.
+
+    Attributes:
+        reads: The rows to fetch. A table of width 1 broadcasts over the others.
+        fusion: ``"sum"``, ``"mult"`` (elementwise) or ``"concat"``.
+        shift: One more row of width 1, added to every coordinate after fusing.
+    """
+
+    reads: tuple[Read, ...]
+    fusion: str = "sum"
+    shift: Read | None = None
+
+
+def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
+    """Vectors of ``ids``.
+
+    Args:
+        ids: int64 tensor of any shape, already checked to be in range.
+        recipe: What to read and how to fuse it.
+        sparse: Give sparse gradients to every table.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
+    """
+    rows = [F.embedding(r.address(ids), r.table, sparse=sparse) for r in recipe.reads]
+    if recipe.fusion == "concat":
+        fused = torch.cat(rows, dim=-1)
+    else:
+        combine = operator.mul if recipe.fusion == "mult" else operator.add
+        fused = functools.reduce(combine, rows)
+    if recipe.shift is not None:
+        _, table, address = recipe.shift
+        fused = fused + F.embedding(address(ids), table, sparse=sparse)
+    return fused
