@@ -66,7 +66,7 @@ class Digit(NamedTuple):
         if self.stride > 1:
             return strided_bits(key, self.divisor, self.modulus, self.stride)
         if self.divisor > 1:
-            key = torch.div(key, self.divisor, rounding_mode="floor")
+            key = key // self.divisor  # integers all the way, in an exported graph too
         return torch.remainder(key, self.modulus)
 
 

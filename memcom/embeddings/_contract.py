@@ -188,7 +188,7 @@ class TableEmbedding(CompressedEmbedding):
         ids = check_ids(ids, self.num_embeddings)
         recipe = self.recipe()
         rows: dict[str, list[Tensor]] = {}
-        for read in (*recipe.reads, *filter(None, [recipe.shift])):
+        for read in filter(None, (*recipe.reads, recipe.weights, recipe.shift)):
             rows.setdefault(read.name, []).append(read.address(ids))
         return {name: _as_one(columns, recipe.fusion) for name, columns in rows.items()}
 

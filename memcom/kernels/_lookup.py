@@ -34,11 +34,13 @@ class Recipe(NamedTuple):
         reads: The rows to fetch. A table of width 1 broadcasts over the others.
         fusion: ``"sum"``, ``"mult"`` (elementwise) or ``"concat"``.
         shift: One more row of width 1, added to every coordinate after fusing.
+        weights: One more row, as wide as there are reads: number j multiplies read j before fusing.
     """
 
     reads: tuple[Read, ...]
     fusion: str = "sum"
     shift: Read | None = None
+    weights: Read | None = None
 
 
 def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
@@ -52,13 +54,19 @@ def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
     Returns:
         Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
     """
-    rows = [F.embedding(r.address(ids), r.table, sparse=sparse) for r in recipe.reads]
+
+    def fetch(read: Read) -> Tensor:
+        return F.embedding(read.address(ids), read.table, sparse=sparse)
+
+    rows = [fetch(read) for read in recipe.reads]
+    if recipe.weights is not None:
+        weights = fetch(recipe.weights).unsqueeze(-1).unbind(-2)
+        rows = [row * weight for row, weight in zip(rows, weights, strict=True)]
     if recipe.fusion == "concat":
         fused = torch.cat(rows, dim=-1)
     else:
         combine = operator.mul if recipe.fusion == "mult" else operator.add
         fused = functools.reduce(combine, rows)
     if recipe.shift is not None:
-        _, table, address = recipe.shift
-        fused = fused + F.embedding(address(ids), table, sparse=sparse)
+        fused = fused + fetch(recipe.shift)
     return fused
