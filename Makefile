@@ -1,0 +1,57 @@
+# Each target works as the very first command in a fresh clone: it makes .venv, installs what is
+# missing and then does its job. Needed beforehand: Python >= 3.10, make and a package index.
+# Another interpreter: `make setup PYTHON=python3.12`.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+EXTRAS := data,notebooks,stats,fast,export,test,dev
+STAMP := $(VENV)/.installed
+# Two workers share the cores; more threads in each would only get in each other's way.
+PYTEST ?= -n 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test lab site lint format setup clean
+
+help:  ## say what each target does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+run: $(STAMP)  ## run every notebook without a screen and write site/, ready to read
+	$(PY) -m memcom run --site site
+
+test: $(STAMP)  ## run the tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(PYTEST)
+
+lab: $(STAMP)  ## open JupyterLab on the notebooks
+	$(PY) -m jupyterlab --notebook-dir=notebooks
+
+site: $(STAMP)  ## rebuild the pages of site/ from the last run, without running anything
+	$(PY) -m memcom site --site site
+
+lint: $(STAMP)  ## check style, types and docstrings, notebooks included
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/pydoclint --quiet memcom
+
+format: $(STAMP)  ## mend what ruff can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+setup: $(STAMP)  ## make .venv and install everything into it
+	$(PY) -m memcom.doctor
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "memcom needs Python >= 3.10; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV) \
+	  || { echo "No virtual environment could be made; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+clean:  ## remove what make made (.venv, site/, caches); downloaded data stays
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
