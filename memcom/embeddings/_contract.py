@@ -190,14 +190,15 @@ class TableEmbedding(CompressedEmbedding):
         rows: dict[str, list[Tensor]] = {}
         for read in filter(None, (*recipe.reads, recipe.weights, recipe.shift)):
             rows.setdefault(read.name, []).append(read.address(ids))
-        return {name: _as_one(columns, recipe.fusion) for name, columns in rows.items()}
+        ordered = recipe.fusion == "concat" or recipe.weights is not None
+        return {name: _as_one(columns, ordered) for name, columns in rows.items()}
 
 
-def _as_one(columns: list[Tensor], fusion: str) -> Tensor:
+def _as_one(columns: list[Tensor], ordered: bool) -> Tensor:
     if len(columns) == 1:
         return columns[0]
     stacked = torch.stack(columns, dim=-1)
-    return stacked if fusion == "concat" else stacked.sort(dim=-1).values
+    return stacked if ordered else stacked.sort(dim=-1).values
 
 
 class Sizes(NamedTuple):
