@@ -1,0 +1,45 @@
+"""The layers that every clause of the contract is held against."""
+
+from __future__ import annotations
+
+import torch
+
+import memcom
+
+NUM_EMBEDDINGS = 501
+EMBEDDING_DIM = 16
+RATIO = 4
+
+# Every registered compressor with its defaults, and the options that change how it composes.
+SPECS = [
+    *memcom.available(),
+    "hash(seed=None)",
+    "double-hash(fusion=concat)",
+    "qr(operation=add)",
+    "qr(operation=concat)",
+    "mixed-radix(operation=add)",
+    "crt(operation=concat)",
+    "bch(fusion=concat)",
+    "bch(fusion=mult)",
+    "bch(strategy=skip)",
+    "bch(shared=True)",
+    "bch(hash=7)",
+    "bch(hash=7,strategy=skip,shared=True)",
+]
+
+
+def make(spec: str, *, n: int = NUM_EMBEDDINGS, e: int = EMBEDDING_DIM, **common):
+    """The layer of a spec at a quarter of the full table's bytes, drawn from a fixed seed."""
+    name, options = memcom.parse_spec(spec)
+    ratio = None if name == "full" else RATIO
+    torch.manual_seed(0)
+    return memcom.build(name, n, e, ratio=ratio, **options, **common).eval()
+
+
+def some_ids(*shape: int, n: int = NUM_EMBEDDINGS, dtype=torch.int64) -> torch.Tensor:
+    """Ids with repeats, both ends of the range among them where there is room."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(n, shape, generator=generator, dtype=dtype)
+    if ids.numel() >= 2:
+        ids.view(-1)[0], ids.view(-1)[-1] = 0, n - 1
+    return ids
