@@ -280,9 +280,8 @@ def test_a_plan_never_exceeds_its_budget(name, dim, ratio):
     n = 3000
     try:
         plan = memcom.plan(name, n, dim, ratio=ratio)
-    except memcom.BudgetError as error:
-        assert f"{n} x {dim}" in str(error)
-        return
+    except memcom.BudgetError:
+        return  # what the message says is tested in tests/test_budget.py
     assert plan.nbytes <= 4 * n * dim / ratio
     assert plan.build(device="meta").nbytes == plan.nbytes
 
