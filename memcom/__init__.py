@@ -1,4 +1,14 @@
-"""memcom: learn, build and measure compressed embedding tables."""
+"""memcom: learn, build and measure compressed embedding tables.
+
+The layers are here by name; every other room of the library (``memcom.data``, ``memcom.training``,
+``memcom.plots``, ...) is loaded when it is first asked for, so that ``import memcom`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
 
 from memcom.budget import BudgetError as BudgetError
 from memcom.budget import Plan as Plan
@@ -24,3 +34,11 @@ from memcom.embeddings import get as get
 from memcom.embeddings import parse_spec as parse_spec
 
 __version__ = "0.1.0"
+
+_ROOMS = {module.name for module in pkgutil.iter_modules(__path__)}
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return importlib.import_module(f"memcom.{name}")
+    raise AttributeError(f"module 'memcom' has no attribute {name!r}")

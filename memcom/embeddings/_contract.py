@@ -50,6 +50,15 @@ class CompressedEmbedding(nn.Module):
         ValueError: A size is not positive, or ``padding_idx`` is no id.
     """
 
+    def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:
+        """Remember the keyword arguments, so that a saved file can rebuild the layer."""
+        layer = super().__new__(cls)
+        placed = {"device", "dtype"}  # the tensors themselves say these
+        layer.__dict__["own_arguments"] = {k: v for k, v in arguments.items() if k not in placed}
+        return layer
+
+    own_arguments: dict[str, Any]
+
     def __init__(
         self,
         num_embeddings: int,

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import memcom
-
-from .cases import EMBEDDING_DIM, NUM_EMBEDDINGS, make, some_ids
+from tests.embeddings.cases import EMBEDDING_DIM, NUM_EMBEDDINGS, make, some_ids
 
 modes = pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 

@@ -13,8 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 import memcom
-
-from .cases import EMBEDDING_DIM, NUM_EMBEDDINGS, SPECS, make, some_ids
+from tests.embeddings.cases import EMBEDDING_DIM, NUM_EMBEDDINGS, SPECS, make, some_ids
 
 every_layer = pytest.mark.parametrize("spec", SPECS)
 every_name = pytest.mark.parametrize("name", memcom.available())
@@ -76,8 +75,8 @@ def test_padding_gives_zeros_and_gets_no_gradient(spec, padding_idx):
 
 @every_layer
 def test_gradients_agree_with_finite_differences(spec):
-    layer = make(spec, n=31, e=8, dtype=torch.float64)
-    ids = some_ids(3, 2, n=31)
+    layer = make(spec, n=300, e=8).double()
+    ids = some_ids(3, 2, n=300)
     names = [name for name, p in layer.named_parameters() if p.requires_grad]
     if not names:
         pytest.skip("nothing in this layer is trained")
