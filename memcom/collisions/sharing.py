@@ -1,0 +1,256 @@
+"""Who reads what: codes of ids, groups of ids with the same code, neighbours of one id.
+
+Everything here is asked of `emb.addresses(ids)` and nothing else, in chunks, with no Python loop
+over ids. The addresses of an id are packed into one 64-bit integer in mixed radix (radix = rows of
+the table), so two ids have equal integers exactly when they read the same rows everywhere. Codes
+too large for 64 bits are packed into several integers and renumbered: still exact, never hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+import torch
+
+CHUNK = 2**18
+"""Ids per call of a layer."""
+
+_LIMIT = 2**62
+
+
+class Layer(Protocol):
+    """What the analysis needs of an embedding layer (every layer of the kit has it)."""
+
+    num_embeddings: int
+
+    def addresses(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Rows of each table that `ids` read: `ids.shape` or `(*ids.shape, k)`."""
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        """Composed rows, `(*ids.shape, embedding_dim)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of ids that share something, largest group first, ids ascending inside a group.
+
+    Attributes:
+        num_embeddings: Ids looked at, including those in no group.
+        ids: All members, group after group, int64.
+        offsets: Where each group starts in `ids`, int64, one longer than the number of groups.
+    """
+
+    num_embeddings: int
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"group {index} is out of range for {len(self)} groups")
+        index %= len(self)
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Members of each group, int64, all at least 2."""
+        return np.diff(self.offsets)
+
+    @property
+    def num_pairs(self) -> int:
+        """Unordered pairs of ids that are in the same group."""
+        return int((self.sizes * (self.sizes - 1) // 2).sum())
+
+    @property
+    def num_distinct(self) -> int:
+        """Groups plus the ids that are alone."""
+        return self.num_embeddings - len(self.ids) + len(self)
+
+
+def group_equal(labels: np.ndarray, ids: np.ndarray | None = None) -> Groups:
+    """Group positions that hold equal values.
+
+    Args:
+        labels: Values `(n,)` of any dtype that sorts.
+        ids: Ids `(n,)` the labels belong to; positions 0 … n-1 by default.
+
+    Returns:
+        The groups of two and more.
+    """
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(labels)])
+    bounds = np.r_[starts, len(labels)].astype(np.int64)
+    sizes = np.diff(bounds)
+    shared = np.flatnonzero(sizes > 1)
+    members = order if ids is None else ids[order]
+    first = members[bounds[shared]]
+    shared = shared[np.lexsort((first, -sizes[shared]))]
+    offsets = np.r_[0, np.cumsum(sizes[shared])].astype(np.int64)
+    position = np.arange(offsets[-1]) + np.repeat(bounds[shared] - offsets[:-1], sizes[shared])
+    return Groups(len(labels), members[position].astype(np.int64), offsets)
+
+
+def state_of(emb: Layer) -> dict[str, torch.Tensor]:
+    """The saved tensors of a layer by name; empty for an object that has no `state_dict`."""
+    return getattr(emb, "state_dict", dict)()
+
+
+def device_of(emb: Layer) -> torch.device:
+    """Where a layer wants its ids: the device of its first parameter or buffer."""
+    state = state_of(emb)
+    return next(iter(state.values())).device if state else torch.device("cpu")
+
+
+def id_chunks(emb: Layer, chunk_size: int = CHUNK) -> Iterator[torch.Tensor]:
+    """Yield all ids of a layer in order, `chunk_size` at a time, on the layer's device.
+
+    Args:
+        emb: The layer.
+        chunk_size: Ids per chunk.
+
+    Yields:
+        int64 tensors.
+
+    Raises:
+        ValueError: If `chunk_size` is below 1.
+    """
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    device = device_of(emb)
+    for start in range(0, emb.num_embeddings, chunk_size):
+        yield torch.arange(start, min(start + chunk_size, emb.num_embeddings), device=device)
+
+
+def addresses_of(emb: Layer, ids: torch.Tensor) -> dict[str, np.ndarray]:
+    """Addresses of a flat list of ids as NumPy, one `(len(ids), reads)` int64 array per table."""
+    found = emb.addresses(ids)
+    return {t: a.reshape(len(ids), -1).cpu().numpy() for t, a in found.items()}
+
+
+def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
+    """Count the rows of each table that `emb.addresses` names.
+
+    Args:
+        emb: The layer. Sizes come from its `state_dict`; tables that are not in it are counted up
+            to the highest row in use.
+        chunk_size: Ids per chunk.
+
+    Returns:
+        Rows by table name.
+    """
+    state = state_of(emb)
+    rows: dict[str, int] = {}
+    unknown: set[str] = set()
+    for ids in id_chunks(emb, chunk_size):
+        if rows and not unknown:
+            break
+        for table, found in addresses_of(emb, ids).items():
+            if table in state and state[table].dim() > 0:
+                rows[table] = state[table].shape[0]
+            else:
+                unknown.add(table)
+                rows[table] = max(rows.get(table, 1), int(found.max()) + 1)
+    return rows
+
+
+def codes(emb: Layer, chunk_size: int = CHUNK) -> np.ndarray:
+    """Number every id by what it reads.
+
+    Args:
+        emb: The layer.
+        chunk_size: Ids per chunk.
+
+    Returns:
+        `(num_embeddings,)` int64; two ids have equal codes exactly when they share every address.
+    """
+    rows = table_rows(emb, chunk_size)
+    packed: list[np.ndarray] = []
+    for index, ids in enumerate(id_chunks(emb, chunk_size)):
+        limbs = _pack(addresses_of(emb, ids), rows)
+        if index == 0:
+            packed = [np.empty(emb.num_embeddings, np.int64) for _ in limbs]
+        for whole, part in zip(packed, limbs, strict=True):
+            whole[index * chunk_size :][: len(part)] = part
+    if not packed:
+        return np.zeros(emb.num_embeddings, np.int64)
+    code, *more = packed
+    for limb in more:
+        code = np.unique(code, return_inverse=True)[1]
+        code = code * np.int64(emb.num_embeddings) + np.unique(limb, return_inverse=True)[1]
+    return code
+
+
+def _pack(found: dict[str, np.ndarray], rows: dict[str, int]) -> list[np.ndarray]:
+    """Write each id's addresses as mixed-radix integers below 2^62, as few as needed."""
+    columns = [(rows[t], a[:, j]) for t, a in found.items() for j in range(a.shape[1])]
+    limbs: list[list[tuple[int, np.ndarray]]] = []
+    for column in columns:
+        if not limbs or prod(radix for radix, _ in limbs[-1]) * column[0] > _LIMIT:
+            limbs.append([])
+        limbs[-1].append(column)
+    packed = []
+    for limb in limbs:
+        value = np.zeros(len(limb[0][1]), np.int64)
+        for radix, address in limb:
+            value = value * radix + address
+        packed.append(value)
+    return packed
+
+
+def sharing_groups(emb: Layer, chunk_size: int = CHUNK) -> Groups:
+    """Group the ids that share *every* address: they can never get different vectors.
+
+    Args:
+        emb: The layer.
+        chunk_size: Ids per chunk.
+
+    Returns:
+        The groups of two and more, largest first.
+    """
+    return group_equal(codes(emb, chunk_size))
+
+
+def neighbours(
+    emb: Layer, id: int, table: str | None = None, chunk_size: int = CHUNK
+) -> np.ndarray:
+    """List the other ids that share rows with one id.
+
+    Args:
+        emb: The layer.
+        id: The id asked about.
+        table: A table's state name: ids that read at least one of the same rows of it. None: ids
+            that share every address.
+        chunk_size: Ids per chunk.
+
+    Returns:
+        Ascending int64 ids, without `id` itself.
+
+    Raises:
+        IndexError: If `id` is not in 0 … num_embeddings - 1.
+        KeyError: If the layer has no such table.
+    """
+    if not 0 <= id < emb.num_embeddings:
+        raise IndexError(f"id {id} is out of range 0 … {emb.num_embeddings - 1}")
+    own = addresses_of(emb, torch.tensor([id], device=device_of(emb)))
+    if table is not None and table not in own:
+        raise KeyError(f"no table {table!r}; this layer reads {', '.join(own)}")
+    found = []
+    for ids in id_chunks(emb, chunk_size):
+        theirs = addresses_of(emb, ids)
+        if table is None:
+            same = np.all([(theirs[t] == own[t]).all(axis=1) for t in own], axis=0)
+        else:
+            same = np.isin(theirs[table], own[table]).any(axis=1)
+        found.append(ids.cpu().numpy()[same])
+    everyone = np.concatenate(found)
+    return everyone[everyone != id]

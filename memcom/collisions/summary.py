@@ -1,0 +1,180 @@
+"""One report on how a layer shares rows: full collisions, buckets, popularity, chance.
+
+    print(collisions.report(emb, counts=data.item_counts))
+
+A *bucket* is a row of one table with the ids that read it. Sharing a row of one table is how every
+compressor saves bytes; sharing every row is what makes two ids indistinguishable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memcom.collisions.buckets import TableUse, table_uses
+from memcom.collisions.sharing import CHUNK, Layer, codes
+from memcom.collisions.theory import Expected, distinct_codes, expected_collisions
+
+
+@dataclass(frozen=True, eq=False)
+class CollisionReport:
+    """Who shares what in one layer.
+
+    Attributes:
+        name: Class name of the layer.
+        num_embeddings: Number of ids.
+        distinct_codes: Different address combinations among the ids.
+        possible_codes: Combinations the tables could give (multisets where order is lost).
+        colliding_ids: Ids that share every address with another id.
+        colliding_pairs: Unordered pairs that do.
+        largest_group: Ids in the largest such group (1 where there is none).
+        group_sizes: Distinct sizes of the groups of ids with equal codes, 1 included.
+        group_counts: Groups of each of `group_sizes`.
+        expected: The same under uniform random hashing into the same tables.
+        tables: Use of each table.
+        colliding_mass: Share of interactions whose id fully collides; None without counts.
+        overshadowed_mass: Share of interactions whose id fully collides with a more popular one.
+        findings: Sentences a reader should not miss.
+    """
+
+    name: str
+    num_embeddings: int
+    distinct_codes: int
+    possible_codes: int
+    colliding_ids: int
+    colliding_pairs: int
+    largest_group: int
+    group_sizes: np.ndarray
+    group_counts: np.ndarray
+    expected: Expected
+    tables: tuple[TableUse, ...]
+    colliding_mass: float | None
+    overshadowed_mass: float | None
+    findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        n = self.num_embeddings
+        share = self.colliding_ids / n if n else 0.0
+        low, high = self.expected.distinct_interval
+        few, many = self.expected.pairs_interval
+        lines = [
+            f"{self.name}: {n:,} ids, {self.distinct_codes:,} distinct codes of "
+            f"{_short(self.possible_codes)} possible",
+            f"  share every address   {self.colliding_ids:,} ids ({share:.2%}), "
+            f"largest group {self.largest_group:,}",
+            f"  colliding pairs       {self.colliding_pairs:,}",
+            f"  random hashing gives  {self.expected.distinct:,.0f} codes "
+            f"({low:,.0f} to {high:,.0f}), {self.expected.pairs:,.4g} pairs "
+            f"({few:,.4g} to {many:,.4g}), P(any) {self.expected.any_pair:.3g}",
+        ]
+        if self.colliding_mass is not None:
+            lines.append(
+                f"  of the interactions   {self.colliding_mass:.2%} go to colliding ids, "
+                f"{self.overshadowed_mass:.2%} to ids hidden behind a more popular one"
+            )
+        lines += [f"  {_table_line(table, n)}" for table in self.tables]
+        lines += [f"  ! {finding}" for finding in self.findings]
+        return "\n".join(lines)
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"{number:.3g}"
+
+
+def _table_line(table: TableUse, n: int) -> str:
+    if table.one_row_per_id:
+        return f"{table.name:<21} {table.rows:,} rows, one or none per id: never shared"
+    reads = f", {table.reads} reads per id" if table.reads > 1 else ""
+    mass = ""
+    if table.overshadowed_mass is not None:
+        mass = f", {table.overshadowed_mass:.1%} of interactions behind a more popular id"
+    return (
+        f"{table.name:<21} {table.rows:,} rows{reads}, {table.rows_used:,} used, "
+        f"{int((table.sizes * table.size_counts).sum()) / table.rows:.1f} ids a row, "
+        f"fullest {table.largest:,}{mass}"
+    )
+
+
+def report(
+    emb: Layer, counts: np.ndarray | None = None, chunk_size: int = CHUNK
+) -> CollisionReport:
+    """Count what the ids of a layer share.
+
+    Args:
+        emb: The layer; only its `addresses` are asked.
+        counts: Popularity of each id `(num_embeddings,)`, any non-negative numbers; adds the
+            popularity-weighted shares.
+        chunk_size: Ids per chunk (bounds memory beyond a few numbers per id and row).
+
+    Returns:
+        The report; print it for a summary.
+
+    Raises:
+        ValueError: If `counts` has the wrong length, a negative or a non-finite value.
+    """
+    n = emb.num_embeddings
+    weights = _check_counts(counts, n)
+    tables, classes = table_uses(emb, weights, chunk_size)
+    labels = codes(emb, chunk_size)
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][:n])
+    sizes = np.diff(np.r_[starts, n])
+    colliding_mass = overshadowed_mass = None
+    if weights is not None:
+        total = weights.sum() or 1.0
+        mass = np.add.reduceat(weights[order], starts) if n else np.zeros(0)
+        top = np.maximum.reduceat(weights[order], starts) if n else np.zeros(0)
+        colliding_mass = float(mass[sizes > 1].sum() / total)
+        overshadowed_mass = float((mass - top).sum() / total)
+    group_sizes, group_counts = np.unique(sizes, return_counts=True)
+    return CollisionReport(
+        name=type(emb).__name__,
+        num_embeddings=n,
+        distinct_codes=len(starts),
+        possible_codes=sum(number for number, _ in classes),
+        colliding_ids=int(sizes[sizes > 1].sum()),
+        colliding_pairs=int((sizes * (sizes - 1) // 2).sum()),
+        largest_group=int(sizes.max()) if n else 0,
+        group_sizes=group_sizes,
+        group_counts=group_counts,
+        expected=expected_collisions(n, classes=classes),
+        tables=tables,
+        colliding_mass=colliding_mass,
+        overshadowed_mass=overshadowed_mass,
+        findings=_findings(n, len(starts), tables, overshadowed_mass),
+    )
+
+
+def _check_counts(counts: np.ndarray | None, n: int) -> np.ndarray | None:
+    if counts is None:
+        return None
+    weights = np.asarray(counts, dtype=np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"counts must have shape ({n},), one per id, got {weights.shape}")
+    if n and not (np.isfinite(weights).all() and weights.min() >= 0):
+        raise ValueError("counts must be finite and at least 0")
+    return weights
+
+
+def _findings(
+    n: int, distinct: int, tables: tuple[TableUse, ...], hidden: float | None
+) -> tuple[str, ...]:
+    found = []
+    for table in tables:
+        if table.order_blind:
+            ordered = distinct_codes(table.rows, table.reads, ordered=True)
+            blind = distinct_codes(table.rows, table.reads, ordered=False)
+            end = "fewer than there are ids: not unique" if blind < n else "order is lost"
+            found.append(
+                f"{table.name} is shared by {table.reads} reads whose order is lost: at most "
+                f"{_short(blind)} of {_short(ordered)} codes ({blind / ordered:.1%}) give different"
+                f" vectors; {end}. Give each read its own table, or concatenate."
+            )
+    if distinct < n:
+        tail = "" if hidden is None else f", {hidden:.2%} of the interactions are affected"
+        found.append(
+            f"{n - distinct:,} ids cannot be told from a lower id, whatever is trained{tail}."
+        )
+    return tuple(found)

@@ -1,0 +1,228 @@
+"""Ids whose composed vectors are equal, or nearly so, also after rounding.
+
+Sharing addresses is what the design forces; equal vectors are what a model sees. Two ids may read
+different rows and still get the same vector (equal MEmCom multipliers, zero rows, rounding), so
+these questions compose the rows, a chunk at a time.
+
+Equal rows are found by a 64-bit fingerprint of each row and then *verified* row against row, so
+the answer is exact. Near rows are found through an orthogonal projection to a few coordinates,
+which can only shorten distances: every pair within eps stays within eps there. A k-d tree lists
+those candidates and the full rows decide, so that answer is exact as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from memcom.collisions.sharing import Groups, Layer, device_of, group_equal, id_chunks
+
+ROUNDINGS = ("none", "fp16", "bf16", "int8")
+_ROWS = 2**16
+_PROJECTIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NearPairs:
+    """Pairs of ids whose composed vectors are at most `eps` apart (Euclidean), equal ones included.
+
+    Attributes:
+        eps: The distance.
+        rounding: Rounding applied to the composed rows first.
+        equal: Groups of ids with equal vectors.
+        near: `(pairs, 2)` int64: pairs of *different* vectors within eps, each vector named by its
+            lowest id, lower id first, in ascending order.
+        num_pairs: Unordered pairs of ids within eps, members of `equal` groups counted one by one.
+        num_ids: Ids that are in at least one pair.
+    """
+
+    eps: float
+    rounding: str
+    equal: Groups
+    near: np.ndarray
+    num_pairs: int
+    num_ids: int
+
+
+def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
+    """Round rows the way a stored table would be, and return what a reader of it gets.
+
+    Args:
+        rows: `(n, embedding_dim)` floating point.
+        rounding: "none"; "fp16"; "bf16"; "int8": 256 levels between the smallest and the largest
+            value of *each row*, with the row's scale and offset kept in float32. Rows that differ
+            by a factor keep different scales, so a MEmCom bucket survives int8 of composed rows;
+            it is 8-bit *multipliers* that collide (see `multiplier_gaps`).
+
+    Returns:
+        Rows of the same shape in float32 (float64 for "none" of float64 rows).
+
+    Raises:
+        ValueError: If the rounding is not one of these.
+    """
+    if rounding == "none":
+        return rows if rows.dtype == torch.float64 else rows.float()
+    if rounding == "fp16":
+        return rows.to(torch.float16).float()
+    if rounding == "bf16":
+        return rows.to(torch.bfloat16).float()
+    if rounding == "int8":
+        rows = rows.float()
+        low, high = rows.aminmax(dim=-1, keepdim=True)
+        scale = (high - low) / 255
+        step = torch.where(scale > 0, scale, torch.ones_like(scale))
+        return torch.round((rows - low) / step) * scale + low
+    raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+
+
+def _compose(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.ndarray:
+    """Composed and rounded rows of `ids`; -0.0 becomes +0.0, so equal rows have equal bytes."""
+    ids = torch.as_tensor(ids, device=device_of(emb))
+    with torch.no_grad():
+        rows = (round_rows(emb(ids), rounding) + 0.0).cpu().numpy()
+    bad = np.isnan(rows).any(axis=1)
+    if bad.any():
+        raise ValueError(f"the vector of id {int(ids[int(bad.argmax())])} holds nan")
+    return np.ascontiguousarray(rows)
+
+
+def _fingerprints(rows: np.ndarray) -> np.ndarray:
+    """Multiply-add hash of each row's 32-bit words; equal rows agree, others rarely do."""
+    words = rows.view(np.uint32).astype(np.uint64)
+    words ^= words >> np.uint64(15)
+    odd = np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64) * 2 + 1
+    value = (words * odd).sum(axis=1, dtype=np.uint64)
+    value ^= value >> np.uint64(32)
+    return value * np.uint64(0x9E3779B97F4A7C15)
+
+
+def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = _ROWS) -> Groups:
+    """Group the ids whose composed (and rounded) vectors are equal, +0.0 and -0.0 being equal.
+
+    Args:
+        emb: The layer; rows are composed twice, in chunks.
+        rounding: See `round_rows`.
+        chunk_size: Rows composed at a time (bounds memory beyond 8 bytes an id).
+
+    Returns:
+        The groups of two and more ids, largest first; exact.
+
+    Raises:
+        ValueError: If a vector holds nan, or the rounding is unknown.
+    """
+    found = [_fingerprints(_compose(emb, ids, rounding)) for ids in id_chunks(emb, chunk_size)]
+    labels = np.concatenate(found) if found else np.zeros(0, np.uint64)
+    suspects = group_equal(labels)
+    leader = np.arange(emb.num_embeddings)
+    left, first = suspects.ids, np.repeat(suspects.ids[suspects.offsets[:-1]], suspects.sizes)
+    while len(left):
+        same = _equal_rows(emb, left, first, rounding, chunk_size)
+        leader[left[same]] = first[same]
+        left, first = left[~same], first[~same]  # two different rows with one fingerprint
+        if len(left):
+            again = group_equal(first, left)
+            left = again.ids
+            first = np.repeat(again.ids[again.offsets[:-1]], again.sizes)
+    return group_equal(leader)
+
+
+def _equal_rows(
+    emb: Layer, a: np.ndarray, b: np.ndarray, rounding: str, chunk_size: int
+) -> np.ndarray:
+    """Whether the vectors of ids `a[i]` and `b[i]` are equal."""
+    parts = [
+        (_compose(emb, a[s], rounding) == _compose(emb, b[s], rounding)).all(axis=1)
+        for s in _slices(len(a), chunk_size)
+    ]
+    return np.concatenate(parts)
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def near_vectors(
+    emb: Layer,
+    eps: float,
+    rounding: str = "none",
+    max_candidates: int = 20_000_000,
+    chunk_size: int = _ROWS,
+) -> NearPairs:
+    """Find all pairs of ids whose vectors are at most `eps` apart.
+
+    Args:
+        emb: The layer.
+        eps: Euclidean distance, at least 0, in the units of the vectors.
+        rounding: See `round_rows`.
+        max_candidates: Most candidate pairs to check (16 bytes each).
+        chunk_size: Rows composed at a time.
+
+    Returns:
+        The pairs; exact, distances computed in float64.
+
+    Raises:
+        ValueError: If `eps` is negative, a vector holds nan or infinity, or there are more
+            candidates than `max_candidates` (then eps is no small distance for this table).
+        ImportError: If SciPy is not installed.
+    """
+    try:
+        from scipy.spatial import cKDTree
+    except ImportError as error:
+        raise ImportError("near_vectors needs SciPy: pip install 'memcom-kit[stats]'") from error
+    if not eps >= 0:
+        raise ValueError(f"eps must be at least 0, got {eps}")
+    equal = equal_vectors(emb, rounding, chunk_size)
+    weight = np.ones(emb.num_embeddings, np.int64)
+    weight[equal.ids] = 0
+    weight[equal.ids[equal.offsets[:-1]]] = equal.sizes
+    kept = np.flatnonzero(weight)
+    near = np.zeros((0, 2), np.int64)
+    if eps > 0 and len(kept) > 1:
+        points = _project(emb, kept, rounding, chunk_size)
+        radius = eps * (1 + 1e-9) + 1e-12 * float(np.abs(points).max())
+        tree = cKDTree(points)
+        candidates = (int(tree.count_neighbors(tree, radius)) - len(kept)) // 2
+        if candidates > max_candidates:
+            raise ValueError(
+                f"eps={eps} leaves {candidates:,} candidate pairs, more than max_candidates="
+                f"{max_candidates:,}; choose a smaller eps"
+            )
+        pairs = kept[np.sort(tree.query_pairs(radius, output_type="ndarray"), axis=1)]
+        close = [
+            np.linalg.norm(
+                _compose(emb, pairs[s, 0], rounding).astype(np.float64)
+                - _compose(emb, pairs[s, 1], rounding),
+                axis=1,
+            )
+            <= eps
+            for s in _slices(len(pairs), chunk_size)
+        ]
+        near = pairs[np.concatenate(close)] if close else near
+        near = near[np.lexsort((near[:, 1], near[:, 0]))].astype(np.int64)
+    involved = np.union1d(near.ravel(), equal.ids[equal.offsets[:-1]])
+    return NearPairs(
+        eps=eps,
+        rounding=rounding,
+        equal=equal,
+        near=near,
+        num_pairs=equal.num_pairs + int((weight[near[:, 0]] * weight[near[:, 1]]).sum()),
+        num_ids=int(weight[involved].sum()),
+    )
+
+
+def _project(emb: Layer, ids: np.ndarray, rounding: str, chunk_size: int) -> np.ndarray:
+    """Coordinates of the rows along a few fixed orthonormal directions, float64."""
+    basis: np.ndarray | None = None
+    parts = []
+    for s in _slices(len(ids), chunk_size):
+        rows = _compose(emb, ids[s], rounding).astype(np.float64)
+        if not np.isfinite(rows).all():
+            raise ValueError(f"vectors must be finite (rounding {rounding!r})")
+        if basis is None:
+            random = np.random.default_rng(0).standard_normal((rows.shape[1], _PROJECTIONS))
+            basis = np.linalg.qr(random)[0]
+        parts.append(rows @ basis)
+    return np.concatenate(parts)
