@@ -7,6 +7,7 @@ methods that are *address -> look up -> fuse*, which then only have to say their
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypedDict
 
 import torch
@@ -138,28 +139,54 @@ class CompressedEmbedding(nn.Module):
         """The sizes a budget can choose from; see `memcom.budget`."""
         raise TypeError(f"{cls.__name__} has no sizes to choose from")
 
+    def row_tables(self) -> list[str]:
+        """Names of the large parameters that are read with `memcom.kernels.read_rows`.
+
+        `memcom.quantize` replaces these by tables that are stored packed and unpack a row when it
+        is read. None, unless a method says otherwise.
+        """
+        return []
+
+    def freeze(self) -> CompressedEmbedding:
+        """The layer as it is stored and shipped; itself, for most methods.
+
+        A method that trains something larger than it ships (learned codes, weights to be rounded,
+        masks) returns a new, ordinary layer that holds what is left.
+        """
+        return self
+
     @torch.no_grad()
     def materialize(self, chunk_size: int = 65536) -> Tensor:
         """The full table this layer stands for, ``(num_embeddings, embedding_dim)``.
 
         Computed ``chunk_size`` ids at a time, so that only the result itself is large.
         """
-        reference = next(self.parameters())
-        table = reference.new_empty(self.num_embeddings, self.embedding_dim)
+        nothing = self(torch.empty(0, dtype=torch.int64, device=self.device))
+        table = nothing.new_empty(self.num_embeddings, self.embedding_dim)
         for ids in self.all_ids(chunk_size):
             table[ids[0] : ids[-1] + 1] = self(ids)
         return table
 
     def all_ids(self, chunk_size: int = 65536) -> Iterator[Tensor]:
         """All ids in ascending order, ``chunk_size`` at a time, on the layer's device."""
-        device = next(self.parameters()).device
         for start in range(0, self.num_embeddings, chunk_size):
-            yield torch.arange(start, min(start + chunk_size, self.num_embeddings), device=device)
+            stop = min(start + chunk_size, self.num_embeddings)
+            yield torch.arange(start, stop, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layer is, by its first parameter or buffer."""
+        return next(chain(self.parameters(), self.buffers())).device
 
     @property
     def nbytes(self) -> int:
         """Stored bytes: every parameter and every saved buffer, as in the saved file."""
         return sum(t.numel() * t.element_size() for t in self.state_dict().values())
+
+    @property
+    def frozen_nbytes(self) -> int:
+        """Bytes that the layer stores once it is frozen: what a byte budget is held against."""
+        return self.freeze().nbytes
 
     @property
     def full_nbytes(self) -> int:
@@ -187,6 +214,11 @@ class TableEmbedding(CompressedEmbedding):
     def recipe(self) -> Recipe:
         """Which rows of which tables are read, and how they become one vector."""
         raise TypeError(f"{type(self).__name__} has no recipe")
+
+    def row_tables(self) -> list[str]:
+        """The tables of rows; weights of the id's own (one column, or `Recipe.weights`) are not."""
+        wide = (r for r in self.recipe().reads if isinstance(r.table, Tensor) and r.table.shape[1] > 1)
+        return list(dict.fromkeys(read.name for read in wide))
 
     def compose(self, ids: Tensor) -> Tensor:
         """Carry out the recipe for checked int64 ``ids``."""

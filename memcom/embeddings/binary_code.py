@@ -119,11 +119,25 @@ class BinaryCodeEmbedding(TableEmbedding):
 
     @classmethod
     def sizes(
-        cls, num_embeddings: int, embedding_dim: int, *, hash: int | None = None, **options: Any
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        hash: int | None = None,
+        fusion: str = "sum",
+        shared: bool = False,
+        **options: Any,
     ) -> Sizes:
-        """Every block length from one bit to the whole code."""
+        """Every block length from one bit to the whole code that leaves each block its share."""
+        length = code_bits(num_embeddings, hash)
+
+        def fits(bits: int) -> bool:
+            blocks = -(-length // bits)
+            return blocks <= embedding_dim and not (shared and embedding_dim % blocks)
+
+        every = range(1, length + 1)
         return Sizes(
-            range(1, code_bits(num_embeddings, hash) + 1),
+            [bits for bits in every if fits(bits)] if fusion == "concat" else every,
             lambda scale: {"block_bits": scale},
             "blocks of one bit, two rows each, are the smallest",
         )

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit, check_ids
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.kernels import read_rows
 
 
 class LowRankEmbedding(CompressedEmbedding):
@@ -48,7 +48,11 @@ class LowRankEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """The id's row of the factor, projected."""
-        return F.embedding(ids, self.factor, sparse=self.sparse) @ self.projection
+        return read_rows(self.factor, ids, sparse=self.sparse) @ self.projection
+
+    def row_tables(self) -> list[str]:
+        """The factor."""
+        return ["factor"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Each id reads its own row of ``factor``; ``projection`` is shared by all."""

@@ -21,6 +21,7 @@ SPECS = [
     "crt(operation=concat)",
     "bch(fusion=concat)",
     "bch(fusion=mult)",
+    "bch(fusion=concat,shared=True)",
     "bch(strategy=skip)",
     "bch(shared=True)",
     "bch(hash=7)",

@@ -75,7 +75,7 @@ def test_padding_gives_zeros_and_gets_no_gradient(spec, padding_idx):
 
 @every_layer
 def test_gradients_agree_with_finite_differences(spec):
-    layer = make(spec, n=300, e=8).double()
+    layer = make(spec, n=300, e=12).double()
     ids = some_ids(3, 2, n=300)
     names = [name for name, p in layer.named_parameters() if p.requires_grad]
     if not names:
