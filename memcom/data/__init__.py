@@ -13,10 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memcom.data.adjacency import (
+    load_amazon_book_part,
+    load_google_local,
+    load_gowalla,
+    load_lastfm_2k,
+)
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
-from memcom.data.movielens import load_movielens
+from memcom.data.criteo import load_criteo, load_criteo_10k
+from memcom.data.files import is_file_name, load_file
+from memcom.data.movielens import load_ml_1m, load_ml_100k, load_movielens
 from memcom.data.obtain import ChecksumError, DownloadError, fetch
 from memcom.data.registry import describe, registry
+from memcom.data.synthetic import load_synthetic
+from memcom.data.tables import load_babynames, load_nycflights
+from memcom.data.text import load_20newsgroups
 
 __all__ = [
     "TEST",
@@ -35,6 +46,18 @@ __all__ = [
 
 _LOADERS: dict[str, Callable[..., Any]] = {
     "movielens": load_movielens,
+    "ml-100k": load_ml_100k,
+    "ml-1m": load_ml_1m,
+    "gowalla": load_gowalla,
+    "google-local": load_google_local,
+    "lastfm-2k": load_lastfm_2k,
+    "amazon-book-part": load_amazon_book_part,
+    "20newsgroups": load_20newsgroups,
+    "babynames": load_babynames,
+    "nycflights": load_nycflights,
+    "criteo": load_criteo,
+    "criteo-10k": load_criteo_10k,
+    "synthetic": load_synthetic,
 }
 
 
@@ -48,11 +71,11 @@ def names() -> list[str]:
 
 
 def load(name: str | Path, **options: Any) -> Any:
-    """Load a data set.
+    """Load a data set: a known one, or your own CSV, TSV or Parquet file.
 
     Args:
-        name: one of `names`.
-        options: what the set's loader takes.
+        name: one of `names`, or a path to a file (see `memcom.data.files.load_file`).
+        options: what the set's loader takes, for a file ``user_col="...", item_col="..."``.
 
     Returns:
         `Interactions`, `LabelledRows` or `LabelledBags`.
@@ -61,12 +84,19 @@ def load(name: str | Path, **options: Any) -> Any:
         ValueError: if there is no such set.
         TypeError: if the set has no such option; the message lists those there are.
     """
-    if str(name) not in _LOADERS:
-        raise ValueError(f"no data set is called {name!r}; there are {', '.join(names())}")
-    loader = _LOADERS[str(name)]
-    known = inspect.signature(loader).parameters
+    loader = _LOADERS.get(str(name))
+    arguments: tuple[Any, ...] = ()
+    if loader is None:
+        if not is_file_name(name):
+            known = ", ".join(names())
+            raise ValueError(
+                f"no data set is called {name!r}; there are {known}, or give the path of a "
+                ".csv, .tsv or .parquet file"
+            )
+        loader, arguments = load_file, (name,)
+    known_options = list(inspect.signature(loader).parameters)[len(arguments) :]
     for option in options:
-        if option not in known:
-            there = ", ".join(known) or "none"
+        if option not in known_options:
+            there = ", ".join(known_options)
             raise TypeError(f"{name} has no option {option!r}; there are: {there}")
-    return loader(**options)
+    return loader(*arguments, **options)

@@ -1,4 +1,4 @@
-"""From raw user and item columns to `Interactions`: repeated pairs, split, ids by frequency.
+"""From raw columns to `Interactions` and `LabelledRows`: repeated pairs, split, ids by frequency.
 
 Every interaction set goes through `interactions`, so all obey the same rules:
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from memcom.data.containers import TRAIN, Interactions
+from memcom.data.containers import TRAIN, Interactions, LabelledRows
 from memcom.data.ordering import by_frequency, encode, hash_key, split_per_user
 
 
@@ -133,3 +133,60 @@ def _first_of_each_pair(
     order = np.argsort(pair, kind="stable") if age is None else np.lexsort((age, pair))
     changes = np.r_[True, pair[order][1:] != pair[order][:-1]]
     return np.sort(order[changes])
+
+
+def rows(
+    name: str,
+    columns: dict[str, np.ndarray],
+    label: np.ndarray,
+    label_names: tuple[str, ...],
+    split: np.ndarray,
+    *,
+    dense: np.ndarray | None = None,
+    dense_names: tuple[str, ...] = (),
+    weight: np.ndarray | None = None,
+    notes: str = "",
+) -> LabelledRows:
+    """Build a `LabelledRows` from raw categorical columns.
+
+    Args:
+        name: name of the set.
+        columns: field name -> (n,) integers or strings without missing values.
+        label: (n,) class numbers.
+        label_names: names of the classes.
+        split: (n,) int8.
+        dense: (n, d) numbers, or None.
+        dense_names: names of the d columns.
+        weight: (n,) integers, observations a row stands for (they count in the frequencies).
+        notes: what was dropped on the way and how the split was made.
+
+    Returns:
+        The rows in their order, ids by descending (weighted) training frequency.
+
+    Raises:
+        ValueError: if there is no row.
+    """
+    if not len(label):
+        raise ValueError(f"{name}: there is no row")
+    train = split == TRAIN
+    fields, names, counts = {}, {}, {}
+    for column, values in columns.items():
+        codes, keys = encode(values)
+        vocabulary = by_frequency(codes, len(keys), train, weight)
+        fields[column], counts[column] = vocabulary.ids, vocabulary.counts
+        names[column] = keys[vocabulary.order].astype(str).astype(object)
+    return LabelledRows(
+        name=name,
+        fields=fields,
+        cardinalities={column: len(keys) for column, keys in names.items()},
+        names=names,
+        dense=None if dense is None else dense.astype(np.float32),
+        label=label.astype(np.int64),
+        num_classes=len(label_names),
+        split=split,
+        weight=None if weight is None else weight.astype(np.float32),
+        counts=counts,
+        label_names=label_names,
+        dense_names=dense_names,
+        notes=notes,
+    )
