@@ -10,17 +10,25 @@ from memcom.embeddings._contract import Sizes as Sizes
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
 from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
 from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
+from memcom.embeddings.bloom import BloomEmbedding as BloomEmbedding
+from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
 from memcom.embeddings.full import TruncatedEmbedding as TruncatedEmbedding
+from memcom.embeddings.hash_embedding import WeightedHashEmbedding as WeightedHashEmbedding
 from memcom.embeddings.hashing import DoubleHashEmbedding as DoubleHashEmbedding
 from memcom.embeddings.hashing import HashEmbedding as HashEmbedding
+from memcom.embeddings.lma import LMAEmbedding as LMAEmbedding
 from memcom.embeddings.low_rank import LowRankEmbedding as LowRankEmbedding
 from memcom.embeddings.memcom import MEmComBiasEmbedding as MEmComBiasEmbedding
 from memcom.embeddings.memcom import MEmComEmbedding as MEmComEmbedding
+from memcom.embeddings.minhash import minhash_signatures as minhash_signatures
 from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
 from memcom.embeddings.mixed_radix import MixedRadixEmbedding as MixedRadixEmbedding
+from memcom.embeddings.path import PathEmbedding as PathEmbedding
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
+from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding
+from memcom.embeddings.tensor_train import TTEmbedding as TTEmbedding
 
 REGISTRY: dict[str, type[CompressedEmbedding]] = {
     "full": FullEmbedding,
@@ -29,12 +37,19 @@ REGISTRY: dict[str, type[CompressedEmbedding]] = {
     "low-rank": LowRankEmbedding,
     "hash": HashEmbedding,
     "double-hash": DoubleHashEmbedding,
+    "bloom": BloomEmbedding,
+    "hash-embedding": WeightedHashEmbedding,
     "qr": QREmbedding,
     "mixed-radix": MixedRadixEmbedding,
     "crt": ChineseRemainderEmbedding,
+    "path": PathEmbedding,
     "bch": BinaryCodeEmbedding,
     "memcom": MEmComEmbedding,
     "memcom-bias": MEmComBiasEmbedding,
+    "tt": TTEmbedding,
+    "dhe": DHEmbedding,
+    "robe": ROBEEmbedding,
+    "lma": LMAEmbedding,
 }
 
 

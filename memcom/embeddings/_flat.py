@@ -1,0 +1,35 @@
+"""Layers whose table is one flat array: every coordinate is a cell of its own address."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memcom.addresses import HASH_BITS, check_ids, murmur3
+from memcom.embeddings._contract import CompressedEmbedding
+
+MAX_CELLS = 2**HASH_BITS  # a hash addresses no more
+
+
+class FlatEmbedding(CompressedEmbedding):
+    """``x_i[j] = memory[cell(i, j)]``; a subclass creates ``memory`` and says the `cells`."""
+
+    memory: nn.Parameter
+
+    def cells(self, ids: Tensor) -> Tensor:
+        """Cells of checked int64 ``ids``: ``(*ids.shape, embedding_dim)``."""
+        raise TypeError(f"{type(self).__name__} does not say which cells it reads")
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Fetch a cell for every coordinate."""
+        return F.embedding(self.cells(ids), self.memory, sparse=self.sparse).squeeze(-1)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """The cell of every coordinate, in the order of the coordinates."""
+        return {"memory": self.cells(check_ids(ids, self.num_embeddings))}
+
+
+def derived_seeds(seed: Tensor, count: int) -> Tensor:
+    """``count`` hash seeds that are determined by one: ``murmur3(0..count-1, seed)``, int64."""
+    return murmur3(torch.arange(count, device=seed.device), seed)

@@ -1,0 +1,163 @@
+"""DHE: no table at all; a network computes the vector from hashes of the id.
+
+Kang, Cheng, Yao, Yi, Chen, Hong, Chi, "Learning to Embed Categorical Features without Embedding
+Tables for Recommendation", KDD 2021, https://arxiv.org/abs/2010.10784.
+
+    code(i) = h_1(i), ..., h_k(i)             k hashes of 32 bits
+    x_i = MLP( encode(code(i)) )              encode: to uniform [-1, 1], or to N(0, 1)
+
+Everything stored is the network, so its size has nothing to do with the number of ids, and every
+number serves every id. Codes are computed when they are needed and never kept: keeping them would
+take k n numbers, more than the table that is to be saved.
+
+The paper hashes into 10^6 values and normalises batches. Here the hashes keep all their 32 bits,
+and batch norm is off unless asked for, because with it a vector in training depends on the other
+ids of its batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import HASH_BITS, check_ids, murmur3
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
+from memcom.embeddings._flat import derived_seeds
+
+ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
+
+
+class DHEmbedding(CompressedEmbedding):
+    """``mlp(encode(hashes of i))``.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors, e.
+        widths: Width of the code, k, then of each hidden layer.
+        encoding: ``"uniform"`` or ``"gaussian"`` (Box-Muller).
+        activation: ``"mish"`` or ``"relu"``, after each hidden layer.
+        batch_norm: Normalise the hidden layers over the batch, before the activation. A padding
+            id counts in the batch; a batch of one id is normalised as in evaluation.
+        seed: The hashes are derived from it.
+        **common: See `Common`. Nothing is read by rows, so ``sparse`` changes nothing.
+
+    State: ``weights.0`` (out, in), ``biases.0`` (1, out), ...: one pair per hidden layer and one
+    for the output; ``norms.0.weight``, ...: as `torch.nn.BatchNorm1d`, if asked for; ``seeds``
+    (1,) int64. For how it is drawn see `reset_parameters`.
+    """
+
+    seeds: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        widths: Sequence[int],
+        encoding: str = "uniform",
+        activation: str = "mish",
+        batch_norm: bool = False,
+        seed: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.widths = [whole("widths", width, 1) for width in widths]
+        if not self.widths:
+            raise ValueError("widths must hold the width of the code at least, got none")
+        self.encoding = choice("encoding", encoding, ("uniform", "gaussian"))
+        self.activation = choice("activation", activation, tuple(ACTIVATIONS))
+        self.seed = seed
+        pairs = pairwise([*self.widths, embedding_dim])
+        self.weights = nn.ParameterList(self.new_table(b, a) for a, b in pairs)
+        self.biases = nn.ParameterList(self.new_table(1, len(w)) for w in self.weights)
+        hidden = self.widths[1:] if batch_norm else []
+        self.norms = nn.ModuleList(_BatchNorm(width, **self._factory) for width in hidden)
+        self.register_buffer("seeds", self.new_seeds(seed))
+        self.reset_parameters()
+
+    def codes(self, ids: Tensor) -> Tensor:
+        """Hashes of int64 ``ids``: ``(*ids.shape, k)``, int64 in ``[0, 2**32)``."""
+        return murmur3(ids.unsqueeze(-1), derived_seeds(self.seeds[0], self.widths[0]))
+
+    def encode(self, codes: Tensor) -> Tensor:
+        """Real numbers from hashes, in fp32 and of the same shape."""
+        unit = (codes.float() + 0.5) * 2.0**-HASH_BITS  # in (0, 1]
+        if self.encoding == "uniform":
+            return 2 * unit - 1
+        half = -(-codes.shape[-1] // 2)
+        radius = (-2 * unit[..., :half].log()).sqrt()
+        angle = 2 * math.pi * unit[..., -half:]
+        pair = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
+        return pair[..., : codes.shape[-1]]
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Hash, encode, and run the network on all ids as one batch."""
+        x = self.encode(self.codes(ids.reshape(-1))).to(self.weights[0].dtype)
+        for j, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if j > 0:
+                x = ACTIVATIONS[self.activation](self.norms[j - 1](x) if self.norms else x)
+            x = x @ weight.T + bias
+        return x.reshape(*ids.shape, self.embedding_dim)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """The hashes, as ``"codes"``: there is no table, and ids with equal codes are equal."""
+        return {"codes": self.codes(check_ids(ids, self.num_embeddings))}
+
+    def materialize(self, chunk_size: int = 4096) -> Tensor:
+        """The full table, in smaller chunks: an id takes k hashes on the way."""
+        return super().materialize(chunk_size)
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the network, so that its outputs have variance ``std**2``.
+
+        Weights are normal, scaled to give every unit variance 1 before its activation. Biases take
+        the mean of the activation away: without that all vectors would share a large part.
+        """
+        mean, variance = 0.0, 1 / 3 if self.encoding == "uniform" else 1.0
+        for j, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            gain = std if j == len(self.weights) - 1 else 1.0
+            nn.init.normal_(weight, std=gain * (weight.shape[1] * variance) ** -0.5)
+            bias.copy_(-mean * weight.sum(dim=-1))
+            mean, variance = activation_moments(self.activation)
+        for norm in self.norms:
+            assert isinstance(norm, _BatchNorm)
+            norm.reset_parameters()
+        self.seeds.copy_(torch.tensor([self.seed]))
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """A code and two hidden layers of one width, from 1 up."""
+        return Sizes(
+            range(1, max(1, math.isqrt(num_embeddings * embedding_dim)) + 1),
+            lambda scale: {"widths": [scale] * 3},
+            "layers of one unit are the smallest network",
+        )
+
+
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch norm of ``(ids, width)``; fewer than two ids have no variance to divide by."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.shape[0] > 1:
+            return super().forward(x)
+        mean, variance = self.running_mean, self.running_var
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+
+
+@functools.cache
+def activation_moments(activation: str) -> tuple[float, float]:
+    """Mean and variance of an activation of N(0, 1), by numerical integration."""
+    z = torch.linspace(-10, 10, 20001, dtype=torch.float64, device="cpu")
+    density = torch.softmax(-z * z / 2, dim=0)
+    value = ACTIVATIONS[activation](z)
+    mean = float((density * value).sum())
+    return mean, float((density * value * value).sum()) - mean**2

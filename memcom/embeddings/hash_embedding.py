@@ -1,0 +1,128 @@
+"""Hash embedding: a weighted sum of hashed rows, with weights the id learns for itself.
+
+Svenstrup, Hansen, Winther, "Hash Embeddings for Efficient Word Representations", NeurIPS 2017,
+https://arxiv.org/abs/1709.03933.
+
+    x_i = P[g(i), 1] E[h_1(i)] + ... + P[g(i), k] E[h_k(i)]        E: m x e,  P: K x k
+    x_i = the same of width e - k, then P[g(i)]                    (weights appended)
+
+A Bloom embedding in which an id can turn down the rows it had rather not share. g is the id
+itself, or one more hash if the weights are shared too. The h_j read the id, not g(i): ids that
+meet in g still differ if their rows do.
+
+The vectors of ids that read the same k rows span a k-dimensional space, in which each id with its
+own weights has a point to itself: k = 1 with g(i) = i is MEmCom with hashed buckets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import Digit
+from memcom.embeddings._contract import Common, Sizes, TableEmbedding, whole
+from memcom.embeddings.bloom import consecutive_seeds
+from memcom.kernels import Read, Recipe
+
+
+class WeightedHashEmbedding(TableEmbedding):
+    """``sum_j weights[g(i), j] * table[h_j(i)]``.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors that come out, e; above ``num_hashes`` to append.
+        num_buckets: Rows of the table of shared vectors, m.
+        num_hashes: Rows that are summed, k.
+        num_weights: Rows of the table of weights, K, shared by a hash; None for one per id.
+        append: Put the k weights after the sum, which is then of width e - k.
+        seed: The hashes h_j are seeded with ``seed``, ``seed + 1``, ..., and g with the next.
+        **common: See `Common`.
+
+    State: ``table`` (num_buckets, e), or narrower by ``num_hashes`` if weights are appended, drawn
+    from N(0, 1 / k); ``weights`` (num_weights or n, num_hashes) drawn from N(0, 1); ``seeds``
+    (num_hashes,) int64, one longer if the weights are shared.
+    """
+
+    seeds: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_buckets: int,
+        num_hashes: int = 2,
+        num_weights: int | None = None,
+        append: bool = False,
+        seed: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
+        self.num_hashes = whole("num_hashes", num_hashes, 1)
+        if num_weights is not None:
+            whole("num_weights", num_weights, 1, num_embeddings)
+        self.num_weights = num_weights
+        self.append = append
+        self.seed = whole("seed", seed, 0, 2**32 - 1)
+        width = embedding_dim - num_hashes if append else embedding_dim
+        if width < 1:
+            raise ValueError(
+                f"embedding_dim must be > {num_hashes} to append as many weights, "
+                f"got {embedding_dim}"
+            )
+        self.table = self.new_table(num_buckets, width)
+        self.weights = self.new_table(num_weights or num_embeddings, num_hashes)
+        self.register_buffer("seeds", self.new_seeds(*self._initial_seeds()))
+        self.reset_parameters()
+
+    def _initial_seeds(self) -> list[int]:
+        return consecutive_seeds(self.seed, self.num_hashes + (self.num_weights is not None))
+
+    def recipe(self) -> Recipe:
+        """One read per hash, weighted by a row of the weights."""
+        seeds = self.seeds.unbind()
+        own = Digit(self.num_embeddings)
+        g = own if self.num_weights is None else Digit(self.num_weights, seed=seeds[-1])
+        digits = (Digit(self.num_buckets, seed=seed) for seed in seeds[: self.num_hashes])
+        reads = tuple(Read("table", self.table, digit) for digit in digits)
+        return Recipe(reads, weights=Read("weights", self.weights, g))
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The weighted sum, then the weights if they are appended."""
+        vectors = super().compose(ids)
+        if not self.append:
+            return vectors
+        read = self.recipe().weights
+        assert read is not None
+        weights = F.embedding(read.address(ids), self.weights, sparse=self.sparse)
+        return torch.cat([vectors, weights], dim=-1)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw both tables, so that every coordinate, appended or not, has variance ``std**2``."""
+        nn.init.normal_(self.table, std=self.num_hashes**-0.5)
+        nn.init.normal_(self.weights, std=std)
+        self.seeds.copy_(torch.tensor(self._initial_seeds()))
+
+    @classmethod
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_hashes: int = 2,
+        num_weights: int | None = None,
+        **options: Any,
+    ) -> Sizes:
+        """Every number of shared rows from 1 to ``num_embeddings``, beside the weights."""
+        own = f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}; "
+        shared = f"the {num_weights} x {num_hashes} weights and one row are stored at the least"
+        return Sizes(
+            range(1, num_embeddings + 1),
+            lambda scale: {"num_buckets": scale},
+            own + "num_weights shares them" if num_weights is None else shared,
+        )

@@ -1,0 +1,131 @@
+"""LMA: ids share memory to the degree that they mean the same.
+
+Desai, Pan, Sun, Chou, Shrivastava, "Semantically Constrained Memory Allocation (SCMA) for Embedding
+in Efficient Recommendation Systems", 2021, https://arxiv.org/abs/2103.06124.
+
+    x_i[j] = M[ h_j( S[i, p_j1], ..., S[i, p_jt] ) ]        M: flat,  S: n x K bytes
+
+S[i] is a minhash signature of the users that id i occurs with (see `memcom.embeddings.minhash`);
+coordinate j looks at t of its K keys. Where two ids agree in all t they share the cell, which
+happens with probability of about J^t for sets of Jaccard similarity J; where they do not, the cell
+is a random one. With random signatures (the default) nothing is known of the ids, and this is
+ROBE with runs of one cell.
+
+Ids with equal signatures have equal vectors. And the signatures are stored: K bytes per id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import murmur3
+from memcom.embeddings._contract import Common, Sizes, whole
+from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
+from memcom.embeddings.minhash import KEY_VALUES, random_signatures
+
+MAX_PICKS = 7  # as many bytes fit below 2^63, where hashes end
+
+
+class LMAEmbedding(FlatEmbedding):
+    """A cell of ``memory`` per coordinate, addressed by some keys of the id's signature.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors, e.
+        memory_size: Cells of the memory.
+        signatures: uint8 tensor of shape (n, K), from `minhash_signatures`; None for 8 random
+            keys per id.
+        num_picks: How many different keys a coordinate looks at, t: at most 7, and at most K. The
+            more, the more alike two ids must be to share.
+        seed: Seed of the hashes, the random signatures' included.
+        **common: See `Common`.
+
+    Raises:
+        ValueError: The signatures are not uint8 of shape (n, K).
+
+    State: ``memory`` (memory_size, 1) drawn from N(0, 1); ``signatures`` (n, K) uint8; ``seeds``
+    (1,) int64.
+    """
+
+    seeds: Tensor
+    signatures: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        memory_size: int,
+        signatures: Tensor | None = None,
+        num_picks: int = 4,
+        seed: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.memory_size = whole("memory_size", memory_size, 1, MAX_CELLS)
+        self.num_keys = signature_bytes(signatures, num_embeddings)
+        self.num_picks = whole("num_picks", num_picks, 1, min(self.num_keys, MAX_PICKS))
+        self.seed = seed
+        self.given = signatures is not None
+        self.memory = self.new_table(memory_size, 1)
+        device = self._factory["device"]
+        stored = torch.empty(num_embeddings, self.num_keys, dtype=torch.uint8, device=device)
+        if signatures is not None:
+            stored.copy_(signatures)
+        self.register_buffer("signatures", stored)
+        self.register_buffer("seeds", self.new_seeds(seed))
+        self.reset_parameters()
+
+    def cells(self, ids: Tensor) -> Tensor:
+        """A hash, of each coordinate's own, of the keys that the coordinate looks at."""
+        e, keys = self.embedding_dim, self.num_keys
+        ranks, cell_seeds = derived_seeds(self.seeds[0], e * keys + e).split([e * keys, e])
+        picks = ranks.view(e, keys).argsort(dim=-1)[:, : self.num_picks]
+        signature = self.signatures[ids].long()
+        code = torch.zeros_like(ids).unsqueeze(-1)
+        for pick in picks.unbind(-1):
+            code = code * KEY_VALUES + signature[..., pick]
+        return torch.remainder(murmur3(code, cell_seeds), self.memory_size)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw every cell from N(0, std^2). Signatures that were given are left as they are."""
+        nn.init.normal_(self.memory, std=std)
+        self.seeds.copy_(torch.tensor([self.seed]))
+        if not self.given and not self.signatures.is_meta:
+            random = random_signatures(self.num_embeddings, self.num_keys, seed=self.seed)
+            self.signatures.copy_(random)
+
+    @classmethod
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        signatures: Tensor | None = None,
+        **options: Any,
+    ) -> Sizes:
+        """Every number of cells from 1 to as many as the full table has."""
+        keys = signature_bytes(signatures, num_embeddings)
+        return Sizes(
+            range(1, min(num_embeddings * embedding_dim, MAX_CELLS) + 1),
+            lambda scale: {"memory_size": scale},
+            f"every id stores a signature of {keys} bytes, so "
+            f"ratio < {4 * embedding_dim / keys:g}; signatures of fewer keys are smaller",
+        )
+
+
+def signature_bytes(signatures: Tensor | None, num_embeddings: int) -> int:
+    """Keys per id, one byte each; 8 where no signatures are given."""
+    if signatures is None:
+        return 8
+    shape = tuple(signatures.shape)
+    if signatures.dtype != torch.uint8 or len(shape) != 2 or shape[0] != num_embeddings:
+        raise ValueError(
+            f"signatures must be uint8 of shape ({num_embeddings}, keys), "
+            f"got {signatures.dtype} of shape {shape}"
+        )
+    return shape[1]

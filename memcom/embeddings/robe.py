@@ -1,0 +1,114 @@
+"""ROBE: every vector is put together from runs of one circular array.
+
+Desai, Chou, Shrivastava, "Random Offset Block Embedding Array (ROBE) for CriteoTB Benchmark MLPerf
+DLRM Model", MLSys 2022, https://arxiv.org/abs/2108.02191.
+
+    x_i = run(i, 0), run(i, 1), ...    side by side, Z coordinates each
+    run(i, c) = s_c(i) M[h_c(i)], s_c(i) M[h_c(i) + 1], ..., s_c(i) M[h_c(i) + Z - 1]
+
+There are no rows: any two ids may overlap in a part of a run, at any offset. Z = 1 is a cell per
+coordinate (HashedNets); a larger Z reads memory in fewer, longer pieces. Signs s in {-1, +1} make
+what two ids share as often a likeness as an unlikeness.
+
+The array is circular: a run that reaches its end goes on at its start, so every cell is read
+equally often. (Implementations differ; the authors' kernel keeps runs from the end, so the first
+and last Z - 1 cells are read less.) If Z does not divide the width, the last run is cut short.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import murmur3
+from memcom.embeddings._contract import Common, Sizes, whole
+from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
+
+
+class ROBEEmbedding(FlatEmbedding):
+    """Runs of ``chunk_size`` cells of ``memory``, from hashed starts.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors, e.
+        memory_size: Cells of the array, at least ``chunk_size``.
+        chunk_size: Length of a run, Z, at most ``embedding_dim``; None for 8, or all of a
+            narrower vector.
+        signs: Multiply each run by a hashed sign. `addresses` tells cells, not signs.
+        seed: All hashes are derived from it.
+        **common: See `Common`.
+
+    State: ``memory`` (memory_size, 1) drawn from N(0, 1); ``seeds`` (1,) int64.
+    """
+
+    seeds: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        memory_size: int,
+        chunk_size: int | None = None,
+        signs: bool = False,
+        seed: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        chunk_size = default_chunk_size(embedding_dim) if chunk_size is None else chunk_size
+        self.chunk_size = whole("chunk_size", chunk_size, 1, embedding_dim)
+        self.memory_size = whole("memory_size", memory_size, chunk_size, MAX_CELLS)
+        self.num_chunks = -(-embedding_dim // chunk_size)
+        self.signs = signs
+        self.seed = seed
+        self.memory = self.new_table(memory_size, 1)
+        self.register_buffer("seeds", self.new_seeds(seed))
+        self.reset_parameters()
+
+    def cells(self, ids: Tensor) -> Tensor:
+        """Runs from hashed starts, round the end of the array."""
+        seeds = derived_seeds(self.seeds[0], self.num_chunks)
+        starts = torch.remainder(murmur3(ids.unsqueeze(-1), seeds), self.memory_size)
+        run = torch.arange(self.chunk_size, device=ids.device)
+        cells = torch.remainder(starts.unsqueeze(-1) + run, self.memory_size)
+        return cells.flatten(-2)[..., : self.embedding_dim]
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Fetch the cells and turn the runs whose sign is negative."""
+        vectors = super().compose(ids)
+        if not self.signs:
+            return vectors
+        seeds = derived_seeds(self.seeds[0], 2 * self.num_chunks)[self.num_chunks :]
+        bits = murmur3(ids.unsqueeze(-1), seeds) & 1
+        of_run = torch.arange(self.embedding_dim, device=ids.device) // self.chunk_size
+        return torch.where(bits[..., of_run] == 1, -vectors, vectors)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw every cell from N(0, std^2): a coordinate is a cell, up to its sign."""
+        nn.init.normal_(self.memory, std=std)
+        self.seeds.copy_(torch.tensor([self.seed]))
+
+    @classmethod
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        chunk_size: int | None = None,
+        **options: Any,
+    ) -> Sizes:
+        """Every number of cells from one run to as many as the full table has."""
+        chunk_size = default_chunk_size(embedding_dim) if chunk_size is None else chunk_size
+        return Sizes(
+            range(chunk_size, min(num_embeddings * embedding_dim, MAX_CELLS) + 1),
+            lambda scale: {"memory_size": scale},
+            f"one run of {chunk_size} cells and the seed are stored at the least",
+        )
+
+
+def default_chunk_size(embedding_dim: int) -> int:
+    """Eight cells, one 32-byte sector of a GPU's memory in fp32; fewer for narrower vectors."""
+    return min(8, embedding_dim)

@@ -1,0 +1,150 @@
+"""TT-Rec: the table as a train of three small tensors.
+
+Yin, Acun, Liu, Wu, "TT-Rec: Tensor Train Compression for Deep Learning Recommendation Models",
+MLSys 2021, https://arxiv.org/abs/2101.11714.
+
+    n <= m1 m2 m3,  e = n1 n2 n3,   i -> digits (i1, i2, i3),  coordinate j -> (j1, j2, j3)
+    x_i[j] = G1[i1][j1, :]  G2[i2][:, j2, :]  G3[i3][:, j3]
+             1 x R          R x R             R x 1
+
+Matrix products along the id's digits. Rank 1 is mixed radix "mult" in which each table holds only
+a part of the coordinates; a high enough rank holds any table at all. The numbers of an id are
+spread over all cores, so every stored number belongs to many ids.
+
+Digits are read least significant first: on ids sorted by frequency, neighbours differ in the first
+core. Coordinates are read row by row: j = (j1 n2 + j2) n3 + j3.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids, mixed_radix_digits
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+
+
+class TTEmbedding(CompressedEmbedding):
+    """``cores.0[i1] @ cores.1[i2] @ cores.2[i3]``.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors, e.
+        rank: Width of both bonds between the cores, R.
+        row_factors: Three numbers with a product of at least n; None for `row_factors`.
+        dim_factors: Three numbers with product e; None for `dim_factors`.
+        **common: See `Common`.
+
+    Raises:
+        ValueError: There are not three factors, or their product does not fit.
+
+    State: ``cores.0`` (m1, n1 R), ``cores.1`` (m2, R n2 R), ``cores.2`` (m3, R n3): a row holds
+    the slice of one digit. Drawn from N(0, R^(-2/3)): a coordinate is a sum of R^2 products of
+    three such numbers, and so has variance 1.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        rank: int,
+        row_factors: Sequence[int] | None = None,
+        dim_factors: Sequence[int] | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.rank = whole("rank", rank, 1)
+        rows = default_row_factors(num_embeddings) if row_factors is None else row_factors
+        dims = default_dim_factors(embedding_dim) if dim_factors is None else dim_factors
+        self.row_factors = [whole("row_factors", m, 1) for m in rows]
+        self.dim_factors = [whole("dim_factors", m, 1) for m in dims]
+        if len(self.row_factors) != 3 or math.prod(self.row_factors) < num_embeddings:
+            raise ValueError(
+                f"row_factors must be three numbers that multiply to >= {num_embeddings}, "
+                f"got {self.row_factors}"
+            )
+        if len(self.dim_factors) != 3 or math.prod(self.dim_factors) != embedding_dim:
+            raise ValueError(
+                f"dim_factors must be three numbers that multiply to {embedding_dim}, "
+                f"got {self.dim_factors}"
+            )
+        bonds = zip([1, rank, rank], self.dim_factors, [rank, rank, 1], strict=True)
+        widths = [left * width * right for left, width, right in bonds]
+        pairs = zip(self.row_factors, widths, strict=True)
+        self.cores = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.reset_parameters()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Fetch one slice of each core and multiply them from left to right."""
+        digits = mixed_radix_digits(self.row_factors)
+        first, middle, last = (
+            F.embedding(digit(ids), core, sparse=self.sparse)
+            for digit, core in zip(digits, self.cores, strict=True)
+        )
+        n1, n2, n3 = self.dim_factors
+        train = first.unflatten(-1, (n1, self.rank)) @ middle.unflatten(-1, (self.rank, -1))
+        train = train.reshape(*ids.shape, n1 * n2, self.rank)
+        return (train @ last.unflatten(-1, (self.rank, n3))).flatten(-2)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """The slice of each core."""
+        ids = check_ids(ids, self.num_embeddings)
+        digits = mixed_radix_digits(self.row_factors)
+        return {f"cores.{j}": digit(ids) for j, digit in enumerate(digits)}
+
+    def materialize(self, chunk_size: int = 4096) -> Tensor:
+        """The full table, in smaller chunks: an id fetches R n2 R numbers of the middle core."""
+        return super().materialize(chunk_size)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw all cores alike, so that the *product* has variance ``std**2``."""
+        for core in self.cores:
+            nn.init.normal_(core, std=(std / self.rank) ** (1 / 3))
+
+    @classmethod
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        row_factors: Sequence[int] | None = None,
+        dim_factors: Sequence[int] | None = None,
+        **options: Any,
+    ) -> Sizes:
+        """Every rank from 1 to that which holds any table."""
+        rows = default_row_factors(num_embeddings) if row_factors is None else row_factors
+        dims = default_dim_factors(embedding_dim) if dim_factors is None else dim_factors
+        enough = max(rows[0] * dims[0], rows[-1] * dims[-1])
+        return Sizes(
+            range(1, enough + 1),
+            lambda scale: {"rank": scale},
+            "three cores of rank 1 are the smallest train",
+        )
+
+
+def default_row_factors(num_embeddings: int) -> list[int]:
+    """Three near-equal numbers with a product of at least ``num_embeddings``, the middle least.
+
+    The middle core has two bonds, so that its rows are the dearest.
+    """
+    middle = max(1, round(num_embeddings ** (1 / 3)))
+    middle -= middle**3 > num_embeddings  # the floor of the cube root, whatever the float said
+    rest = -(-num_embeddings // middle)
+    first = math.isqrt(rest - 1) + 1
+    return [first, middle, -(-rest // first)]
+
+
+def default_dim_factors(embedding_dim: int) -> list[int]:
+    """The three factors of ``embedding_dim`` with the least sum, the smallest in the middle."""
+    divisors = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
+    pairs = itertools.combinations_with_replacement(divisors, 2)
+    triples = ((a, b, embedding_dim // (a * b)) for a, b in pairs if embedding_dim % (a * b) == 0)
+    low, mid, high = sorted(min(triples, key=sum))
+    return [mid, low, high]
