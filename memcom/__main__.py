@@ -1,0 +1,5 @@
+"""``python -m memcom`` is the command ``memcom``."""
+
+from memcom.cli import main
+
+main()
