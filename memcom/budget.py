@@ -4,6 +4,12 @@ Nothing here knows a method. A candidate layer is built on the meta device, wher
 shapes but no memory, and its bytes are counted as those of a real layer are; the largest candidate
 that fits is found by bisection over the method's own `sizes`. So a plan counts every byte a saved
 layer has, index tables and seeds included, and never exceeds the budget.
+
+What counts is the layer that is stored in the end, after `freeze`. Most layers are that already;
+those that train something larger (product-quantised codes, rows to be rounded) freeze to it.
+
+Two options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
+the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows.
 """
 
 from __future__ import annotations
@@ -15,10 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from memcom.embeddings import CompressedEmbedding, get
+from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
+from memcom.embeddings._contract import whole
 
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
+_WRAPPERS = ("head", "bits")
 
 
 class BudgetError(ValueError):
@@ -33,8 +41,9 @@ class Plan:
         name: Registry name.
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors.
-        arguments: The constructor's keyword arguments, sizes and given options.
-        nbytes: Bytes the layer will store.
+        arguments: The constructor's keyword arguments, sizes and given options, and ``head`` and
+            ``bits`` where given.
+        nbytes: Bytes the layer will store, once frozen.
         budget: Bytes that were allowed; infinite where nothing was asked.
         note: What was rounded.
     """
@@ -60,7 +69,7 @@ class Plan:
     def build(self, **common: Any) -> CompressedEmbedding:
         """The layer; ``common`` are the arguments that every compressor takes."""
         options = {**self.arguments, **common}
-        return get(self.name)(self.num_embeddings, self.embedding_dim, **options)
+        return _construct(self.name, self.num_embeddings, self.embedding_dim, options)
 
     def __str__(self) -> str:
         """One line: the constructor call, its bytes and what was rounded."""
@@ -90,7 +99,7 @@ def plan(
         ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
         **options: The method's own options that are not its size, such as ``operation="concat"``,
-            and the common ``dtype``, which changes the bytes.
+            the common ``dtype``, which changes the bytes, and ``head`` and ``bits``: see above.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
@@ -100,6 +109,7 @@ def plan(
         ValueError: Both or a nonsensical budget is given.
     """
     cls = get(name)
+    whole("head", options.get("head", 0), 0, num_embeddings - 1)
     if ratio is not None and nbytes is not None:
         raise ValueError(f"give ratio or nbytes, not both: got {ratio} and {nbytes}")
     full = 4 * num_embeddings * embedding_dim
@@ -107,7 +117,7 @@ def plan(
 
     def stored(arguments: dict[str, Any]) -> int:
         sized = {**options, **arguments, "device": "meta"}
-        return cls(num_embeddings, embedding_dim, **sized).nbytes
+        return _construct(name, num_embeddings, embedding_dim, sized).frozen_nbytes
 
     if ratio is None and nbytes is None:
         return Plan(name, num_embeddings, embedding_dim, own, stored({}))
@@ -115,7 +125,8 @@ def plan(
         raise ValueError(f"ratio must be > 0, got {ratio}")
     budget = full / ratio if ratio is not None else parse_nbytes(nbytes)  # type: ignore[arg-type]
 
-    sizes = cls.sizes(num_embeddings, embedding_dim, **own)
+    of_method = {k: v for k, v in own.items() if k not in _WRAPPERS}
+    sizes = cls.sizes(num_embeddings - own.get("head", 0), embedding_dim, **of_method)
     smallest = stored(sizes.arguments(sizes.scales[0]))
     if smallest > budget:
         raise BudgetError(
@@ -193,6 +204,21 @@ def build(
     common = {k: v for k, v in options.items() if k in _COMMON}
     planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
     return planned.build(**common)
+
+
+def _construct(
+    name: str, num_embeddings: int, embedding_dim: int, options: Mapping[str, Any]
+) -> CompressedEmbedding:
+    """A layer with its wrappers; padding is blanked out by the outermost."""
+    method = {k: v for k, v in options.items() if k not in (*_WRAPPERS, "padding_idx")}
+    head, bits = options.get("head", 0), options.get("bits")
+    padding_idx = options.get("padding_idx")
+    if head:
+        tail = get(name)(num_embeddings - head, embedding_dim, **method)
+        layer: CompressedEmbedding = HeadEmbedding(tail, head, padding_idx=padding_idx)
+    else:
+        layer = get(name)(num_embeddings, embedding_dim, padding_idx=padding_idx, **method)
+    return layer if bits is None else QuantizeLater(layer, bits)
 
 
 def parse_nbytes(text: int | str) -> int:

@@ -11,6 +11,9 @@ from memcom.embeddings._contract import TableEmbedding as TableEmbedding
 from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
 from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
 from memcom.embeddings.bloom import BloomEmbedding as BloomEmbedding
+from memcom.embeddings.clustered import CCEEmbedding as CCEEmbedding
+from memcom.embeddings.codewords import DPQEmbedding as DPQEmbedding
+from memcom.embeddings.codewords import MGQEmbedding as MGQEmbedding
 from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
@@ -18,14 +21,28 @@ from memcom.embeddings.full import TruncatedEmbedding as TruncatedEmbedding
 from memcom.embeddings.hash_embedding import WeightedHashEmbedding as WeightedHashEmbedding
 from memcom.embeddings.hashing import DoubleHashEmbedding as DoubleHashEmbedding
 from memcom.embeddings.hashing import HashEmbedding as HashEmbedding
+from memcom.embeddings.head import HeadEmbedding as HeadEmbedding
+from memcom.embeddings.learned_hash import LearnedHashEmbedding as LearnedHashEmbedding
+from memcom.embeddings.learned_hash import MappedEmbedding as MappedEmbedding
+from memcom.embeddings.learned_hash import learn_map as learn_map
 from memcom.embeddings.lma import LMAEmbedding as LMAEmbedding
 from memcom.embeddings.low_rank import LowRankEmbedding as LowRankEmbedding
 from memcom.embeddings.memcom import MEmComBiasEmbedding as MEmComBiasEmbedding
 from memcom.embeddings.memcom import MEmComEmbedding as MEmComEmbedding
+from memcom.embeddings.memcom_variants import KMEmComEmbedding as KMEmComEmbedding
+from memcom.embeddings.memcom_variants import ScalarQREmbedding as ScalarQREmbedding
 from memcom.embeddings.minhash import minhash_signatures as minhash_signatures
+from memcom.embeddings.mixed_dim import MixedDimEmbedding as MixedDimEmbedding
 from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
 from memcom.embeddings.mixed_radix import MixedRadixEmbedding as MixedRadixEmbedding
 from memcom.embeddings.path import PathEmbedding as PathEmbedding
+from memcom.embeddings.product_quantized import CodebookEmbedding as CodebookEmbedding
+from memcom.embeddings.quantized import Int4Embedding as Int4Embedding
+from memcom.embeddings.quantized import Int8Embedding as Int8Embedding
+from memcom.embeddings.quantized import QuantizedEmbedding as QuantizedEmbedding
+from memcom.embeddings.quantized import QuantizedTable as QuantizedTable
+from memcom.embeddings.quantized import QuantizeLater as QuantizeLater
+from memcom.embeddings.quantized import quantize as quantize
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
 from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding
 from memcom.embeddings.tensor_train import TTEmbedding as TTEmbedding
@@ -50,6 +67,15 @@ REGISTRY: dict[str, type[CompressedEmbedding]] = {
     "dhe": DHEmbedding,
     "robe": ROBEEmbedding,
     "lma": LMAEmbedding,
+    "scalar-qr": ScalarQREmbedding,
+    "k-memcom": KMEmComEmbedding,
+    "mixed-dim": MixedDimEmbedding,
+    "dpq": DPQEmbedding,
+    "mgqe": MGQEmbedding,
+    "cce": CCEEmbedding,
+    "lhf": LearnedHashEmbedding,
+    "int8": Int8Embedding,
+    "int4": Int4Embedding,
 }
 
 

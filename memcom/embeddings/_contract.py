@@ -217,8 +217,8 @@ class TableEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The tables of rows; weights of the id's own (one column, or `Recipe.weights`) are not."""
-        wide = (r for r in self.recipe().reads if isinstance(r.table, Tensor) and r.table.shape[1] > 1)
-        return list(dict.fromkeys(read.name for read in wide))
+        tables = {r.name: r.table for r in self.recipe().reads if isinstance(r.table, Tensor)}
+        return [name for name, table in tables.items() if table.shape[1] > 1]
 
     def compose(self, ids: Tensor) -> Tensor:
         """Carry out the recipe for checked int64 ``ids``."""

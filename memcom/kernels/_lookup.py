@@ -1,7 +1,7 @@
 """Address -> look up -> fuse, written plainly.
 
 A `Recipe` says which rows of which tables an id reads and how they become one vector. `lookup`
-carries it out with nothing but ``torch.nn.functional.embedding`` and arithmetic.
+carries it out with nothing but `read_rows` and arithmetic.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from memcom.addresses import Address
 
@@ -20,7 +20,10 @@ FUSIONS = ("sum", "mult", "concat")
 
 
 class Read(NamedTuple):
-    """One row of one table: ``table[address(i)]``, with the table's name in the layer's state."""
+    """One row of one table: ``table[address(i)]``, with the table's name in the layer's state.
+
+    Instead of a tensor, the table may be a module that unpacks rows: see `read_rows`.
+    """
 
     name: str
     table: Tensor
@@ -43,6 +46,23 @@ class Recipe(NamedTuple):
     weights: Read | None = None
 
 
+def read_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) -> Tensor:
+    """``table[rows]``, of a plain table or of one that is stored packed.
+
+    Args:
+        table: ``(num_rows, width)``, or a module that gives the rows it is called with.
+        rows: int64 tensor of any shape.
+        sparse: Give sparse gradients to a plain table.
+
+    Returns:
+        Tensor of shape ``(*rows.shape, width)``.
+    """
+    if isinstance(table, Tensor):
+        return F.embedding(rows, table, sparse=sparse)
+    unpacked: Tensor = table(rows)
+    return unpacked
+
+
 def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
     """Vectors of ``ids``.
 
@@ -56,7 +76,7 @@ def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
     """
 
     def fetch(read: Read) -> Tensor:
-        return F.embedding(read.address(ids), read.table, sparse=sparse)
+        return read_rows(read.table, read.address(ids), sparse=sparse)
 
     rows = [fetch(read) for read in recipe.reads]
     if recipe.weights is not None:

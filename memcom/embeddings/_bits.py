@@ -1,0 +1,96 @@
+"""Small integers, packed bit by bit.
+
+A code of b bits costs b bits: code number k lies in the bits ``[b k, b k + b)`` of one long string
+of bits, least significant first, kept as uint8. One read touches at most ``ceil(b / 8) + 1`` bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from memcom.embeddings._contract import whole
+
+MAX_BITS = 40
+CHUNK = 2**19
+"""Codes packed at a time; a multiple of 8, so that every piece ends with a whole byte."""
+
+
+def bits_for(count: int) -> int:
+    """Bits of a code with ``count`` values, at least 1."""
+    return max(1, (count - 1).bit_length())
+
+
+def packed_nbytes(count: int, bits: int) -> int:
+    """Bytes of ``count`` codes of ``bits`` bits."""
+    return -(-count * bits // 8)
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """Pack codes into a string of bits.
+
+    Args:
+        codes: int64 tensor, any shape, values in ``[0, 2**bits)``; packed in row-major order.
+        bits: Bits of a code, 1 to 40.
+
+    Returns:
+        uint8 tensor of shape ``(packed_nbytes(codes.numel(), bits),)``.
+
+    Raises:
+        ValueError: A code does not fit.
+    """
+    whole("bits", bits, 1, MAX_BITS)
+    codes = codes.reshape(-1)
+    if codes.is_meta:
+        return codes.new_empty(packed_nbytes(len(codes), bits), dtype=torch.uint8)
+    if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < 2**bits:
+        bad = int(codes.min()) if int(codes.min()) < 0 else int(codes.max())
+        raise ValueError(f"a code must be in [0, {2**bits}) to fit {bits} bits, got {bad}")
+    places = torch.arange(max(bits, 8), device=codes.device)
+    pieces = []
+    for piece in codes.split(CHUNK):
+        stream = ((piece.unsqueeze(-1) >> places[:bits]) & 1).flatten()
+        octets = F.pad(stream, (0, -len(stream) % 8)).view(-(-len(stream) // 8), 8)
+        pieces.append((octets << places[:8]).sum(-1).to(torch.uint8))
+    return torch.cat(pieces)
+
+
+def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
+    """Codes number ``index``.
+
+    Args:
+        packed: What `pack` gave.
+        index: int64 tensor of any shape, which codes to read.
+        bits: Bits of a code.
+
+    Returns:
+        int64 tensor of the shape of ``index``.
+    """
+    first = index * bits
+    byte, shift = first >> 3, first & 7
+    reach = -(-(8 - math.gcd(bits, 8) + bits) // 8)  # bytes that one code may lie in
+    word = torch.zeros_like(index)
+    for k in range(reach):
+        octet = packed[(byte + k).clamp(max=packed.shape[0] - 1)]
+        word = word + octet.long() * 2 ** (8 * k)
+    return (word >> shift) & (2**bits - 1)
+
+
+class PackedAddress(NamedTuple):
+    """An address that is looked up, not computed: code number i of a packed map.
+
+    Attributes:
+        packed: What `pack` gave for the row of every id.
+        bits: Bits of a row number.
+    """
+
+    packed: Tensor
+    bits: int
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Rows of int64 ``ids`` of any shape."""
+        return unpack(self.packed, ids, self.bits)

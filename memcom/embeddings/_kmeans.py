@@ -1,0 +1,61 @@
+"""Lloyd's k-means on a sample, in bounded memory: enough to group rows of a table."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CELLS = 2**22
+"""Distances computed at a time."""
+
+
+def kmeans(
+    points: Tensor, num_clusters: int, *, iterations: int = 20, generator: torch.Generator | None
+) -> Tensor:
+    """Cluster centres.
+
+    A cluster that loses all its points is given the point that is farthest from its centre, so
+    no centre is ever undefined, and with no more distinct points than clusters all are hit.
+
+    Args:
+        points: ``(num_points, width)``, at least one.
+        num_clusters: How many centres.
+        iterations: Rounds of assignment and averaging, at most.
+        generator: Source of the initial choice of points; on the CPU.
+
+    Returns:
+        ``(num_clusters, width)`` tensor.
+    """
+    count = len(points)
+    first = torch.randperm(count, generator=generator)
+    first = first.repeat(-(-num_clusters // count))[:num_clusters]
+    centres = points[first.to(points.device)].clone()
+    before = None
+    for _ in range(iterations):
+        nearest, distance = assign(points, centres)
+        if before is not None and torch.equal(before, nearest):
+            break
+        before = nearest
+        centres, sizes = means(points, nearest, num_clusters)
+        empty = (sizes == 0).nonzero().flatten()
+        farthest = distance.topk(min(len(empty), count)).indices
+        centres[empty[: len(farthest)]] = points[farthest]
+        centres[empty[len(farthest) :]] = points[0]
+    return centres
+
+
+def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest centre of each point, and the squared distance to it, both ``(num_points,)``."""
+    found = [
+        (centres.square().sum(1) - 2 * piece @ centres.T).min(1)
+        for piece in points.split(max(1, _CELLS // len(centres)))
+    ]
+    distance = torch.cat([f.values for f in found]) + points.square().sum(1)
+    return torch.cat([f.indices for f in found]), distance.clamp(min=0)
+
+
+def means(points: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
+    """Mean point of each group, zeros for an empty one, and the groups' sizes."""
+    sizes = torch.bincount(group, minlength=num_groups)
+    sums = points.new_zeros(num_groups, points.shape[1]).index_add_(0, group, points)
+    return sums / sizes.clamp(min=1).unsqueeze(1), sizes

@@ -1,0 +1,169 @@
+"""Clustered compositional embeddings (CCE): hash, train, cluster what was learned, hash again.
+
+Tsang and Ahle, "Clustering the Sketch: Dynamic Compression for Embedding Tables", NeurIPS 2023,
+https://arxiv.org/abs/2210.05974.
+
+    x_i = column_1 | ... | column_c,    column_j = T0_j[map_j(i)] + T1_j[h_j(i)]
+
+Between epochs `recluster` groups the ids by what their columns have become (k-means): T0 holds the
+centres, map the stored cluster numbers; a fresh random hash h spreads each cluster's ids over T1,
+which starts from their mean residuals. The map costs c ceil(log2 m) bits an id, and counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids, murmur3
+from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings._kmeans import assign, kmeans
+from memcom.embeddings.product_quantized import group_count
+from memcom.kernels import read_rows
+
+
+class CCEEmbedding(CompressedEmbedding):
+    """``centres[map(i)] + residuals[h(i)]`` in each of ``num_columns`` columns.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors, a multiple of ``num_columns``.
+        num_buckets: Rows of each column's two tables, m.
+        num_columns: Columns, c.
+        seed: Seeds of the first hashes are ``seed`` to ``seed + 2 num_columns - 1``.
+        **common: See `Common`.
+
+    State: ``centres`` and ``residuals`` (c m, embedding_dim / c), column after column, drawn from
+    N(0, 1/2); ``map`` uint8, c numbers of ceil(log2 m) bits for each id, random until the first
+    `recluster`; ``seeds`` (c,) int64 of the hashes h.
+    """
+
+    map: Tensor
+    seeds: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_buckets: int,
+        num_columns: int = 4,
+        seed: int = 0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
+        self.num_columns = group_count(embedding_dim, num_columns)
+        self.seed = seed
+        width = embedding_dim // num_columns
+        self.centres = self.new_table(num_columns * num_buckets, width)
+        self.residuals = self.new_table(num_columns * num_buckets, width)
+        size = packed_nbytes(num_embeddings * num_columns, bits_for(num_buckets))
+        device = self.centres.device
+        self.register_buffer("map", torch.empty(size, dtype=torch.uint8, device=device))
+        self.register_buffer("seeds", self.new_seeds(*range(seed, seed + num_columns)))
+        self.reset_parameters()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Centre plus residual, columns side by side."""
+        return self._columns(ids).flatten(-2)
+
+    def _columns(self, ids: Tensor) -> Tensor:
+        centre, residual = self.addresses(ids).values()
+        return read_rows(self.centres, centre, sparse=self.sparse) + read_rows(
+            self.residuals, residual, sparse=self.sparse
+        )
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """One row of each table per column."""
+        ids = check_ids(ids, self.num_embeddings).unsqueeze(-1)
+        column = torch.arange(self.num_columns, device=ids.device)
+        cluster = unpack(self.map, ids * self.num_columns + column, bits_for(self.num_buckets))
+        first = column * self.num_buckets
+        return {"centres": cluster + first, "residuals": self._hash(ids, self.seeds) + first}
+
+    def _hash(self, ids: Tensor, seeds: Tensor) -> Tensor:
+        return murmur3(ids + torch.zeros_like(seeds), seeds) % self.num_buckets
+
+    def row_tables(self) -> list[str]:
+        """Both tables, if they are wider than one."""
+        wide = self.embedding_dim > self.num_columns and isinstance(self.centres, Tensor)
+        return ["centres", "residuals"] if wide else []
+
+    @torch.no_grad()
+    def recluster(self, *, iterations: int = 20, generator: torch.Generator | None = None) -> None:
+        """Cluster the current vectors; call it between epochs, for the first three quarters.
+
+        Vectors move to their centre plus the mean residual of their new bucket. The tables change
+        under the optimiser: its moments for them are stale afterwards and best cleared. Needs
+        memory for the new tables and map and for one chunk of ids, whatever num_embeddings.
+
+        Args:
+            iterations: Rounds of k-means, on a sample of at most 256 ids per cluster.
+            generator: Source of the sample and of the new hash; on the CPU.
+        """
+        device, shape = self.device, (self.num_columns, self.num_buckets, -1)
+        take = min(self.num_embeddings, 256 * self.num_buckets)
+        sample = _sample(self.num_embeddings, take, generator).to(device)
+        columns = self._columns(sample).float().unbind(-2)
+        centres = torch.stack(
+            [
+                kmeans(c, self.num_buckets, iterations=iterations, generator=generator)
+                for c in columns
+            ]
+        )
+        # One new hash for all ids. Drawn anew for every chunk, the residuals below would be sums
+        # over buckets that no longer exist.
+        seeds = torch.randint(2**32, (self.num_columns,), generator=generator).to(device)
+        sums, sizes = torch.zeros_like(centres), centres.new_zeros(*shape[:2], 1)
+        packed = []
+        for ids in self.all_ids():  # chunks of a multiple of 8, so of whole bytes
+            bucket = self._hash(ids.unsqueeze(-1), seeds)
+            codes = []
+            for j, points in enumerate(self._columns(ids).float().unbind(-2)):
+                cluster, _ = assign(points, centres[j])
+                codes.append(cluster)
+                sums[j].index_add_(0, bucket[:, j], points - centres[j][cluster])
+                sizes[j].index_add_(0, bucket[:, j], sums.new_ones(len(ids), 1))
+            packed.append(pack(torch.stack(codes, dim=1), bits_for(self.num_buckets)))
+        self.centres.copy_(centres.flatten(0, 1))
+        self.residuals.copy_((sums / sizes.clamp(min=1)).flatten(0, 1))  # an empty bucket: 0
+        self.map.copy_(torch.cat(packed))
+        self.seeds.copy_(seeds)
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the tables, so that a composed row has variance ``std**2``; first hashes again."""
+        for table in (self.centres, self.residuals):
+            nn.init.normal_(table, std=std * 0.5**0.5)
+        columns = torch.arange(self.num_columns, device=self.seeds.device)
+        self.seeds.copy_(columns + self.seed)
+        if self.map.is_meta:
+            return
+        first = columns + self.seed + self.num_columns
+        bits = bits_for(self.num_buckets)
+        chunks = self.all_ids()
+        self.map.copy_(torch.cat([pack(self._hash(i.unsqueeze(-1), first), bits) for i in chunks]))
+
+    @classmethod
+    def sizes(
+        cls, num_embeddings: int, embedding_dim: int, *, num_columns: int = 4, **options: Any
+    ) -> Sizes:
+        """Every number of rows from 1 to ``num_embeddings``."""
+        while embedding_dim % num_columns:
+            num_columns -= 1
+        return Sizes(
+            range(1, num_embeddings + 1),
+            lambda scale: {"num_buckets": scale, "num_columns": num_columns},
+            f"the map has at least {num_columns} bits for each id",
+        )
+
+
+def _sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
+    if take * 4 > count:
+        return torch.randperm(count, generator=generator)[:take]
+    return torch.randint(count, (take,), generator=generator)  # no list of all ids

@@ -1,0 +1,245 @@
+"""Differentiable product quantisation: codes that are learned with the model.
+
+DPQ: Chen, Li, Sun, "Differentiable Product Quantization for End-to-End Embedding Compression",
+ICML 2020, https://arxiv.org/abs/1908.09756.  MGQE: Kang et al., "Learning Multi-granular Quantized
+Embeddings for Large-Vocab Categorical Features in Recommender Systems", WWW 2020 companion,
+https://arxiv.org/abs/2002.08530.
+
+    q_i = Q[i], cut into D groups             Q: n x e, thrown away after training
+    softmax    c_j = argmax_k <q_ij, K_jk>    gradient as of sum_k softmax_k(<q_ij, K_jk>) V_jk
+    centroid   c_j = argmin_k |q_ij - V_jk|   gradient passed straight through to q_ij
+    x_i = V_1[c_1] | ... | V_D[c_D]
+
+MGQE lets frequent ids choose among all K codewords and rare ids among the first few.
+
+Training stores *more* than a full table; `freeze()` gives the small layer, and budgets mean that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
+from memcom.embeddings.product_quantized import CodebookEmbedding, group_count
+from memcom.kernels import read_rows
+
+
+class DPQEmbedding(CompressedEmbedding):
+    """Learns a code of ``num_groups`` symbols for each id.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors, e; a multiple of ``num_groups``.
+        num_groups: Codes of an id, D.
+        num_codewords: Values of a code, K; best a power of two.
+        form: ``"softmax"`` (DPQ-SX) or ``"centroid"`` (DPQ-VQ).
+        **common: See `Common`.
+
+    State: ``query`` (n, e) drawn from N(0, 1); ``values`` (D * K, e / D), codebook after codebook;
+    with ``"softmax"`` also ``keys`` of the same shape, drawn from N(0, D / e). Values are drawn so
+    that the composed row has variance 1; with ``"centroid"`` they and the query are scaled to it.
+
+    The codes move in jumps, so finite differences do not see the gradient of ``query`` and
+    ``keys``. With ``"centroid"`` the codewords get the model's gradient like rows of any table,
+    which is this kit's choice; the paper moves them by `regularizer` alone.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_groups: int,
+        num_codewords: int,
+        form: str = "softmax",
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_groups = group_count(embedding_dim, num_groups)
+        self.num_codewords = whole("num_codewords", num_codewords, 2, 2**16)
+        self.form = choice("form", form, ("softmax", "centroid"))
+        self.query = self.new_table(num_embeddings, embedding_dim)
+        shape = num_groups * num_codewords, embedding_dim // num_groups
+        self.values = self.new_table(*shape)
+        self.keys = self.new_table(*shape) if form == "softmax" else None
+        self.reset_parameters()
+
+    def tiers(self) -> list[tuple[int, int]]:
+        """Pairs (number of ids, codewords they may use), most frequent ids first."""
+        return [(self.num_embeddings, self.num_codewords)]
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The chosen codewords, with a gradient for the choice."""
+        query, scores = self._scores(ids)
+        rows = read_rows(self.values, self._rows(scores), sparse=self.sparse)
+        if self.form == "softmax":
+            codebooks = self.values.detach().view(self.num_groups, self.num_codewords, -1)
+            soft = torch.einsum("...dk,dkw->...dw", scores.softmax(-1), codebooks)
+        else:
+            soft = query
+        return (rows + soft - soft.detach()).flatten(-2)
+
+    def _scores(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (..., D, e / D), and how well each codeword suits them, (..., D, K)."""
+        query = read_rows(self.query, ids, sparse=self.sparse)
+        query = query.unflatten(-1, (self.num_groups, -1))
+        targets = self.values.detach() if self.keys is None else self.keys
+        targets = targets.view(self.num_groups, self.num_codewords, -1)
+        scores = torch.einsum("...dw,dkw->...dk", query, targets)
+        if self.form == "centroid":
+            scores = scores - targets.square().sum(-1) / 2  # -|q - v|^2 / 2, less what q decides
+        start, allowed = 0, torch.zeros_like(ids)
+        for size, codewords in self.tiers():
+            allowed = torch.where(ids >= start, codewords, allowed)
+            start += size
+        number = torch.arange(self.num_codewords, device=ids.device)
+        return query, scores.masked_fill(number >= allowed[..., None, None], -torch.inf)
+
+    def _rows(self, scores: Tensor) -> Tensor:
+        first = torch.arange(self.num_groups, device=scores.device) * self.num_codewords
+        return scores.argmax(-1) + first
+
+    @torch.no_grad()
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``values``: the chosen row of each group. The query only makes the choice."""
+        return {"values": self._rows(self._scores(check_ids(ids, self.num_embeddings))[1])}
+
+    def regularizer(self, ids: Tensor, commitment: float = 0.25) -> Tensor:
+        """A loss that draws codewords and queries together, for ``form="centroid"``.
+
+        Args:
+            ids: int32 or int64 tensor of any shape.
+            commitment: Weight of moving the queries, against moving the codewords.
+
+        Returns:
+            Scalar: mean squared distance, ``|v - sg(q)|^2 + commitment |q - sg(v)|^2``.
+        """
+        query, scores = self._scores(check_ids(ids, self.num_embeddings))
+        rows = read_rows(self.values, self._rows(scores), sparse=self.sparse)
+        pulled = (rows - query.detach()).square().mean()
+        return pulled + commitment * (query - rows.detach()).square().mean()
+
+    def _frozen(self, device: torch.device | str) -> CodebookEmbedding:
+        return CodebookEmbedding(
+            self.num_embeddings,
+            self.embedding_dim,
+            num_groups=self.num_groups,
+            tiers=self.tiers(),
+            padding_idx=self.padding_idx,
+            sparse=self.sparse,
+            device=device,
+            dtype=self.values.dtype,
+        )
+
+    @torch.no_grad()
+    def freeze(self) -> CompressedEmbedding:
+        """The codes as they are now, packed, and the codewords; the query table is dropped."""
+        frozen = self._frozen("meta").to_empty(device=self.device)
+        frozen.values.copy_(self.values)
+        first = torch.arange(self.num_groups, device=self.device) * self.num_codewords
+        codes = [(self.addresses(ids)["values"] - first).int() for ids in self.all_ids(4096)]
+        for tier, part in enumerate(torch.cat(codes).split([size for size, _ in self.tiers()])):
+            frozen.set_codes(tier, part)
+        return frozen
+
+    @property
+    def frozen_nbytes(self) -> int:
+        """Bytes of packed codes and codewords."""
+        return self._frozen("meta").nbytes
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw everything, so that a composed row has variance ``std**2``."""
+        nn.init.normal_(self.query)
+        nn.init.normal_(self.values, std=std if self.keys is not None else 1.0)
+        if self.keys is not None:
+            nn.init.normal_(self.keys, std=self.keys.shape[1] ** -0.5)
+            return
+        # The nearest of many codewords is shorter than a codeword at large. Scaling queries and
+        # codewords alike leaves every choice as it is.
+        sample = torch.arange(min(self.num_embeddings, 4096), device=self.device)
+        size = self.compose(sample).square().mean().sqrt()
+        self.values.mul_(std / size)
+        self.query.mul_(std / size)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Numbers of groups and codewords, by bytes; more bytes always mean longer codes."""
+        most = min(8, max(2, num_embeddings.bit_length() - 1))
+        groups = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
+        if "num_groups" in options:
+            groups = [options["num_groups"]]
+        books = [2**b for b in range(2, most + 1)]
+        if "num_codewords" in options:
+            books = [options["num_codewords"]]
+        kept: list[tuple[int, int]] = []
+        longest = 0.0
+
+        def stored(size: tuple[int, int]) -> int:
+            arguments = {**options, "num_groups": size[0], "num_codewords": size[1]}
+            return cls(num_embeddings, embedding_dim, device="meta", **arguments).frozen_nbytes
+
+        for size in sorted(((d, k) for d in groups for k in books), key=stored):
+            if size[0] * (size[1].bit_length() - 1) > longest:
+                longest = size[0] * (size[1].bit_length() - 1)
+                kept.append(size)
+        return Sizes(
+            range(len(kept)),
+            lambda scale: {"num_groups": kept[scale][0], "num_codewords": kept[scale][1]},
+            "the codewords are stored in fp32 beside the codes of every id",
+        )
+
+
+class MGQEmbedding(DPQEmbedding):
+    """DPQ in which rare ids choose among the first few codewords only.
+
+    Args:
+        num_embeddings: Number of ids, sorted by descending frequency.
+        embedding_dim: Width of the vectors; a multiple of ``num_groups``.
+        num_groups: Codes of an id.
+        num_codewords: Values of a frequent id's code.
+        form: ``"softmax"`` or ``"centroid"``.
+        rare_codewords: Values of a rare id's code; a quarter of ``num_codewords`` by default.
+        frequent_share: Share of the ids that count as frequent.
+        **common: See `Common`.
+
+    State: as `DPQEmbedding`.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_groups: int,
+        num_codewords: int,
+        form: str = "softmax",
+        rare_codewords: int | None = None,
+        frequent_share: float = 0.1,
+        **common: Unpack[Common],
+    ) -> None:
+        whole("num_codewords", num_codewords, 2, 2**16)
+        rare = max(1, num_codewords // 4) if rare_codewords is None else rare_codewords
+        self._rare = whole("rare_codewords", rare, 1, num_codewords)
+        if not 0 <= frequent_share <= 1:
+            raise ValueError(f"frequent_share must be in [0, 1], got {frequent_share}")
+        self._share = frequent_share
+        super().__init__(
+            num_embeddings,
+            embedding_dim,
+            num_groups=num_groups,
+            num_codewords=num_codewords,
+            form=form,
+            **common,
+        )
+
+    def tiers(self) -> list[tuple[int, int]]:
+        """The frequent ids, then the rare ones."""
+        frequent = round(self.num_embeddings * self._share)
+        tiers = [(frequent, self.num_codewords), (self.num_embeddings - frequent, self._rare)]
+        return [tier for tier in tiers if tier[0]]

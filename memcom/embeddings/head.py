@@ -1,0 +1,90 @@
+"""Private rows for the most frequent ids, over any compressor for the rest.
+
+After Zhang et al., "Model Size Reduction Using Frequency Based Double Hashing for Recommender
+Systems", RecSys 2020, https://arxiv.org/abs/2007.14523, with any compressor in the place of the
+two hashes.
+
+    x_i = P[i]            if i < K        P: K x e
+    x_i = tail(i - K)     otherwise
+
+On ids sorted by frequency a small K takes most of the lookups out of every collision.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from memcom.addresses import check_ids
+from memcom.embeddings._contract import CompressedEmbedding, whole
+from memcom.kernels import read_rows
+
+
+class HeadEmbedding(CompressedEmbedding):
+    """The first ``head`` ids have rows of their own; ``tail`` stands for all others.
+
+    ``memcom.build(name, n, e, ratio=16, head=1000)`` gives one whose bytes meet the ratio.
+
+    Args:
+        tail: The compressor for ids from ``head`` on: its id 0 is id ``head`` here.
+        head: Number of private rows, K.
+        padding_idx: This id gives zeros and gets no gradient; may be negative.
+
+    State: ``private`` (head, embedding_dim), drawn from N(0, 1); the tail's state as ``tail.*``.
+
+    Shapes are fixed, so both parts are read for every id and one is thrown away, with gradient 0.
+    """
+
+    def __init__(
+        self, tail: CompressedEmbedding, head: int, *, padding_idx: int | None = None
+    ) -> None:
+        nothing = tail(torch.empty(0, dtype=torch.int64, device=tail.device))
+        super().__init__(
+            tail.num_embeddings + whole("head", head, 1),
+            tail.embedding_dim,
+            padding_idx=padding_idx,
+            sparse=tail.sparse,
+            device=nothing.device,
+            dtype=nothing.dtype,
+        )
+        self.head = head
+        self.tail = tail
+        self.private = self.new_table(head, tail.embedding_dim)
+        nn.init.normal_(self.private)
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The private row of a head id, the tail's vector of any other."""
+        private = read_rows(self.private, ids % self.head, sparse=self.sparse)
+        return torch.where((ids < self.head).unsqueeze(-1), private, self.tail(self._rest(ids)))
+
+    def _rest(self, ids: Tensor) -> Tensor:
+        # Head ids wrap round the tail, which spreads the reads that are thrown away.
+        return (ids - self.head) % self.tail.num_embeddings
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """Addresses of the tail, prefixed by ``tail.``, and ``head``: min(i, head).
+
+        ``head`` is a pseudo-table of ``head + 1`` rows: a private row, or "in the tail". For head
+        ids the tail's addresses are those of the reads that are thrown away.
+        """
+        ids = check_ids(ids, self.num_embeddings)
+        rows = {"head": ids.clamp(max=self.head)}
+        return rows | {f"tail.{k}": v for k, v in self.tail.addresses(self._rest(ids)).items()}
+
+    def row_tables(self) -> list[str]:
+        """The private rows; the tail speaks for itself."""
+        return ["private"] if isinstance(self.private, Tensor) else []
+
+    def freeze(self) -> CompressedEmbedding:
+        """The same private rows over the frozen tail."""
+        tail = self.tail.freeze()
+        if tail is self.tail:
+            return self
+        frozen = HeadEmbedding(tail, self.head, padding_idx=self.padding_idx)
+        frozen.private = nn.Parameter(self.private.detach().clone())
+        return frozen
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the private rows from N(0, std^2) and reset the tail likewise."""
+        nn.init.normal_(self.private, std=std)
+        self.tail.reset_parameters(std)

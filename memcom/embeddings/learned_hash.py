@@ -1,0 +1,200 @@
+"""Learned hashing: ids that behave alike share a row, instead of ids that a hash throws together.
+
+Ghaemmaghami et al., "Learning to Collide: Recommendation System Model Compression with Learned
+Hash Functions", 2022, https://arxiv.org/abs/2203.15837.
+
+    x_i = U[map[i]]        U: m x e,   map: n row numbers of ceil(log2 m) bits, frozen
+
+The map comes from a small table trained before (2 to 8 columns do) together with the ids'
+frequency. The paper describes that outline; the recipe of `learn_map` is this kit's own. The map
+is stored, so its n ceil(log2 m) bits count, which a computed hash does not have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._bits import PackedAddress, bits_for, pack
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, TableEmbedding, whole
+from memcom.embeddings._kmeans import assign, kmeans
+from memcom.kernels import Read, Recipe
+
+
+class LearnedHashEmbedding(TableEmbedding):
+    """``table[map[i]]`` with a stored map: i mod num_buckets until `set_map` is called.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        num_buckets: Rows of the table, m.
+        **common: See `Common`.
+
+    State: ``table`` (num_buckets, embedding_dim), drawn from N(0, 1); ``map`` uint8, one number of
+    ceil(log2 num_buckets) bits for each id, packed.
+    """
+
+    map: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_buckets: int,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
+        self.table = self.new_table(num_buckets, embedding_dim)
+        rows = torch.arange(num_embeddings, device=self.table.device) % num_buckets
+        self.register_buffer("map", pack(rows, bits_for(num_buckets)))
+        nn.init.normal_(self.table)
+
+    def recipe(self) -> Recipe:
+        """One read, where the map says."""
+        address = PackedAddress(self.map, bits_for(self.num_buckets))
+        return Recipe((Read("table", self.table, address),))
+
+    @torch.no_grad()
+    def set_map(self, rows: Tensor) -> None:
+        """Freeze another map.
+
+        Args:
+            rows: int64 ``(num_embeddings,)``, values in ``[0, num_buckets)``; see `learn_map`.
+
+        Raises:
+            ValueError: The shape or a value is wrong.
+        """
+        _check_map(rows, self.num_buckets, self.num_embeddings)
+        self.map.copy_(pack(rows, bits_for(self.num_buckets)))
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2); the map is i mod num_buckets again."""
+        nn.init.normal_(self.table, std=std)
+        self.set_map(torch.arange(self.num_embeddings, device=self.map.device) % self.num_buckets)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of rows from 1 to ``num_embeddings``."""
+        return Sizes(
+            range(1, num_embeddings + 1),
+            lambda scale: {"num_buckets": scale},
+            "the map has at least one bit for each id",
+        )
+
+
+class MappedEmbedding(CompressedEmbedding):
+    """A stored map in front of any compressor: ``inner(map[i])``.
+
+    Args:
+        inner: The compressor of the rows that the map points to.
+        rows: int64 ``(num_embeddings,)``, values in ``[0, inner.num_embeddings)``.
+        padding_idx: This id gives zeros and gets no gradient; may be negative.
+
+    State: ``map`` uint8, packed; the compressor's state as ``inner.*``.
+    """
+
+    map: Tensor
+
+    def __init__(
+        self, inner: CompressedEmbedding, rows: Tensor, *, padding_idx: int | None = None
+    ) -> None:
+        _check_map(rows, inner.num_embeddings)
+        super().__init__(
+            len(rows), inner.embedding_dim, padding_idx=padding_idx, sparse=inner.sparse
+        )
+        self.inner = inner
+        self.register_buffer("map", pack(rows, bits_for(inner.num_embeddings)))
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Where the map sends checked int64 ``ids``."""
+        return PackedAddress(self.map, bits_for(self.inner.num_embeddings))(ids)
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The inner vectors of the mapped ids."""
+        vectors: Tensor = self.inner(self.rows(ids))
+        return vectors
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """Addresses of the mapped ids, prefixed by ``inner.``."""
+        rows = self.rows(check_ids(ids, self.num_embeddings))
+        return {f"inner.{name}": found for name, found in self.inner.addresses(rows).items()}
+
+    def freeze(self) -> CompressedEmbedding:
+        """The same map over the frozen compressor."""
+        inner = self.inner.freeze()
+        if inner is self.inner:
+            return self
+        rows = torch.cat([self.rows(ids) for ids in self.all_ids()])
+        return MappedEmbedding(inner, rows, padding_idx=self.padding_idx)
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Reset the compressor; the map stays."""
+        self.inner.reset_parameters(std)
+
+
+@torch.no_grad()
+def learn_map(
+    pre_embedding: Tensor,
+    counts: Tensor,
+    num_buckets: int,
+    *,
+    num_hot: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A map from ids to rows by what the ids mean and how frequent they are.
+
+    The most frequent ids get rows of their own. All others are clustered by k-means on their
+    pre-embedding and the logarithm of their frequency, each column scaled to variance 1.
+
+    Args:
+        pre_embedding: ``(num_embeddings, width)``, a narrow table trained before.
+        counts: ``(num_embeddings,)``, how often each id occurs.
+        num_buckets: Rows to map to.
+        num_hot: How many ids get rows of their own; half of ``num_buckets`` by default.
+        generator: Source of k-means' initial choice; on the CPU.
+
+    Returns:
+        int64 ``(num_embeddings,)``; rows from 0 on belong to the hot ids, most frequent first.
+
+    Raises:
+        ValueError: A shape or size does not fit.
+    """
+    num_embeddings = len(pre_embedding)
+    if pre_embedding.ndim != 2 or counts.shape != (num_embeddings,):
+        raise ValueError(
+            "pre_embedding must be (num_embeddings, width) and counts (num_embeddings,), got "
+            f"{tuple(pre_embedding.shape)} and {tuple(counts.shape)}"
+        )
+    whole("num_buckets", num_buckets, 1, num_embeddings)
+    hot = whole("num_hot", num_buckets // 2 if num_hot is None else num_hot, 0, num_buckets)
+    if hot == num_buckets < num_embeddings:
+        raise ValueError(f"num_hot must leave a row for the other ids: < {num_buckets}, got {hot}")
+    order = counts.argsort(descending=True, stable=True)
+    rows = torch.empty(num_embeddings, dtype=torch.int64, device=counts.device)
+    rows[order[:hot]] = torch.arange(hot, device=counts.device)
+    cold = order[hot:]
+    if len(cold):
+        frequency = counts[cold].to(pre_embedding.dtype).log1p().unsqueeze(1)
+        features = torch.cat([pre_embedding[cold], frequency], 1)
+        features = features - features.mean(0)
+        features = features / features.square().mean(0).sqrt().clamp(min=1e-12)
+        clusters = num_buckets - hot
+        sample = torch.randperm(len(cold), generator=generator)[: 256 * clusters]
+        centres = kmeans(features[sample.to(cold.device)], clusters, generator=generator)
+        rows[cold] = hot + assign(features, centres)[0]
+    return rows
+
+
+def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:
+    if rows.ndim != 1 or (num_ids is not None and len(rows) != num_ids):
+        wanted = "one row per id" if num_ids is None else f"({num_ids},)"
+        raise ValueError(f"a map must have shape {wanted}, got {tuple(rows.shape)}")
+    if not rows.is_meta and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
+        bad = int(rows.min()) if int(rows.min()) < 0 else int(rows.max())
+        raise ValueError(f"a map must point to rows in [0, {num_rows}), got {bad}")

@@ -1,0 +1,140 @@
+"""Mixed dimensions: popular ids get wide rows, rare ids narrow ones.
+
+Ginart, Naumov, Mudigere, Yang, Zou, "Mixed Dimension Embeddings with Application to
+Memory-Efficient Recommendation Systems", 2019, https://arxiv.org/abs/1909.11810.
+
+    x_i = T_f[i - start_f] P_f,   f = the block that holds i        T_f: n_f x d_f,  P_f: d_f x e
+    d_f = base_dim * (n_f / n_0)^(-alpha), at least 1, at most e    (the paper's power rule)
+
+The ids, sorted by frequency, are cut into blocks whose sizes n_f grow geometrically. Under Zipf's
+law such blocks are looked up about equally often, so an id's popularity is about 1 / n_f.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.kernels import read_rows
+
+
+class MixedDimEmbedding(CompressedEmbedding):
+    """A narrow table and a projection for each block of similarly frequent ids.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors that come out.
+        base_dim: Width of the most popular block by the power rule. It may exceed
+            ``embedding_dim``: no block becomes wider than that, but rarer blocks do widen.
+        alpha: How fast widths fall with popularity; 0 for equal widths. The paper uses about 0.3.
+        num_blocks: Blocks of ids, at most; fewer if there are too few ids.
+        growth: Each block holds about so many times as many ids as the one before.
+        **common: See `Common`.
+
+    State: ``tables.0``, ... (n_f, d_f) drawn from N(0, 1), and ``projections.0``, ...
+    (d_f, embedding_dim) drawn from N(0, 1 / d_f), without bias. A block of full width has no
+    projection (its entry is missing).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        base_dim: int,
+        alpha: float = 0.3,
+        num_blocks: int = 4,
+        growth: float = 8.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.base_dim = whole("base_dim", base_dim, 1)
+        self.blocks = block_sizes(num_embeddings, num_blocks, growth)
+        self.starts = list(accumulate(self.blocks[:-1], initial=0))
+        self.widths = power_rule(self.blocks, embedding_dim, base_dim, alpha)
+        self.tables = nn.ParameterList(map(self.new_table, self.blocks, self.widths))
+        self.projections = nn.ParameterDict(
+            {
+                str(f): self.new_table(width, embedding_dim)
+                for f, width in enumerate(self.widths)
+                if width < embedding_dim
+            }
+        )
+        self.reset_parameters()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Read every block at a fixed shape, and keep the one that holds the id."""
+        vectors = self._block(ids, 0)
+        for f in range(1, len(self.blocks)):
+            inside = (ids >= self.starts[f]).unsqueeze(-1)
+            vectors = torch.where(inside, self._block(ids, f), vectors)
+        return vectors
+
+    def _block(self, ids: Tensor, f: int) -> Tensor:
+        # Ids of other blocks wrap round; what they read is thrown away.
+        own = (ids - self.starts[f]) % self.blocks[f]
+        rows = read_rows(self.tables[f], own, sparse=self.sparse)
+        return rows @ self.projections[str(f)] if str(f) in self.projections else rows
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``tables``: every id has a row of its own, counted through all blocks end to end."""
+        return {"tables": check_ids(ids, self.num_embeddings)}
+
+    def row_tables(self) -> list[str]:
+        """The tables of more than one column."""
+        rows = enumerate(self.tables)
+        return [f"tables.{f}" for f, t in rows if isinstance(t, Tensor) and t.shape[1] > 1]
+
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw everything, so that a composed row has variance ``std**2``."""
+        for table in self.tables:
+            nn.init.normal_(table, std=std)
+        for projection in self.projections.values():
+            nn.init.normal_(projection, std=projection.shape[0] ** -0.5)
+
+    @classmethod
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        alpha: float = 0.3,
+        num_blocks: int = 4,
+        growth: float = 8.0,
+        **options: Any,
+    ) -> Sizes:
+        """Base widths from 1 to where even the rarest block has the full width."""
+        blocks = block_sizes(num_embeddings, num_blocks, growth)
+        widest = math.ceil(embedding_dim * (max(blocks) / blocks[0]) ** alpha)
+        return Sizes(
+            range(1, max(widest, embedding_dim) + 1),
+            lambda scale: {"base_dim": scale},
+            "every id stores one number at the least, so ratio < embedding_dim",
+        )
+
+
+def block_sizes(num_embeddings: int, num_blocks: int, growth: float) -> list[int]:
+    """Ids in each block, most popular first, growing by about ``growth``; they add up exactly."""
+    whole("num_blocks", num_blocks, 1)
+    if not growth >= 1:
+        raise ValueError(f"growth must be >= 1, got {growth}")
+    total = sum(growth**f for f in range(num_blocks))
+    shares = accumulate(growth**f / total for f in range(num_blocks - 1))
+    ends = [round(num_embeddings * share) for share in shares] + [num_embeddings]
+    sizes = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [size for size in sizes if size > 0]
+
+
+def power_rule(blocks: list[int], embedding_dim: int, base_dim: int, alpha: float) -> list[int]:
+    """Widths of the blocks, in ``[1, embedding_dim]``."""
+    if not alpha >= 0:
+        raise ValueError(f"alpha must be >= 0, got {alpha}")
+    wanted = (base_dim * (size / blocks[0]) ** -alpha for size in blocks)
+    return [min(embedding_dim, max(1, round(width))) for width in wanted]
