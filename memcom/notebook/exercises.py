@@ -7,6 +7,7 @@ answer is, a stub that the reader fills in (tag ``exercise``), and a folded answ
 
 from __future__ import annotations
 
+import dataclasses
 import linecache
 import traceback
 from collections.abc import Callable
@@ -31,14 +32,16 @@ class Outcome:
         name: Name of the exercise.
         status: ``"not tried yet"``, ``"passed"`` or ``"failed"``.
         message: What went wrong, for the reader; empty unless it failed.
+        solution: Whether the answer is the course's own.
     """
 
     name: str
     status: str
     message: str = ""
+    solution: bool = False
 
     def __str__(self) -> str:
-        text = f"{self.name}: {self.status}"
+        text = f"{self.name}{' (the solution)' if self.solution else ''}: {self.status}"
         return f"{text}\n{self.message}" if self.message else text
 
 
@@ -64,18 +67,19 @@ def exercise(
     return register
 
 
-def check(name: str, answer: Callable[..., Any]) -> None:
+def check(name: str, answer: Callable[..., Any], *, solution: bool = False) -> None:
     """Tell the reader whether an answer is right. Never raises because of the answer.
 
     Args:
         name: Name of the exercise.
         answer: The reader's function.
+        solution: Whether this is the course's own answer, so that the text says so.
 
     Raises:
         KeyError: If the exercise is not registered: its folded check cell has not run.
     """
-    outcome = evaluate(name, answer)
-    data = {"name": name, "status": outcome.status, "message": outcome.message}
+    outcome = dataclasses.replace(evaluate(name, answer), solution=solution)
+    data = dataclasses.asdict(outcome)
     if not display_hidden(CHECK_MIME, data, text=str(outcome)):
         print(outcome)
 

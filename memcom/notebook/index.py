@@ -54,7 +54,7 @@ def index_page(entries: Sequence[Entry], machine: str) -> str:
         f"{len(failed)} of {len(entries)} notebooks failed in this run: "
         f"{', '.join(entry.title for entry in failed)}. Their pages say why."
         if failed
-        else f"All {len(entries)} notebooks ran to their end, their exercises' solutions included."
+        else "Every notebook ran to its end, the solutions of its exercises included."
     )
     rows = "".join(
         f'<tr><td><a href="{entry.name}.html">{html.escape(entry.title)}</a></td>'

@@ -171,15 +171,18 @@ def _exercises(notebook: Any) -> Iterator[str]:
         if after is None or "solution" not in after.metadata.get("tags", ()):
             yield f"exercise cell {index} must be followed by a cell tagged 'solution'"
             continue
-        folds = after.metadata.get("jupyter", {})
-        if not (folds.get("source_hidden") and folds.get("outputs_hidden")):
-            yield f"solution cell {index + 1} is not folded (source_hidden, outputs_hidden)"
+        if not after.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"solution cell {index + 1} is not folded (jupyter.source_hidden)"
         if _signatures(cell.source) != _signatures(after.source):
             yield f"the functions of exercise cell {index} and its solution differ"
-        for number, text in ((index, cell.source), (index + 1, after.source)):
-            last = text.rstrip().splitlines()[-1:]
-            if not last or "check(" not in last[0]:
-                yield f"cell {number} must end in notebook.check(…)"
+        for number, text, ending in (
+            (index, cell.source, r"check\([^=]*\)"),
+            (index + 1, after.source, r"check\([^=]*, solution=True\)"),
+        ):
+            last = (text.rstrip().splitlines() or [""])[-1]
+            if not re.search(ending + "$", last):
+                wanted = "(name, function, solution=True)" if number > index else "(name, function)"
+                yield f"cell {number} must end in notebook.check{wanted}"
 
 
 def _signatures(source: str) -> set[str]:

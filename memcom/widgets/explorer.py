@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Render = Callable[..., "Figure"]
 Describe = Callable[..., str]
 
+_DOTS = 150  # per inch of the picture; the screen shows 100, so that text stays crisp
+_MARGIN = 16  # pixels around the picture
+
 _explorers: list[Explorer] = []
 
 
@@ -31,7 +34,7 @@ def explorer(
     controls: Mapping[str, Control],
     *,
     describe: Describe | None = None,
-    height: int = 420,
+    height: int | None = None,
 ) -> Explorer:
     """Make an explorer: controls, a picture that follows them, and its numbers in words.
 
@@ -42,7 +45,8 @@ def explorer(
         describe: Takes the same keywords and says in words and numbers what the picture shows
             (bytes, rows, collisions). It is shown below the picture and is its alternative text.
             By default the values of the controls.
-        height: Height of the picture's box in pixels, fixed, so that the page does not jump.
+        height: Height of the picture's box in pixels, fixed, so that the page does not jump. By
+            default that of the first figure.
 
     Returns:
         The explorer. As the last expression of a cell it shows itself.
@@ -74,7 +78,7 @@ class Explorer:
         controls: Mapping[str, Control],
         *,
         describe: Describe | None = None,
-        height: int = 420,
+        height: int | None = None,
     ) -> None:
         import ipywidgets
 
@@ -85,7 +89,9 @@ class Explorer:
         self.specification = dict(controls)
         self.widgets = {name: control.widget() for name, control in controls.items()}
         self.errors: list[str] = []
-        self.output = ipywidgets.Output(layout={"height": f"{height}px", "overflow": "auto"})
+        self.output = ipywidgets.Output(layout={"overflow": "auto"})
+        if height is not None:
+            self.output.layout.height = f"{height}px"
         self.text = ipywidgets.HTML()
         self.box = ipywidgets.VBox([*self.widgets.values(), self.output, self.text])
         for widget in self.widgets.values():
@@ -107,7 +113,10 @@ class Explorer:
         values = self.values
         try:
             text = self._describe(**values)
-            picture = _picture(self._render(**values), text)
+            figure = self._render(**values)
+            if self.output.layout.height is None:
+                self.output.layout.height = f"{_pixels(figure.get_figheight()) + _MARGIN}px"
+            picture = _picture(figure, text)
         except Exception as error:  # a callback's caller is the browser, which would not tell
             self.errors.append(f"{self._spell(**values)}: {type(error).__name__}: {error}")
             self.text.value = _line("This picture could not be drawn.")
@@ -166,18 +175,23 @@ def _picture(figure: Figure, alt: str) -> dict[str, Any]:
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=_DOTS)
     plt.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     image = (
         f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" '
-        'style="max-width: 100%; height: auto">'
+        f'style="width: {_pixels(figure.get_figwidth())}px; max-width: 100%; height: auto">'
     )
     return {
         "output_type": "display_data",
         "data": {"text/html": image, "text/plain": alt},
         "metadata": {},
     }
+
+
+def _pixels(inches: float) -> int:
+    """Turn the size of a figure into that of its picture on the screen."""
+    return round(inches * 100)
 
 
 def _failure(error: Exception) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+"""A notebook in JupyterLab, in a real browser: run it, move a slider, see another picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memcom.notebook.kernel import kernel_environment
+from tests.notebook import sample
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A JupyterLab with its own configuration on a folder; gives the folder and its address."""
+    root = tmp_path / "notebooks"
+    root.mkdir()
+    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    # the offer of news covers the page
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
+    port = free_port()
+    environment = {
+        **os.environ,
+        **kernel_environment(),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser"),
+                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
+                *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"),
+                *("--IdentityProvider.token=", "--ServerApp.password="),
+                "--ServerApp.allow_root=True",
+            ],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/api", server, tmp_path / "lab.log")
+            yield root, f"http://127.0.0.1:{port}/lab"
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)  # the server is another process; there is nothing to wait on
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+def open_and_run(browser: Any, address: str, name: str) -> Any:
+    """Open a notebook and run all its cells."""
+    page = browser.new_page()
+    page.goto(f"{address}/tree/{name}.ipynb")
+    idle = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+    page.wait_for_selector(idle, timeout=60_000)
+    page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)  # the status bar
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    return page
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    with playwright_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=CHROMIUM,
+            headless=True,
+            args=ARGUMENTS,
+            # JupyterLab draws only the cells in sight, so all of them are
+            viewport={"width": 1200, "height": 6000},
+        )
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+PICTURE = ".jupyter-widgets img"
+
+
+def test_a_notebook_is_alive(lab: tuple[Path, str], browser: Any, tmp_path: Path) -> None:
+    root, address = lab
+    sample.write(root)
+    page = open_and_run(browser, address, "00_sample")
+    picture = page.wait_for_selector(PICTURE, timeout=90_000)
+    before = picture.get_attribute("src")
+    assert picture.get_attribute("alt") == "64 buckets < 1000 ids, as line"
+
+    # a slider changes the picture and its text
+    page.locator(".jupyter-widgets .noUi-handle").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f'{PICTURE}[alt^="256 buckets"]', timeout=30_000)
+    assert page.locator(PICTURE).first.get_attribute("src") != before
+    status = page.locator('.jupyter-widgets [role="status"]').first
+    assert "256 buckets < 1000 ids" in status.inner_text()
+    assert page.locator(PICTURE).count() == 1  # replaced, not added
+
+    # an exercise answers; the folded solution shows no code and says whose answer passed
+    page.get_by_text("rows: not tried yet").wait_for(timeout=30_000)
+    page.get_by_text("rows (the solution): passed").wait_for(timeout=30_000)
+    assert page.get_by_text("return min(a, m)").count() == 0
+
+    # record() puts nothing on the screen
+    assert page.get_by_text("data type cannot be displayed").count() == 0
+    assert page.get_by_text("application/vnd.memcom").count() == 0
+    page.screenshot(path=str(tmp_path / "lab.png"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))[:1] or [None],
+    ids=lambda path: path.stem if path else "none",
+)
+def test_a_notebook_of_the_course(
+    path: Path | None, lab: tuple[Path, str], browser: Any
+) -> None:
+    if path is None:
+        pytest.skip("there is no notebook yet")
+    root, address = lab
+    shutil.copy(path, root)
+    page = open_and_run(browser, address, path.stem)
+    page.wait_for_selector(PICTURE, timeout=180_000)
+    before = page.locator(PICTURE).first.get_attribute("src")
+    handle = page.locator(".jupyter-widgets .noUi-handle").first
+    handle.focus()
+    for key in ("ArrowRight", "ArrowLeft"):  # the handle may stand at one end
+        page.keyboard.press(key)
+        try:
+            page.wait_for_function(
+                "([selector, old]) => document.querySelector(selector)?.src !== old",
+                arg=[PICTURE, before],
+                timeout=15_000,
+            )
+            return
+        except playwright_api.TimeoutError:
+            continue
+    raise AssertionError("the picture stayed the same when the slider moved")
