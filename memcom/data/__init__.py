@@ -24,7 +24,7 @@ from memcom.data.criteo import load_criteo, load_criteo_10k
 from memcom.data.files import is_file_name, load_file
 from memcom.data.movielens import load_ml_1m, load_ml_100k, load_movielens
 from memcom.data.obtain import ChecksumError, DownloadError, fetch
-from memcom.data.registry import describe, registry
+from memcom.data.registry import describe, entries
 from memcom.data.synthetic import load_synthetic
 from memcom.data.tables import load_babynames, load_nycflights
 from memcom.data.text import load_20newsgroups
@@ -67,7 +67,7 @@ def names() -> list[str]:
     Returns:
         The names, in the order of the registry.
     """
-    return list(registry())
+    return list(entries())
 
 
 def load(name: str | Path, **options: Any) -> Any:
@@ -75,7 +75,7 @@ def load(name: str | Path, **options: Any) -> Any:
 
     Args:
         name: one of `names`, or a path to a file (see `memcom.data.files.load_file`).
-        options: what the set's loader takes, for a file ``user_col="...", item_col="..."``.
+        **options: what the set's loader takes, for a file ``user_col="...", item_col="..."``.
 
     Returns:
         `Interactions`, `LabelledRows` or `LabelledBags`.

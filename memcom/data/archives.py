@@ -13,7 +13,7 @@ def read_members(obtained: Obtained, *wanted: str) -> dict[str, bytes]:
 
     Args:
         obtained: checked files: one zip archive, or the files themselves.
-        wanted: base names; one that ends in "?" may be missing.
+        *wanted: base names; one that ends in "?" may be missing.
 
     Returns:
         base name -> content.

@@ -98,7 +98,7 @@ def registry_path() -> Path:
 
 
 @cache
-def registry() -> dict[str, Entry]:
+def entries() -> dict[str, Entry]:
     """Every known data set.
 
     Returns:
@@ -136,10 +136,10 @@ def lookup(name: str) -> Entry:
     Raises:
         ValueError: if there is no such set; the message lists those there are.
     """
-    entries = registry()
-    if name not in entries:
-        raise ValueError(f"no data set is called {name!r}; there are {', '.join(entries)}")
-    return entries[name]
+    known = entries()
+    if name not in known:
+        raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}")
+    return known[name]
 
 
 def data_root() -> Path:

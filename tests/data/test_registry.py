@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from memcom import data
+from memcom.data.registry import data_root, entries, lookup
+
+NAMES = [
+    "movielens",
+    "ml-100k",
+    "ml-1m",
+    "gowalla",
+    "google-local",
+    "lastfm-2k",
+    "amazon-book-part",
+    "20newsgroups",
+    "babynames",
+    "nycflights",
+    "criteo",
+    "criteo-10k",
+    "synthetic",
+]
+
+
+def test_all_sets_are_there_and_each_has_a_loader():
+    assert data.names() == NAMES
+    assert set(data._LOADERS) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_is_complete(name):
+    entry = lookup(name)
+    assert entry.kind in ("interactions", "rows", "bags")
+    assert entry.obtained in ("download", "package", "made", "own file")
+    assert entry.licence
+    assert entry.citation
+    downloadable = False
+    for form in entry.forms:
+        assert form.files
+        for file in form.files:
+            if name != "criteo":  # the one set whose file has no trustworthy checksum
+                assert file.hash is not None
+                assert re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", file.hash)
+            if file.url:
+                assert file.url.startswith("https://")
+        downloadable |= all(file.url for file in form.files)
+        assert bool(form.package) == (entry.obtained == "package")
+    assert downloadable == (entry.obtained == "download")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_describe_tells_terms_and_files(name):
+    text = data.describe(name)
+    entry = entries()[name]
+    for part in (entry.title, entry.licence, entry.citation):
+        assert part in text
+    for form in entry.forms:
+        for file in form.files:
+            assert file.path in text
+
+
+def test_describe_tells_the_sizes():
+    text = data.describe("movielens")
+    assert "100,004 rows, 671 users, 9,066 items" in text
+    assert "97,310 distinct name" in data.describe("babynames")
+
+
+@pytest.mark.parametrize("call", [data.describe, data.fetch, data.load])
+def test_an_unknown_name_lists_the_known_ones(call):
+    with pytest.raises(ValueError, match=r"'movielense'.*movielens, ml-100k"):
+        call("movielense")
+
+
+def test_an_unknown_option_lists_the_known_ones():
+    with pytest.raises(TypeError, match=r"'ratio'.*num_items"):
+        data.load("synthetic", ratio=3)
+
+
+def test_memcom_data_decides_where_sets_lie(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEMCOM_DATA", str(tmp_path))
+    assert data_root() == tmp_path
+    monkeypatch.delenv("MEMCOM_DATA")
+    assert data_root().is_absolute()
