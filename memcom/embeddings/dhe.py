@@ -84,19 +84,23 @@ class DHEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def codes(self, ids: Tensor) -> Tensor:
-        """Hashes of int64 ``ids``: ``(*ids.shape, k)``, int64 in ``[0, 2**32)``."""
-        return murmur3(ids.unsqueeze(-1), derived_seeds(self.seeds[0], self.widths[0]))
+        """Hashes of int64 ``ids``: ``(*ids.shape, k)``, int64 in ``[0, 2**32)``.
+
+        Gaussians are made in pairs, so an odd k takes one hash more.
+        """
+        k = self.widths[0]
+        hashes = k + k % 2 if self.encoding == "gaussian" else k
+        return murmur3(ids.unsqueeze(-1), derived_seeds(self.seeds[0], hashes))
 
     def encode(self, codes: Tensor) -> Tensor:
-        """Real numbers from hashes, in fp32 and of the same shape."""
+        """``(..., k)`` fp32 numbers from the hashes."""
         unit = (codes.float() + 0.5) * 2.0**-HASH_BITS  # in (0, 1]
         if self.encoding == "uniform":
             return 2 * unit - 1
-        half = -(-codes.shape[-1] // 2)
-        radius = (-2 * unit[..., :half].log()).sqrt()
-        angle = 2 * math.pi * unit[..., -half:]
-        pair = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
-        return pair[..., : codes.shape[-1]]
+        first, second = unit.chunk(2, dim=-1)
+        radius, angle = (-2 * first.log()).sqrt(), 2 * math.pi * second
+        pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
+        return pairs[..., : self.widths[0]]
 
     def compose(self, ids: Tensor) -> Tensor:
         """Hash, encode, and run the network on all ids as one batch."""
