@@ -77,7 +77,7 @@ def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
     for k in range(reach):
         octet = packed[(byte + k).clamp(max=packed.shape[0] - 1)]
         word = word + octet.long() * 2 ** (8 * k)
-    return (word >> shift) & (2**bits - 1)
+    return torch.bitwise_right_shift(word, shift) & (2**bits - 1)  # ">>" does not export to ONNX
 
 
 class PackedAddress(NamedTuple):

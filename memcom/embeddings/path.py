@@ -33,6 +33,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.kernels import read_rows
 
 SLOPE = 0.01  # of the leaky ReLU
 
@@ -84,7 +85,7 @@ class PathEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a row, then apply one map per further partition."""
         first, *others = mixed_radix_digits(self.radices)
-        vectors = F.embedding(first(ids), self.table, sparse=self.sparse)
+        vectors = read_rows(self.table, first(ids), sparse=self.sparse)
         for digit, maps in zip(others, self.transforms, strict=True):
             classes = digit(ids).unsqueeze(-1)
             mapped = torch.zeros_like(vectors)
@@ -105,6 +106,10 @@ class PathEmbedding(CompressedEmbedding):
         shapes: list[tuple[int, ...]] = [(e, e)] if h is None else [(e, h), (h,), (h, e), (e,)]
         pieces = numbers.split([math.prod(shape) for shape in shapes], dim=-1)
         return [p.unflatten(-1, shape) for p, shape in zip(pieces, shapes, strict=True)]
+
+    def row_tables(self) -> list[str]:
+        """The first partition's rows; the maps of the others stay as they are."""
+        return ["table"] if isinstance(self.table, Tensor) else []
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The row of ``table`` and the map of each further partition."""

@@ -57,11 +57,12 @@ class QuantizedTable(nn.Module):
         if bits not in BITS:
             raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
         self.bits, self.width, self.dtype = bits, table.shape[1], table.dtype
-        pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(CHUNK)]
+        chunk = len(table) if table.is_meta else CHUNK
+        pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(chunk)]
         for name in pieces[0]:
             self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
         if not table.is_meta:
-            _refuse_infinite(self.codes if bits == 16 else self.scale + self.offset)
+            _refuse_infinite(table, *(b for b in self.buffers() if b.dtype == torch.float16))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
@@ -113,13 +114,15 @@ def _round_half(values: Tensor, *, up: bool) -> Tensor:
     return torch.where(wrong, bits + torch.where(away, 1, -1).to(bits.dtype), bits).view(half.dtype)
 
 
-def _refuse_infinite(numbers: Tensor) -> None:
-    bad = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
-    if len(bad):
-        raise ValueError(
-            f"row {int(bad[0])} cannot be quantised: its values must be finite and, as its offset "
-            "and step are stored in fp16, within about [-65504, 65504]"
-        )
+def _refuse_infinite(table: Tensor, *stored: Tensor) -> None:
+    for numbers in stored:
+        bad = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
+        if len(bad):
+            row = table[bad[0]].detach()
+            raise ValueError(
+                f"row {int(bad[0])} cannot be quantised: it has values from {row.min():g} to "
+                f"{row.max():g}, and what is stored in fp16 must be finite and in [-65504, 65504]"
+            )
 
 
 class QuantizedEmbedding(TableEmbedding):
@@ -192,8 +195,8 @@ def quantize(
             _pack_tables(part, sorted(names), weight_bits)
     if not packed:
         raise TypeError(
-            f"{type(layer).__name__} reads no table by rows, so there is nothing to quantise; "
-            "quantise its materialize() with QuantizedEmbedding.from_table"
+            f"{type(layer).__name__} has no plain table that is read by rows, so there is nothing "
+            "to quantise"
         )
     return layer
 
@@ -202,6 +205,7 @@ def _pack_tables(part: nn.Module, names: list[str], bits: int) -> None:
     for name in names:
         owner, _, attribute = name.rpartition(".")
         table = QuantizedTable(part.get_parameter(name), bits)
+        delattr(part.get_submodule(owner), attribute)
         setattr(part.get_submodule(owner), attribute, table)
 
 

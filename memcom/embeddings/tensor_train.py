@@ -22,12 +22,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.kernels import read_rows
 
 
 class TTEmbedding(CompressedEmbedding):
@@ -85,13 +85,17 @@ class TTEmbedding(CompressedEmbedding):
         """Fetch one slice of each core and multiply them from left to right."""
         digits = mixed_radix_digits(self.row_factors)
         first, middle, last = (
-            F.embedding(digit(ids), core, sparse=self.sparse)
+            read_rows(core, digit(ids), sparse=self.sparse)
             for digit, core in zip(digits, self.cores, strict=True)
         )
         n1, n2, n3 = self.dim_factors
         train = first.unflatten(-1, (n1, self.rank)) @ middle.unflatten(-1, (self.rank, -1))
         train = train.reshape(*ids.shape, n1 * n2, self.rank)
         return (train @ last.unflatten(-1, (self.rank, n3))).flatten(-2)
+
+    def row_tables(self) -> list[str]:
+        """The cores: a slice is a row."""
+        return [f"cores.{j}" for j, core in enumerate(self.cores) if isinstance(core, Tensor)]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The slice of each core."""
