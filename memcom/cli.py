@@ -94,8 +94,8 @@ def plan(
     budget: dict[str, Any] = {"ratio": ratio, "nbytes": nbytes}
     try:
         found = memcom.plan(method, num_embeddings, embedding_dim, **budget, **options)
-    except TypeError as error:  # an option that the method does not have
-        raise click.UsageError(f"{name}: {error}") from error
+    except (KeyError, TypeError) as error:  # no such method, or no such option of it
+        raise click.UsageError(f"{name}: {error.args[0]}") from error
     arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
     click.echo(f"method     {found.name}")
     click.echo(f"arguments  {arguments or 'none'}")

@@ -71,7 +71,8 @@ def check_requirements(
     except ImportError:
         return [Finding("FAIL", "packaging is missing", "pip install packaging")]
 
-    good, findings = [], []
+    good: set[str] = set()
+    findings = []
     absent: dict[str, list[str]] = {}
     for requirement in map(Requirement, requirements):
         extra = _extra_of(requirement)
@@ -87,7 +88,7 @@ def check_requirements(
                 findings.append(Finding("FAIL", f"{requirement.name} is missing", install))
             continue
         if requirement.specifier.contains(version, prereleases=True):
-            good.append(f"{requirement.name} {version}")
+            good.add(f"{requirement.name} {version}")
         else:
             what = f"{requirement.name} {version} does not meet {requirement.specifier}"
             findings.append(Finding("FAIL", what, install))

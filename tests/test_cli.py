@@ -1,0 +1,201 @@
+"""The command `memcom`: right arguments down, right words and exit codes up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import memcom
+from memcom.cli import main
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_help_names_every_command() -> None:
+    result = call("--help")
+    assert result.exit_code == 0
+    for name in ("compare", "data", "doctor", "plan", "run", "site"):
+        assert f"\n  {name} " in result.output
+
+
+def test_help_loads_no_heavy_room() -> None:
+    code = "import sys, memcom.cli; print([m for m in sys.modules if m.startswith('memcom.')])"
+    rooms = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    for heavy in ("experiments", "notebook", "plots", "widgets", "training", "data"):
+        assert f"'memcom.{heavy}" not in rooms
+
+
+def test_module_and_script_are_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "memcom", "plan", "full", "10", "4"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "stored     160 bytes of 160" in done.stdout  # 10 rows x 4 numbers x 4 bytes
+
+
+def test_plan_prints_bytes_of_the_formula() -> None:
+    result = call("plan", "memcom", "100000", "64", "--ratio", "16")
+    assert result.exit_code == 0
+    # 16x of 25.6 MB are 1.6 MB; 0.4 MB go to the weights, the rest to rows of 256 bytes.
+    rows = (100_000 * 64 * 4 // 16 - 100_000 * 4) // 256
+    assert f"num_buckets={rows}" in result.output
+    assert f"{rows * 256 + 400_000:,} bytes of 25,600,000" in result.output
+
+
+def test_plan_takes_options_and_bytes() -> None:
+    result = call("plan", "qr(operation='concat')", "100000", "64", "--nbytes", "1.5 MB")
+    assert result.exit_code == 0
+    assert "operation='concat'" in result.output
+    stored = int(result.output.partition("stored")[2].split()[0].replace(",", ""))
+    assert 1_400_000 < stored <= 1_500_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("plan", "memcom", "1000", "64", "--ratio", "100"), "ratio < 64"),
+        (("plan", "nope", "1000", "64", "--ratio", "4"), "nope"),
+        (("plan", "qr(wrong=1)", "1000", "64", "--ratio", "4"), "wrong"),
+        (("plan", "qr(", "1000", "64", "--ratio", "4"), "qr("),
+        (("plan", "memcom", "1000", "64"), "--ratio"),
+        (("plan", "memcom", "1000", "64", "--ratio", "4", "--nbytes", "1 MB"), "--nbytes"),
+        (("plan", "memcom", "0", "64", "--ratio", "4"), "x>=1"),
+        (("data", "info", "nope"), "nope"),
+        (("data", "fetch", "synthetic"), "synthetic"),
+        (("compare", "--methods", "full,qr(operation='add'"), "--methods"),
+        (("compare", "--ratio", "0.5"), "x>=1"),
+        (("run", "--profile", "medium"), "medium"),
+    ],
+)
+def test_a_users_error_is_one_line(arguments: tuple[str, ...], part: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert part in line
+
+
+def test_the_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMCOM_TRACEBACK", "1")
+    result = call("plan", "memcom", "1000", "64", "--ratio", "100")
+    assert isinstance(result.exception, memcom.BudgetError)
+
+
+def test_a_missing_notebook_folder_is_said(tmp_path: Path) -> None:
+    site = str(tmp_path / "site")
+    result = call("run", "--folder", str(tmp_path), "--site", site)
+    assert result.exit_code == 2
+    assert str(tmp_path) in result.output
+    assert call("site", "--site", site).exit_code == 2
+
+
+def test_data_list_is_the_registry() -> None:
+    registry = tomllib.loads((ROOT / "data" / "registry.toml").read_text(encoding="utf-8"))
+    assert call("data", "list").output.split() == list(registry)
+    for name, entry in registry.items():
+        assert entry["licence"] in call("data", "info", name).output
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `compare` passes on, in place of hours of training."""
+    passed: dict[str, Any] = {}
+    experiments = types.ModuleType("memcom.experiments")
+    experiments.compare_command = passed.update  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "memcom.experiments", experiments)
+    monkeypatch.setattr(memcom, "experiments", experiments, raising=False)
+    return passed
+
+
+def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
+    result = call(
+        *("compare", "--data", "pairs.csv", "--user-col", "reader", "--item-col", "paper"),
+        *("--ratio", "4", "--ratio", "16", "--methods", "full, qr(operation='add',threshold=9)"),
+        *("--seeds", "2", "--profile", "full", "--out", "here"),
+    )
+    assert result.exit_code == 0, result.output
+    assert compared == {
+        "data": "pairs.csv",
+        "user_col": "reader",
+        "item_col": "paper",
+        "time_col": None,
+        "ratios": [4.0, 16.0],
+        "methods": ["full", "qr(operation='add',threshold=9)"],
+        "seeds": 2,
+        "profile": "full",
+        "out": Path("here"),
+    }
+
+
+def test_compare_has_defaults(compared: dict[str, Any]) -> None:
+    assert call("compare").exit_code == 0
+    assert compared["data"] == "movielens"
+    assert compared["ratios"] == [16.0]
+    assert compared["methods"] is None
+    assert compared["seeds"] == 3
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("no", name="memcom.x")])
+def test_our_own_faults_keep_their_traceback(
+    error: Exception, compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    assert call("compare").exception is error
+
+
+def test_a_missing_extra_points_to_the_doctor(
+    compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: Any) -> None:
+        raise ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
+
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    result = call("compare")
+    assert result.exit_code == 2
+    assert "memcom.doctor" in result.output
+
+
+def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    from memcom import notebook
+
+    seen: list[Any] = []
+
+    def run_all(names: Any, **options: Any) -> None:
+        seen.append((names, options))
+        if names:
+            raise notebook.CourseError([], {"03_memcom": "cell 4: ZeroDivisionError"}, Path("s"))
+
+    monkeypatch.setattr(notebook, "run_all", run_all)
+    monkeypatch.setattr(notebook, "report", lambda site: f"table of {site}")
+    good = call("run", "--site", "s")
+    assert (good.exit_code, good.output) == (0, f"table of s\n\n{Path('s') / 'index.html'}\n")
+    bad = call("run", "--site", "s", "03")
+    assert bad.exit_code == 1
+    assert "table of s" in bad.output
+    assert "ZeroDivisionError" in bad.output
+    options = {"profile": "fast", "site": "s", "folder": "notebooks"}
+    assert json.dumps(seen) == json.dumps([(None, options), (("03",), options)])

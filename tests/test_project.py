@@ -1,0 +1,382 @@
+"""The project holds together: imports run downward, files that repeat each other agree."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import memcom
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+CONSTRAINTS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+# Top to bottom; a module may import from its own line and from those below.
+ROOMS = (
+    ("cli", "doctor", "__main__"),
+    ("notebook", "widgets", "plots"),
+    ("experiments",),
+    ("training", "models", "metrics"),
+    ("data",),
+    ("profiling", "collisions", "budget", "export"),
+    ("embeddings",),
+    ("kernels",),
+    ("addresses",),
+)
+LEVEL = {room: -depth for depth, rooms in enumerate(ROOMS) for room in rooms}
+# The package itself re-exports the planner and the layers.
+LEVEL[""] = LEVEL["budget"]
+
+
+# --- rooms ----------------------------------------------------------------------------------------
+
+
+def imported_rooms(source: str, package: str) -> Iterator[tuple[str, int]]:
+    """The rooms of memcom that a module of `package` imports, with the line; "" is memcom."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                base = ".".join(parts[: len(parts) - node.level + 1] + [base] * bool(base))
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            if first == "memcom":
+                room = rest.partition(".")[0]
+                yield (room if room in LEVEL else ""), node.lineno
+
+
+def upward(source: str, module: str) -> list[str]:
+    room = module.split(".")[1]
+    package = module.rpartition(".")[0]
+    return [
+        f"{module}:{line} imports memcom.{other}".rstrip(".")
+        for other, line in imported_rooms(source, package)
+        if LEVEL[other] > LEVEL[room]
+    ]
+
+
+def test_every_room_is_known() -> None:
+    rooms = {
+        path.stem
+        for path in (ROOT / "memcom").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} <= set(LEVEL)
+
+
+def test_imports_run_downward() -> None:
+    found = []
+    for path in sorted((ROOT / "memcom").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts != ("memcom", "__init__"):
+            found += upward(path.read_text(encoding="utf-8"), ".".join(parts))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from memcom.plots import show", "memcom.data.movielens"),
+        ("def f():\n    from memcom import training", "memcom.collisions.summary"),
+        ("import memcom.budget", "memcom.embeddings.memcom"),
+        ("from memcom import build", "memcom.kernels._lookup"),
+        ("from .. import budget", "memcom.embeddings.memcom"),
+        ("from ..budget import plan", "memcom.embeddings.memcom"),
+    ],
+)
+def test_an_upward_import_is_seen(source: str, module: str) -> None:
+    assert len(upward(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "module"),
+    [
+        ("from memcom.embeddings import get", "memcom.budget"),
+        ("from memcom.embeddings._contract import Sizes", "memcom.embeddings.memcom"),
+        ("from ._contract import Sizes", "memcom.embeddings.memcom"),
+        ("import memcom\nimport numpy", "memcom.cli"),
+    ],
+)
+def test_a_downward_import_passes(source: str, module: str) -> None:
+    assert upward(source, module) == []
+
+
+# --- import memcom --------------------------------------------------------------------------------
+
+_IMPORT = """
+import sys, time, torch
+before, start = set(sys.modules), time.process_time()
+import memcom
+seconds = time.process_time() - start
+heavy = {"matplotlib", "pandas", "ipywidgets", "seaborn", "papermill", "IPython", "scipy"}
+print(seconds, *sorted(heavy & (set(sys.modules) - before)))
+"""
+
+
+def test_import_memcom_is_light() -> None:
+    lines = [
+        subprocess.run(
+            [sys.executable, "-c", _IMPORT], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.split()
+        for _ in range(3)
+    ]
+    assert [line[1:] for line in lines] == [[], [], []]
+    assert statistics.median(float(line[0]) for line in lines) < 0.3
+
+
+# --- what is needed -------------------------------------------------------------------------------
+
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+NOT_IN_CONDA = ("cluster", "browser")  # they bring machinery of their own
+IMPORT_NAMES = {"IPython": "ipython", "bs4": "beautifulsoup4", "sklearn": "scikit-learn"}
+IMPORT_NAMES |= {"yaml": "pyyaml"}
+IMPORT_NAMES |= {"cycler": "matplotlib", "llvmlite": "numba"}  # each is a part of the other
+
+
+def bounds(lines: list[str]) -> dict[str, str]:
+    """Distribution -> lower bound, as PyPI names them; the kit itself left out."""
+    requirements = [Requirement(line) for line in lines]
+    return {
+        canonicalize_name({"pytorch": "torch"}.get(r.name, r.name)): str(r.specifier)
+        for r in requirements
+        if r.name != "memcom-kit"
+    }
+
+
+def needed(*without: str) -> dict[str, str]:
+    lines = list(PROJECT["project"]["dependencies"])
+    for extra, more in EXTRAS.items():
+        if extra not in without:
+            lines += more
+    return bounds(lines)
+
+
+def conda_lines() -> tuple[list[str], list[str]]:
+    """The conda lines and the pip lines of environment.yml."""
+    lines = [line for line in ENVIRONMENT["dependencies"] if isinstance(line, str)]
+    (pip,) = (line["pip"] for line in ENVIRONMENT["dependencies"] if isinstance(line, dict))
+    return lines, pip
+
+
+def test_environment_yml_equals_pyproject() -> None:
+    conda, pip = conda_lines()
+    found = bounds(conda + [line for line in pip if line != "-e ."])
+    assert found.pop("python") == PROJECT["project"]["requires-python"]
+    assert found.pop("pip") == ""
+    assert found == needed(*NOT_IN_CONDA)
+
+
+def test_environment_yml_solves_anywhere() -> None:
+    """Channels, order, lower bounds only, a word on each line: what keeps such files alive."""
+    conda, pip = conda_lines()
+    assert ENVIRONMENT["channels"] == ["conda-forge", "nodefaults"]
+    assert pip[-1] == "-e ."
+    for lines in (conda, pip[:-1]):
+        assert lines == sorted(lines, key=lambda line: re.split("[>=]", line)[0])
+        for line in lines:
+            assert re.fullmatch(r"[a-z0-9-]+(>=[0-9.]+)?", line), line
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    bare = [x for x in re.findall(r"^ +- ([a-z].*)$", text, re.M) if "#" not in x]
+    assert bare == ["conda-forge", "nodefaults", "python>=3.10", "pip:"]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_constraints_pin_each_direct_dependency_once(python: str) -> None:
+    pins: dict[str, str] = {}
+    for requirement in CONSTRAINTS:
+        if not requirement.marker or requirement.marker.evaluate({"python_version": python}):
+            (pin,) = requirement.specifier
+            assert pin.operator == "=="
+            assert requirement.name not in pins
+            pins[requirement.name] = pin.version
+    lower = needed()
+    assert set(pins) == set(lower)
+    for name, version in pins.items():
+        assert Version(version) in Requirement(f"{name}{lower[name]}").specifier, name
+
+
+def test_all_holds_every_extra() -> None:
+    (line,) = EXTRAS["all"]
+    assert Requirement(line).extras == set(EXTRAS) - {"all"}
+
+
+def code_of(path: Path) -> str:
+    """The Python of a file; of a notebook without its magics."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    lines = "\n".join("".join(cell["source"]) for cell in cells).splitlines()
+    return "\n".join("" if re.match(r"\s*[%!]", line) else line for line in lines)
+
+
+def third_party(code: str) -> set[str]:
+    """The distributions that a piece of code imports, also inside functions."""
+    modules = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules.add((node.module or "").partition(".")[0])
+    own = {"memcom", "tests", "__future__", *sys.stdlib_module_names}
+    return {canonicalize_name(IMPORT_NAMES.get(name, name)) for name in modules - own}
+
+
+def test_every_import_is_declared() -> None:
+    declared = set(needed())
+    undeclared = {}
+    for path in [*(ROOT / "memcom").rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *NOTEBOOKS]:
+        if missing := third_party(code_of(path)) - declared:
+            undeclared[str(path.relative_to(ROOT))] = missing
+    assert undeclared == {}
+
+
+def test_an_undeclared_import_is_seen() -> None:
+    code = "import os\ndef f():\n    import requests_cache.x\nfrom sklearn.svm import SVC"
+    assert third_party(code) - set(needed()) == {"requests-cache"}
+
+
+# --- make -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    ("target", "job"),
+    [
+        ("run", "-m memcom run --site site"),
+        ("test", "-m pytest"),
+        ("lab", "-m jupyterlab"),
+        ("site", "-m memcom site"),
+        ("lint", "-m ruff format --check"),
+        ("setup", "-m memcom.doctor"),
+    ],
+)
+def test_make_prepares_and_then_does_its_job(target: str, job: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    plan = subprocess.run(
+        ["make", "--dry-run", target], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    steps = [plan.find(step) for step in ("-m venv", "pip install --quiet -c constraints.txt", job)]
+    assert -1 not in steps
+    assert steps == sorted(steps)
+    assert not (tmp_path / ".venv").exists()
+
+
+# --- documents and what git holds -----------------------------------------------------------------
+
+
+def test_version_is_the_same_everywhere() -> None:
+    version = PROJECT["project"]["version"]
+    assert memcom.__version__ == version
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## \[(\d[^]]*)\]", changelog, re.M)[0] == version
+
+
+def test_readme_names_the_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in ("make run", "make test", "make lab", "python -m memcom.doctor"):
+        assert command in text
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_contributing_points_at_real_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:memcom|tests|data)/[\w/]+\.(?:py|toml))`", text))
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
+# Folders of one machine, and hosts that only tell where somebody's packages came from.
+PRIVATE = re.compile(
+    r"(?<![\w.$}])/(?:home|Users|root|work|opt|mnt)/\w"
+    r"|\b(?:pypi|conda\.anaconda|repo\.anaconda)\.(?:org|com)\b"
+    r"|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs",
+)
+
+
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_git_holds_nothing_of_one_machine() -> None:
+    found = []
+    for path in tracked():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in PRIVATE.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("user", ["/home/" + "ann/x.py", "see /work/" + "main", "pypi" + ".org"])
+def test_traces_of_a_machine_are_seen(user: str) -> None:
+    assert PRIVATE.search(user)
+
+
+def test_git_holds_no_data_and_nothing_large() -> None:
+    names = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked()}
+    assert [name for name, size in names.items() if size > 1_000_000] == []
+    data = re.compile(r"\.(pkl|npz|npy|zip|gz|xz|parquet|dat|inter|safetensors|onnx)$")
+    assert [name for name in names if data.search(name)] == []
+    assert {n for n in names if n.startswith("data/")} <= {"data/registry.toml", "data/README.md"}
+
+
+def faults(notebook: dict[str, Any]) -> list[str]:
+    """What a notebook must not carry in git."""
+    found = []
+    for number, cell in enumerate(notebook["cells"]):
+        if cell.get("outputs"):
+            found.append(f"cell {number} has outputs")
+        if cell.get("execution_count") is not None:
+            found.append(f"cell {number} has a count")
+    if "widgets" in notebook["metadata"]:
+        found.append("widget state")
+    if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
+        found.append("the kernel is not python3")
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_clean(path: Path) -> None:
+    assert faults(json.loads(path.read_text(encoding="utf-8"))) == []
+
+
+def test_a_notebook_that_ran_is_seen() -> None:
+    cell = {"cell_type": "code", "outputs": [{"text": "1"}], "execution_count": 1}
+    notebook = {"cells": [cell], "metadata": {"widgets": {}, "kernelspec": {"name": "venv"}}}
+    assert len(faults(notebook)) == 4
