@@ -83,6 +83,7 @@ def load(name: str | Path, **options: Any) -> Any:
     Raises:
         ValueError: if there is no such set.
         TypeError: if the set has no such option; the message lists those there are.
+        ModuleNotFoundError: if a package of the extra "data" is not installed.
     """
     loader = _LOADERS.get(str(name))
     arguments: tuple[Any, ...] = ()
@@ -99,4 +100,10 @@ def load(name: str | Path, **options: Any) -> Any:
         if option not in known_options:
             there = ", ".join(known_options)
             raise TypeError(f"{name} has no option {option!r}; there are: {there}")
-    return loader(*arguments, **options)
+    try:
+        return loader(*arguments, **options)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"reading {name} needs the package {error.name}: pip install 'memcom-kit[data]'",
+            name=error.name,
+        ) from error

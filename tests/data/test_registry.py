@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
+import memcom.data.registry as registry_module
 from memcom import data
 from memcom.data.registry import data_root, entries, lookup
 
@@ -78,8 +81,39 @@ def test_an_unknown_option_lists_the_known_ones():
         data.load("synthetic", ratio=3)
 
 
+def test_a_missing_package_names_the_extra(monkeypatch, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("u,i\n1,2\n")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pandas: pip install 'memcom-kit\[data\]'"):
+        data.load(path, user_col="u", item_col="i")
+
+
+def test_importing_the_room_loads_nothing_heavy():
+    program = (
+        "import sys; import memcom.data;"
+        "print(sorted({'pandas', 'pooch', 'requests', 'pyarrow'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
 def test_memcom_data_decides_where_sets_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("MEMCOM_DATA", str(tmp_path))
     assert data_root() == tmp_path
     monkeypatch.delenv("MEMCOM_DATA")
     assert data_root().is_absolute()
+
+
+def test_the_registry_is_found_installed_and_in_a_checkout(monkeypatch, tmp_path):
+    installed, checkout = tmp_path / "memcom" / "data", tmp_path / "checkout"
+    monkeypatch.setattr(registry_module, "_HERE", installed)
+    monkeypatch.setattr(registry_module, "_CHECKOUT", checkout)
+    with pytest.raises(FileNotFoundError, match=r"registry\.toml is neither at"):
+        registry_module.registry_path()
+    for folder in (checkout / "data", installed):  # the installed one wins
+        folder.mkdir(parents=True)
+        (folder / "registry.toml").touch()
+        assert registry_module.registry_path() == folder / "registry.toml"
