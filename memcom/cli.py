@@ -90,9 +90,9 @@ def plan(
 
     if (ratio is None) == (nbytes is None) and name != "full":
         raise click.UsageError("give one of --ratio and --nbytes")
-    method, options = memcom.parse_spec(name)
     budget: dict[str, Any] = {"ratio": ratio, "nbytes": nbytes}
     try:
+        method, options = memcom.parse_spec(name)
         found = memcom.plan(method, num_embeddings, embedding_dim, **budget, **options)
     except (KeyError, TypeError) as error:  # no such method, or no such option of it
         raise click.UsageError(f"{name}: {error.args[0]}") from error
