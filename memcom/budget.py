@@ -126,13 +126,14 @@ def plan(
     budget = full / ratio if ratio is not None else parse_nbytes(nbytes)  # type: ignore[arg-type]
 
     of_method = {k: v for k, v in own.items() if k not in _WRAPPERS}
-    sizes = cls.sizes(num_embeddings - own.get("head", 0), embedding_dim, **of_method)
+    head = own.get("head", 0)
+    sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
     smallest = stored(sizes.arguments(sizes.scales[0]))
     if smallest > budget:
         raise BudgetError(
             f"{name} cannot store {num_embeddings} x {embedding_dim} in {budget:,.0f} bytes "
             f"(ratio {full / budget:.4g}): it needs {smallest:,} (ratio {full / smallest:.4g}); "
-            f"{sizes.floor}"
+            f"{sizes.floor}" + (f", beside {head} private rows" if head else "")
         )
     too_large = bisect.bisect_left(
         sizes.scales, True, key=lambda scale: stored(sizes.arguments(scale)) > budget

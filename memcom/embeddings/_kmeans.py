@@ -7,6 +7,7 @@ from torch import Tensor
 
 _CELLS = 2**22
 """Distances computed at a time."""
+_ROUNDS = 16
 
 
 def kmeans(
@@ -27,9 +28,7 @@ def kmeans(
         ``(num_clusters, width)`` tensor.
     """
     count = len(points)
-    first = torch.randperm(count, generator=generator)
-    first = first.repeat(-(-num_clusters // count))[:num_clusters]
-    centres = points[first.to(points.device)].clone()
+    centres = _spread(points, num_clusters, generator)
     before = None
     for _ in range(iterations):
         nearest, distance = assign(points, centres)
@@ -41,6 +40,23 @@ def kmeans(
         farthest = distance.topk(min(len(empty), count)).indices
         centres[empty[: len(farthest)]] = points[farthest]
         centres[empty[len(farthest) :]] = points[0]
+    return centres
+
+
+def _spread(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
+    """First centres, in `_ROUNDS` draws that prefer points far from those drawn before.
+
+    With one point per round this is k-means++ (Arthur and Vassilvitskii, 2007).
+    """
+    weight = torch.ones(len(points), dtype=torch.float64, device=points.device)
+    centres = points[:0]
+    for part in torch.arange(num_clusters).tensor_split(min(num_clusters, _ROUNDS)):
+        if len(centres):
+            weight = assign(points, centres)[1].double()
+        level = weight.cumsum(0)
+        draw = torch.rand(len(part), dtype=torch.float64, generator=generator).to(level.device)
+        drawn = torch.searchsorted(level, draw * level[-1], right=True)
+        centres = torch.cat([centres, points[drawn.clamp(max=len(points) - 1)]])
     return centres
 
 

@@ -169,12 +169,15 @@ class DPQEmbedding(CompressedEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Numbers of groups and codewords, by bytes; more bytes always mean longer codes."""
+        """Numbers of groups and codewords, by bytes; more bytes always mean longer codes.
+
+        Codes have 4 to 8 bits: with fewer, groups are so narrow that little is left to learn.
+        """
         most = min(8, max(2, num_embeddings.bit_length() - 1))
         groups = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
         if "num_groups" in options:
             groups = [options["num_groups"]]
-        books = [2**b for b in range(2, most + 1)]
+        books = [2**b for b in range(min(4, most), most + 1)]
         if "num_codewords" in options:
             books = [options["num_codewords"]]
         kept: list[tuple[int, int]] = []

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+
+from memcom.embeddings import _kmeans
+from memcom.embeddings._kmeans import assign, kmeans, means
+
+
+def points(clusters: int, each: int, spread: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    centres = 10 * torch.randn(clusters, 4, generator=generator)
+    noise = torch.randn(clusters * each, 4, generator=generator)
+    return centres.repeat_interleave(each, dim=0) + spread * noise
+
+
+def test_assign_is_the_nearest_centre(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, c = rng.normal(size=(50, 3)), rng.normal(size=(7, 3))
+    squared = ((x[:, None] - c[None]) ** 2).sum(-1)
+    for cells in (2**22, 10):
+        monkeypatch.setattr(_kmeans, "_CELLS", cells)
+        nearest, distance = assign(torch.tensor(x), torch.tensor(c))
+        np.testing.assert_array_equal(nearest.numpy(), squared.argmin(1))
+        np.testing.assert_allclose(distance.numpy(), squared.min(1), atol=1e-12)
+
+
+def test_means_of_groups_and_zeros_for_an_empty_one():
+    x = torch.tensor([[1.0], [3.0], [10.0]])
+    centres, sizes = means(x, torch.tensor([0, 0, 2]), 3)
+    assert centres.flatten().tolist() == [2.0, 0.0, 10.0]
+    assert sizes.tolist() == [2, 0, 1]
+
+
+def test_as_good_as_scikit_learn_on_separate_clusters():
+    x = points(6, 40, 0.1)
+    centres = kmeans(x, 6, generator=torch.Generator().manual_seed(1))
+    ours = assign(x, centres)[1].sum().item()
+    best = KMeans(6, n_init=10, random_state=0).fit(x.numpy()).inertia_
+    assert ours == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("clusters", [5, 12, 40])
+def test_empty_clusters_leave_no_nan(clusters):
+    # Five distinct points: the other clusters cannot hold anything.
+    x = torch.arange(5.0).view(-1, 1).repeat(6, 2)
+    centres = kmeans(x, clusters, generator=torch.Generator().manual_seed(0))
+    assert centres.shape == (clusters, 2)
+    assert centres.isfinite().all()
+    assert assign(x, centres)[1].max() == 0
