@@ -88,7 +88,7 @@ class LMAEmbedding(FlatEmbedding):
         signature = self.signatures[ids].long()
         code = torch.zeros_like(ids).unsqueeze(-1)
         for pick in picks.unbind(-1):
-            code = code * KEY_VALUES + signature[..., pick]
+            code = code * KEY_VALUES + signature.index_select(-1, pick)
         return torch.remainder(murmur3(code, cell_seeds), self.memory_size)
 
     def reset_parameters(self, std: float = 1.0) -> None:

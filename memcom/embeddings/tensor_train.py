@@ -22,6 +22,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -82,16 +84,27 @@ class TTEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Fetch one slice of each core and multiply them from left to right."""
-        digits = mixed_radix_digits(self.row_factors)
-        first, middle, last = (
-            read_rows(core, digit(ids), sparse=self.sparse)
-            for digit, core in zip(digits, self.cores, strict=True)
-        )
+        """Multiply the slices of an id from left to right.
+
+        The first two slices make the id's *head*, which depends on ``ids % (m1 m2)`` alone. Where
+        there are as many ids as heads, all heads are computed once, as one dense product, instead
+        of fetching R n2 R numbers of the middle core for every id.
+        """
+        m1, m2, _ = self.row_factors
         n1, n2, n3 = self.dim_factors
-        train = first.unflatten(-1, (n1, self.rank)) @ middle.unflatten(-1, (self.rank, -1))
-        train = train.reshape(*ids.shape, n1 * n2, self.rank)
-        return (train @ last.unflatten(-1, (self.rank, n3))).flatten(-2)
+        first, middle, last = self.cores
+        digits = mixed_radix_digits(self.row_factors)
+        if torch.compiler.is_compiling() or ids.numel() < m1 * m2:
+            left = read_rows(first, digits[0](ids), sparse=self.sparse)
+            right = read_rows(middle, digits[1](ids), sparse=self.sparse)
+            heads = left.unflatten(-1, (n1, self.rank)) @ right.unflatten(-1, (self.rank, -1))
+        else:
+            slices = torch.arange(max(m1, m2), device=ids.device)
+            left = read_rows(first, slices[:m1], sparse=self.sparse).view(m1 * n1, self.rank)
+            right = read_rows(middle, slices[:m2], sparse=self.sparse).view(m2, self.rank, -1)
+            heads = F.embedding(ids % (m1 * m2), (left @ right).view(m2 * m1, -1))
+        tails = read_rows(last, digits[2](ids), sparse=self.sparse).unflatten(-1, (-1, n3))
+        return (heads.reshape(*ids.shape, n1 * n2, self.rank) @ tails).flatten(-2)
 
     def row_tables(self) -> list[str]:
         """The cores: a slice is a row."""
@@ -104,7 +117,7 @@ class TTEmbedding(CompressedEmbedding):
         return {f"cores.{j}": digit(ids) for j, digit in enumerate(digits)}
 
     def materialize(self, chunk_size: int = 4096) -> Tensor:
-        """The full table, in smaller chunks: an id fetches R n2 R numbers of the middle core."""
+        """The full table, in smaller chunks: an id takes many more numbers than it gives."""
         return super().materialize(chunk_size)
 
     def reset_parameters(self, std: float = 1.0) -> None:

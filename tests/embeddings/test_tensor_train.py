@@ -35,6 +35,18 @@ def test_a_vector_is_the_product_of_its_slices(n, e, rank):
     np.testing.assert_allclose(layer.materialize(chunk_size=13), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_computing_all_heads_at_once_changes_nothing():
+    layer = memcom.TTEmbedding(3000, 12, rank=3, dtype=torch.float64)
+    ids = torch.randint(3000, (40, 20), generator=torch.Generator().manual_seed(0))
+    heads = layer.row_factors[0] * layer.row_factors[1]
+    assert 20 < heads <= 800
+    few = torch.stack([layer(row) for row in ids])
+    torch.testing.assert_close(layer(ids), few)
+    got = torch.autograd.grad(layer(ids).square().sum(), list(layer.cores))
+    expected = torch.autograd.grad(few.square().sum(), list(layer.cores))
+    torch.testing.assert_close(got, expected)
+
+
 def test_a_high_enough_rank_holds_any_table():
     # The tensor train decomposition by two singular value decompositions (Oseledets 2011).
     (m1, m2, m3), (n1, n2, n3), rank = (4, 3, 5), (2, 2, 3), 20
