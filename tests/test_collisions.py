@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import memcom
 from memcom import collisions
+from memcom.collisions.groups import group_equal
 from memcom.collisions.multipliers import round_column
-from memcom.collisions.sharing import codes, group_equal
 from memcom.collisions.theory import code_classes, combine_classes, expected_collisions
 
 
@@ -92,7 +92,7 @@ def test_quotient_remainder_has_no_full_collision_and_hashing_has_many():
     assert (hashed.distinct_codes, hashed.colliding_ids) == (m, n)
     assert hashed.tables[0].sizes.tolist() == [31, 32]
     assert hashed.tables[0].size_counts.tolist() == [24, 8]  # 1000 = 8 * 32 + 24 * 31
-    assert "968 ids cannot be told from a lower id" in str(hashed)
+    assert "968 ids are copies of another id" in str(hashed)
 
 
 def test_codes_beyond_64_bits_stay_exact():
@@ -100,7 +100,7 @@ def test_codes_beyond_64_bits_stay_exact():
     base = rng.integers(0, 2**40, (50, 5))
     rows = np.r_[base, base[:10]]  # ten ids repeat an earlier one; 200 bits of address each
     rows[59, 4] ^= 1  # but the last differs in one bit of its last address
-    groups = group_equal(codes(Fake({"wide": rows}), chunk_size=16))
+    groups = group_equal(collisions.codes(Fake({"wide": rows}), chunk_size=16))
     assert sorted(map(tuple, groups)) == [(i, i + 50) for i in range(9)]
 
 
@@ -444,23 +444,49 @@ def test_column_rounding():
 
 @pytest.mark.parametrize("name", memcom.available())
 def test_every_layer_can_be_asked(name):
-    options = {} if name == "full" else {"ratio": 6}
-    emb = memcom.build(name, 300, 16, **options)
-    report = collisions.report(emb, counts=np.arange(300, 0, -1))
+    options = {} if name == "full" else {"ratio": 3}
+    emb = memcom.build(name, 400, 32, **options)
+    report = collisions.report(emb, counts=np.arange(400, 0, -1))
     assert report.colliding_pairs == len(brute_pairs(emb))
+    assert {use.name for use in report.tables} <= set(emb.state_dict())
     rows = emb.materialize().detach().numpy()
     distinct = len(np.unique(rows + 0.0, axis=0))
     assert collisions.equal_vectors(emb, chunk_size=64).num_distinct == distinct
     assert distinct <= report.distinct_codes  # equal addresses force equal vectors
-    if not name.startswith("memcom"):  # untrained multipliers are all 1
+    if "multiplier" not in emb.state_dict():  # untrained multipliers are all 1
         assert distinct == report.distinct_codes
+
+
+def test_codes_that_no_table_holds_have_no_rows():
+    """A generated embedding hashes into 2^32 values per hash: no table, but codes all the same."""
+    emb = Fake({"codes": np.array([[5, 2**31], [5, 2**31], [6, 1]])}, network=np.zeros((2, 2)))
+    report = collisions.report(emb)
+    assert (report.tables, report.distinct_codes, report.colliding_ids) == ((), 2, 2)
+
+
+def test_more_codes_than_a_float_can_count():
+    rng = np.random.default_rng(0)
+    report = collisions.report(Fake({"memory": rng.integers(0, 2**20, (50, 256))}))
+    assert report.possible_codes > 10**1500
+    assert report.expected.pairs == 0.0
+    assert report.expected.distinct == 50.0
+    assert "of about 10^" in str(report)
+
+
+def test_reads_with_a_range_of_rows_each_keep_their_order():
+    """Product codebooks in one tensor: ascending addresses, yet nothing is lost."""
+    ids = np.arange(64)
+    emb = Fake({"values": np.stack([ids % 8, 8 + ids // 8], axis=1)}, values=np.zeros((16, 2)))
+    report = collisions.report(emb)
+    assert not report.tables[0].order_blind
+    assert (report.possible_codes, report.findings) == (64, ())
 
 
 def test_shared_and_summed_binary_codes_in_a_real_layer():
     emb = memcom.BinaryCodeEmbedding(2**9, 8, block_bits=3, shared=True, fusion="sum")
     report = collisions.report(emb)
     assert report.distinct_codes == 120
-    assert "order is lost" in str(report)
+    assert "the order is lost" in str(report)
 
 
 # --- size -------------------------------------------------------------------------------------
@@ -470,7 +496,7 @@ def test_shared_and_summed_binary_codes_in_a_real_layer():
 def test_two_million_ids_in_seconds():
     n, m = 2_000_000, 50_000
     ids = np.arange(n)
-    emb = Fake({"a": ids % m, "b": (ids * 2654435761) % 2**32 % m}, table=np.zeros((1, 1)))
+    emb = Fake({"a": ids % m, "b": (ids * 2654435761) % 2**32 % m})
     start = time.perf_counter()
     report = collisions.report(emb, counts=np.ones(n))
     assert time.perf_counter() - start < 20

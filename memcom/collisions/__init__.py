@@ -2,6 +2,7 @@
 
 - theory.py: chance, birthday counts, distinct codes
 - sharing.py: who reads what, groups, neighbours
+- groups.py: groups of ids as two arrays
 - buckets.py: ids per row of each table
 - summary.py: `report`, all of it on one page, weighted by popularity
 - vectors.py: equal and nearly equal composed vectors, also after rounding
@@ -11,9 +12,9 @@
 from __future__ import annotations
 
 from memcom.collisions.buckets import TableUse as TableUse
+from memcom.collisions.groups import Groups as Groups
 from memcom.collisions.multipliers import MultiplierReport as MultiplierReport
 from memcom.collisions.multipliers import multiplier_gaps as multiplier_gaps
-from memcom.collisions.sharing import Groups as Groups
 from memcom.collisions.sharing import codes as codes
 from memcom.collisions.sharing import neighbours as neighbours
 from memcom.collisions.sharing import sharing_groups as sharing_groups

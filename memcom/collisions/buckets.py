@@ -1,7 +1,7 @@
 """Buckets: the ids that read one row of one table, counted for every row.
 
 An id that reads a row twice (two hashes that agree) is one member of it. Whether a table's reads
-lose their order is seen from the addresses: layers give them ascending exactly when it is lost.
+lose their order is seen from the addresses: where it is lost, layers give them ascending.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memcom.collisions.sharing import Layer, addresses_of, id_chunks, table_rows
+from memcom.collisions.sharing import Layer, address_chunks, state_of, table_rows
 from memcom.collisions.theory import CodeClass, code_classes, combine_classes
 
 
@@ -53,50 +53,89 @@ def table_uses(
     """Count the ids in every row of every table.
 
     Args:
-        emb: The layer.
+        emb: The layer. Addresses that name no saved tensor (the hash codes that a network reads)
+            have no rows: they count for the codes only.
         weights: Popularity of each id, float64 `(num_embeddings,)`, or None.
-        chunk_size: Ids per chunk.
+        chunk_size: Addresses per chunk.
 
     Returns:
         The use of each table, and the code classes of all of them together.
     """
-    rows = table_rows(emb, chunk_size)
-    members = {t: np.zeros(r, np.int64) for t, r in rows.items()}
-    mass = {t: np.zeros(r if weights is not None else 0) for t, r in rows.items()}
-    top = {t: np.zeros(r if weights is not None else 0) for t, r in rows.items()}
-    reads = dict.fromkeys(rows, 1)
-    ascending = dict.fromkeys(rows, True)
-    for ids in id_chunks(emb, chunk_size):
-        for table, read in addresses_of(emb, ids).items():
-            reads[table] = read.shape[1]
-            ascending[table] &= bool((read[:, 1:] >= read[:, :-1]).all())
-            read = np.sort(read, axis=1)
-            first = np.ones(read.shape, bool)
-            first[:, 1:] = read[:, 1:] != read[:, :-1]
-            row, (owner, _) = read[first], np.nonzero(first)
-            members[table] += np.bincount(row, minlength=rows[table])
-            if weights is not None:
-                weight = weights[ids.cpu().numpy()][owner]
-                mass[table] += np.bincount(row, weight, minlength=rows[table])
-                np.maximum.at(top[table], row, weight)
-    uses, classes = [], []
-    for table, size in rows.items():
-        blind = ascending[table] and reads[table] > 1
-        total = mass[table].sum() or 1.0
-        sizes, size_counts = np.unique(members[table], return_counts=True)
-        use = TableUse(
-            name=table,
-            rows=size,
-            rows_used=int((members[table] > 0).sum()),
-            reads=reads[table],
-            order_blind=blind,
+    stored = state_of(emb)
+    tallies = {
+        table: _Tally(table, rows, not stored or table in stored, weights)
+        for table, rows in table_rows(emb, chunk_size).items()
+    }
+    for ids, addresses in address_chunks(emb, chunk_size):
+        for table, read in addresses.items():
+            tallies[table].add(ids.cpu().numpy(), read)
+    uses = tuple(tally.use() for tally in tallies.values() if tally.stored)
+    return uses, combine_classes(tally.classes() for tally in tallies.values())
+
+
+class _Tally:
+    """Members, popularity and order of one table's rows, gathered chunk by chunk."""
+
+    def __init__(self, name: str, rows: int, stored: bool, weights: np.ndarray | None) -> None:
+        self.name, self.rows, self.stored, self.weights = name, rows, stored, weights
+        self.members = np.zeros(rows if stored else 0, np.int64)
+        weighed = rows if stored and weights is not None else 0
+        self.mass, self.top = np.zeros(weighed), np.zeros(weighed)
+        self.low: np.ndarray | None = None  # of each read
+        self.high: np.ndarray | None = None
+        self.ascending = True
+
+    def add(self, ids: np.ndarray, read: np.ndarray) -> None:
+        """Count the rows `read`, `(len(ids), reads)`."""
+        self.ascending &= bool((read[:, 1:] >= read[:, :-1]).all())
+        low, high = read.min(axis=0), read.max(axis=0)
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+        if not self.stored:
+            return
+        read = np.sort(read, axis=1)
+        first = np.ones(read.shape, bool)
+        first[:, 1:] = read[:, 1:] != read[:, :-1]
+        row = read[first]
+        np.add.at(self.members, row, 1)
+        if self.weights is not None:
+            weight = self.weights[ids][np.nonzero(first)[0]]
+            np.add.at(self.mass, row, weight)
+            np.maximum.at(self.top, row, weight)
+
+    @property
+    def reads(self) -> int:
+        return 1 if self.low is None else len(self.low)
+
+    @property
+    def order_blind(self) -> bool:
+        """Ascending reads lost their order, unless each has a range of rows to itself."""
+        if self.low is None or self.high is None:
+            return False
+        return self.ascending and bool((self.low[1:] <= self.high[:-1]).any())
+
+    def classes(self) -> list[CodeClass]:
+        """Codes of this table: reads with a range of their own count as tables of their own."""
+        if self.low is None or self.high is None or self.order_blind or not self.ascending:
+            return code_classes(self.rows, self.reads, ordered=not self.order_blind)
+        if self.reads == 1:
+            return code_classes(self.rows)
+        return combine_classes(
+            code_classes(int(high - low) + 1) for low, high in zip(self.low, self.high, strict=True)
+        )
+
+    def use(self) -> TableUse:
+        """The statistics."""
+        sizes, size_counts = np.unique(self.members, return_counts=True)
+        hidden = float((self.mass - self.top).sum() / (self.mass.sum() or 1.0))
+        return TableUse(
+            name=self.name,
+            rows=self.rows,
+            rows_used=int((self.members > 0).sum()),
+            reads=self.reads,
+            order_blind=self.order_blind,
             largest=int(sizes[-1]),
             sizes=sizes,
             size_counts=size_counts,
-            overshadowed_mass=(
-                None if weights is None else float((mass[table] - top[table]).sum() / total)
-            ),
+            overshadowed_mass=None if self.weights is None else hidden,
         )
-        uses.append(use)
-        classes.append(code_classes(size, reads[table], ordered=not blind))
-    return tuple(uses), combine_classes(classes)

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from memcom.collisions.groups import group_equal
 from memcom.collisions.sharing import (
     CHUNK,
     Layer,
-    addresses_of,
-    group_equal,
-    id_chunks,
+    address_chunks,
     state_of,
 )
 from memcom.collisions.theory import birthday_pairs
@@ -164,7 +163,7 @@ def multiplier_gaps(
         raise ValueError("multipliers must be finite")
     bucket = np.concatenate(
         [np.zeros(0, np.int64)]
-        + [addresses_of(emb, ids)["table"][:, 0] for ids in id_chunks(emb, chunk_size)]
+        + [found["table"][:, 0] for _, found in address_chunks(emb, chunk_size)]
     )
     norms = state_of(emb)["table"].double().norm(dim=1).cpu().numpy()
     sizes = np.bincount(bucket, minlength=len(norms))

@@ -9,12 +9,13 @@ too large for 64 bits are packed into several integers and renumbered: still exa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 from typing import Protocol
 
 import numpy as np
 import torch
+
+from memcom.collisions.groups import Groups, group_equal
 
 CHUNK = 2**18
 """Ids per call of a layer."""
@@ -32,72 +33,6 @@ class Layer(Protocol):
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """Composed rows, `(*ids.shape, embedding_dim)`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups of ids that share something, largest group first, ids ascending inside a group.
-
-    Attributes:
-        num_embeddings: Ids looked at, including those in no group.
-        ids: All members, group after group, int64.
-        offsets: Where each group starts in `ids`, int64, one longer than the number of groups.
-    """
-
-    num_embeddings: int
-    ids: np.ndarray
-    offsets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"group {index} is out of range for {len(self)} groups")
-        index %= len(self)
-        return self.ids[self.offsets[index] : self.offsets[index + 1]]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[i] for i in range(len(self)))
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """Members of each group, int64, all at least 2."""
-        return np.diff(self.offsets)
-
-    @property
-    def num_pairs(self) -> int:
-        """Unordered pairs of ids that are in the same group."""
-        return int((self.sizes * (self.sizes - 1) // 2).sum())
-
-    @property
-    def num_distinct(self) -> int:
-        """Groups plus the ids that are alone."""
-        return self.num_embeddings - len(self.ids) + len(self)
-
-
-def group_equal(labels: np.ndarray, ids: np.ndarray | None = None) -> Groups:
-    """Group positions that hold equal values.
-
-    Args:
-        labels: Values `(n,)` of any dtype that sorts.
-        ids: Ids `(n,)` the labels belong to; positions 0 … n-1 by default.
-
-    Returns:
-        The groups of two and more.
-    """
-    order = np.argsort(labels, kind="stable")
-    ordered = labels[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(labels)])
-    bounds = np.r_[starts, len(labels)].astype(np.int64)
-    sizes = np.diff(bounds)
-    shared = np.flatnonzero(sizes > 1)
-    members = order if ids is None else ids[order]
-    first = members[bounds[shared]]
-    shared = shared[np.lexsort((first, -sizes[shared]))]
-    offsets = np.r_[0, np.cumsum(sizes[shared])].astype(np.int64)
-    position = np.arange(offsets[-1]) + np.repeat(bounds[shared] - offsets[:-1], sizes[shared])
-    return Groups(len(labels), members[position].astype(np.int64), offsets)
 
 
 def state_of(emb: Layer) -> dict[str, torch.Tensor]:
@@ -137,6 +72,26 @@ def addresses_of(emb: Layer, ids: torch.Tensor) -> dict[str, np.ndarray]:
     return {t: a.reshape(len(ids), -1).cpu().numpy() for t, a in found.items()}
 
 
+def address_chunks(
+    emb: Layer, chunk_size: int = CHUNK
+) -> Iterator[tuple[torch.Tensor, dict[str, np.ndarray]]]:
+    """Yield all ids in order with their addresses, at most `chunk_size` addresses at a time.
+
+    Args:
+        emb: The layer.
+        chunk_size: Addresses per chunk (at least one id); layers may read many rows per id.
+
+    Yields:
+        A chunk of ids, and one `(len(ids), reads)` int64 array per table.
+    """
+    if emb.num_embeddings == 0:
+        return
+    one = addresses_of(emb, torch.zeros(1, dtype=torch.int64, device=device_of(emb)))
+    reads = sum(rows.shape[1] for rows in one.values())
+    for ids in id_chunks(emb, max(1, chunk_size // max(1, reads)) if chunk_size > 0 else 0):
+        yield ids, addresses_of(emb, ids)
+
+
 def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
     """Count the rows of each table that `emb.addresses` names.
 
@@ -151,10 +106,10 @@ def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
     state = state_of(emb)
     rows: dict[str, int] = {}
     unknown: set[str] = set()
-    for ids in id_chunks(emb, chunk_size):
+    for _, addresses in address_chunks(emb, chunk_size):
         if rows and not unknown:
             break
-        for table, found in addresses_of(emb, ids).items():
+        for table, found in addresses.items():
             if table in state and state[table].dim() > 0:
                 rows[table] = state[table].shape[0]
             else:
@@ -175,12 +130,11 @@ def codes(emb: Layer, chunk_size: int = CHUNK) -> np.ndarray:
     """
     rows = table_rows(emb, chunk_size)
     packed: list[np.ndarray] = []
-    for index, ids in enumerate(id_chunks(emb, chunk_size)):
-        limbs = _pack(addresses_of(emb, ids), rows)
-        if index == 0:
-            packed = [np.empty(emb.num_embeddings, np.int64) for _ in limbs]
+    for ids, addresses in address_chunks(emb, chunk_size):
+        limbs = _pack(addresses, rows)
+        packed = packed or [np.empty(emb.num_embeddings, np.int64) for _ in limbs]
         for whole, part in zip(packed, limbs, strict=True):
-            whole[index * chunk_size :][: len(part)] = part
+            whole[int(ids[0]) : int(ids[0]) + len(ids)] = part
     if not packed:
         return np.zeros(emb.num_embeddings, np.int64)
     code, *more = packed
@@ -245,8 +199,7 @@ def neighbours(
     if table is not None and table not in own:
         raise KeyError(f"no table {table!r}; this layer reads {', '.join(own)}")
     found = []
-    for ids in id_chunks(emb, chunk_size):
-        theirs = addresses_of(emb, ids)
+    for ids, theirs in address_chunks(emb, chunk_size):
         if table is None:
             same = np.all([(theirs[t] == own[t]).all(axis=1) for t in own], axis=0)
         else:

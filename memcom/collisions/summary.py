@@ -9,6 +9,8 @@ compressor saves bytes; sharing every row is what makes two ids indistinguishabl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import log10
 
 import numpy as np
 
@@ -32,7 +34,7 @@ class CollisionReport:
         group_sizes: Distinct sizes of the groups of ids with equal codes, 1 included.
         group_counts: Groups of each of `group_sizes`.
         expected: The same under uniform random hashing into the same tables.
-        tables: Use of each table.
+        tables: Use of each stored table.
         colliding_mass: Share of interactions whose id fully collides; None without counts.
         overshadowed_mass: Share of interactions whose id fully collides with a more popular one.
         findings: Sentences a reader should not miss.
@@ -79,7 +81,9 @@ class CollisionReport:
 
 
 def _short(number: int) -> str:
-    return f"{number:,}" if number < 10**15 else f"{number:.3g}"
+    if number < 10**15:
+        return f"{number:,}"
+    return f"about 10^{int((number.bit_length() - 1) * log10(2))}"
 
 
 def _table_line(table: TableUse, n: int) -> str:
@@ -166,15 +170,18 @@ def _findings(
         if table.order_blind:
             ordered = distinct_codes(table.rows, table.reads, ordered=True)
             blind = distinct_codes(table.rows, table.reads, ordered=False)
-            end = "fewer than there are ids: not unique" if blind < n else "order is lost"
+            share = float(Fraction(blind, ordered))
+            end = (
+                "that is fewer than ids"
+                if blind < n
+                else "ids that read the same rows in another order coincide"
+            )
             found.append(
-                f"{table.name} is shared by {table.reads} reads whose order is lost: at most "
-                f"{_short(blind)} of {_short(ordered)} codes ({blind / ordered:.1%}) give different"
-                f" vectors; {end}. Give each read its own table, or concatenate."
+                f"{table.name} is read {table.reads} times and the order is lost: at most "
+                f"{_short(blind)} of {_short(ordered)} codes ({share:.1%}) give different vectors; "
+                f"{end}. A table for each read, or concatenation, keeps the order."
             )
     if distinct < n:
-        tail = "" if hidden is None else f", {hidden:.2%} of the interactions are affected"
-        found.append(
-            f"{n - distinct:,} ids cannot be told from a lower id, whatever is trained{tail}."
-        )
+        tail = "" if hidden is None else f"; they take {hidden:.2%} of the interactions"
+        found.append(f"{n - distinct:,} ids are copies of another id, whatever is trained{tail}.")
     return tuple(found)

@@ -16,13 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb, exp, expm1, factorial, log1p, perm, prod, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
-CodeClass = tuple[int, float]
-"""(how many codes are of this kind, probability that a random id has one particular of them)."""
+CodeClass = tuple[int, Fraction]
+"""(how many codes are of this kind, probability that a random id has one particular of them).
+
+Exact, because wide layers have more codes than a float can count.
+"""
+
+
+_MOST_PATTERNS = 24
 
 
 @dataclass(frozen=True)
@@ -103,25 +110,28 @@ def code_classes(num_rows: int, reads: int = 1, *, ordered: bool = True) -> list
         num_rows: Rows of the table.
         reads: Rows read per id.
         ordered: Whether the fusion is order-sensitive. If not, codes are multisets of rows and
-            those that repeat a row are rarer.
+            those that repeat a row are rarer (taken as equally likely above 24 reads).
 
     Returns:
         `(number of such codes, probability of each)` pairs; numbers times probabilities sum to 1.
     """
     total = distinct_codes(num_rows, reads, ordered=True)
     if ordered or reads == 1:
-        return [(total, 1 / total)]
+        return [(total, Fraction(1, total))]
+    if reads > _MOST_PATTERNS:
+        multisets = distinct_codes(num_rows, reads, ordered=False)
+        return [(multisets, Fraction(1, multisets))]
     classes = []
     for parts in _partitions(reads, reads):
         orderings = factorial(reads) // prod(factorial(p) for p in parts)
         same = prod(factorial(parts.count(p)) for p in set(parts))
-        classes.append((perm(num_rows, len(parts)) // same, orderings / total))
+        classes.append((perm(num_rows, len(parts)) // same, Fraction(orderings, total)))
     return [c for c in classes if c[0]]
 
 
 def combine_classes(tables: Iterable[list[CodeClass]]) -> list[CodeClass]:
     """Combine the code classes of independent tables (numbers and probabilities multiply)."""
-    combined: list[CodeClass] = [(1, 1.0)]
+    combined: list[CodeClass] = [(1, Fraction(1))]
     for classes in tables:
         combined = [(a * b, p * q) for a, p in combined for b, q in classes]
     return combined
@@ -157,13 +167,14 @@ def expected_collisions(
         assert num_codes is not None
         classes = code_classes(num_codes)
     n = num_embeddings
-    match = sum(number * p * p for number, p in classes)
+    parts = [(float(number * p), float(p)) for number, p in classes]  # (mass, probability)
+    match = sum(mass * p for mass, p in parts)
     pairs = n * (n - 1) / 2 * match
-    distinct = sum(number * -expm1(n * log1p(-p)) if p < 1 else min(n, 1) for number, p in classes)
-    spread = sum(k * (exp(-n * p) - exp(-2 * n * p)) for k, p in classes)
-    spread -= n * sum(number * p * exp(-n * p) for number, p in classes) ** 2
+    distinct = sum(mass * _per_mass(n, p) for mass, p in parts)
+    spread = sum(mass * exp(-n * p) * (-expm1(-n * p) / p if p else n) for mass, p in parts)
+    spread -= n * sum(mass * exp(-n * p) for mass, p in parts) ** 2
     half = 1.96 * sqrt(max(spread, 0.0))
-    most = min(n, sum(number for number, _ in classes))
+    most = float(min(n, sum(number for number, _ in classes)))
     return Expected(
         distinct=distinct,
         distinct_interval=(max(distinct - half, min(n, 1)), min(distinct + half, most)),
@@ -171,6 +182,13 @@ def expected_collisions(
         pairs_interval=_pairs_interval(n, match, pairs),
         any_pair=_any_pair(n, classes, pairs),
     )
+
+
+def _per_mass(n: int, p: float) -> float:
+    """Chance that a code of probability `p` occurs among `n` ids, divided by `p`."""
+    if p >= 1:
+        return float(min(n, 1))
+    return -expm1(n * log1p(-p)) / p if p else float(n)
 
 
 def _pairs_interval(n: int, match: float, pairs: float) -> tuple[float, float]:
@@ -207,5 +225,5 @@ def _any_pair(n: int, classes: list[CodeClass], pairs: float) -> float:
         return 1.0
     if len(classes) > 1 or n > 10**7:
         return -expm1(-pairs)
-    none = float(np.log1p(-np.arange(n, dtype=np.float64) / codes).sum())
+    none = float(np.log1p(-np.arange(n) * float(Fraction(1, codes))).sum())
     return -expm1(none)

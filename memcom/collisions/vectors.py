@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from memcom.collisions.sharing import Groups, Layer, device_of, group_equal, id_chunks
+from memcom.collisions.groups import Groups, group_equal
+from memcom.collisions.sharing import Layer, device_of, id_chunks
 
 ROUNDINGS = ("none", "fp16", "bf16", "int8")
-_ROWS = 2**16
+_ROWS = 2**14
 _PROJECTIONS = 4
 
 

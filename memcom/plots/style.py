@@ -1,0 +1,259 @@
+"""One theme for every figure, and one look for every method.
+
+A method keeps its colour, marker, fill and line style in all figures. Methods of one family (say
+quotient-remainder, mixed radix, Chinese remainder) share colour and marker and differ in fill and
+line style, so no two look alike even in grey. Colours are seaborn's `colorblind` ten.
+
+Figures are made without pyplot: nothing is registered, nothing pops up, nothing leaks.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+PALETTE = (
+    "#0173b2",  # blue
+    "#de8f05",  # orange
+    "#029e73",  # green
+    "#d55e00",  # vermilion
+    "#cc78bc",  # purple
+    "#ca9161",  # brown
+    "#fbafe4",  # pink
+    "#949494",  # grey
+    "#ece133",  # yellow
+    "#56b4e9",  # sky blue
+)
+INK = "#262626"
+FAINT = "#8a8a8a"
+
+RC: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10.5,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=PALETTE),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9.0,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "white",
+    "figure.titlesize": 12.5,
+    "figure.titleweight": "bold",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10.5,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "image.cmap": "cividis",
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 7.0,
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 9.5,
+}
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How a method is drawn, everywhere.
+
+    Attributes:
+        label: Its name in figures.
+        color: Line and marker colour.
+        marker: matplotlib marker; empty for controls, which are lines only.
+        fill: matplotlib fill style of the marker.
+        dash: matplotlib line style.
+    """
+
+    label: str
+    color: str
+    marker: str
+    fill: str
+    dash: Any
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments for `Axes.plot`: line and markers."""
+        return {"color": self.color, "linestyle": self.dash} | self.point()
+
+    def point(self) -> dict[str, Any]:
+        """Keyword arguments for the marker alone: a white half keeps half-filled ones readable."""
+        return {
+            "marker": self.marker,
+            "fillstyle": self.fill,
+            "markerfacecolor": "white" if self.fill == "none" else self.color,
+            "markerfacecoloralt": "white",
+            "markeredgecolor": darker(self.color),
+            "markeredgewidth": 1.1,
+        } | ({"fillstyle": "full"} if self.fill == "none" else {})
+
+
+def darker(color: str, factor: float = 0.62) -> str:
+    """The same hue with less light: outlines keep pale fills visible on white."""
+    hue, light, strength = colorsys.rgb_to_hls(*mpl.colors.to_rgb(color))
+    return mpl.colors.to_hex(colorsys.hls_to_rgb(hue, light * factor, strength))
+
+
+_FILLS = ("full", "none", "left", "bottom")
+_DASHES = ("-", "--", "-.", (0, (1, 1.2)))
+
+
+def _family(color: str, marker: str, **labels: str) -> Iterator[tuple[str, MethodStyle]]:
+    for (name, label), fill, dash in zip(labels.items(), _FILLS, _DASHES, strict=False):
+        yield name.replace("_", "-"), MethodStyle(label, color, marker, fill, dash)
+
+
+# Pink and yellow are left out: too pale on white to tell a filled marker from a hollow one.
+_BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _BROWN, _, _GREY, _, _SKY = PALETTE
+METHODS: dict[str, MethodStyle] = {
+    "full": MethodStyle("full table", INK, "*", "full", "-"),
+    "popular": MethodStyle("most popular", FAINT, "", "none", (0, (1, 1.6))),
+    "bias-only": MethodStyle("item bias only", FAINT, "", "none", (0, (5, 2, 1, 2))),
+    **dict(
+        _family(
+            _BLUE,
+            "o",
+            memcom="MEmCom",
+            memcom_bias="MEmCom + bias",
+            k_memcom="k-MEmCom",
+            scalar_qr="scalar QR",
+        )
+    ),
+    **dict(
+        _family(
+            _ORANGE,
+            "s",
+            qr="quotient–remainder",
+            mixed_radix="mixed radix",
+            crt="Chinese remainder",
+            path="path-based",
+        )
+    ),
+    **dict(_family(_GREEN, "^", bch="binary code")),
+    **dict(
+        _family(
+            _VERMILION,
+            "D",
+            hash="hashing trick",
+            double_hash="double hash",
+            bloom="Bloom",
+            hash_embedding="hash embedding",
+        )
+    ),
+    **dict(_family(_PURPLE, "v", low_rank="low rank", tt="tensor train", dhe="deep hash")),
+    **dict(_family(_BROWN, "P", truncate="truncate rare")),
+    **dict(_family(_GREY, "X", small_dim="small dimension", mixed_dim="mixed dimension")),
+    **dict(_family(_SKY, "<", robe="ROBE", lma="LMA", cce="CCE")),
+    **dict(_family(_BROWN, ">", dpq="DPQ", mgqe="MGQE", lhf="learned hash")),
+    **dict(_family(_PURPLE, "p", int8="int8", int4="int4")),
+    **dict(_family(_GREEN, "d", pep="PEP", amtl="AMTL", fiited="FIITED", scall="SCALL")),
+}
+"""Look of each registry name and of the controls."""
+
+_SPARE = [
+    MethodStyle("", color, marker, fill, dash)
+    for marker in "hH8"
+    for fill, dash in zip(_FILLS, _DASHES, strict=True)
+    for color in (_BLUE,)
+]
+
+
+def method_style(name: str) -> MethodStyle:
+    """Look up the style of a method; a method of your own gets one from its name, always the same.
+
+    Args:
+        name: Registry name, control (popular, bias-only), or spec such as ``qr(operation=concat)``,
+            which looks like its method and is labelled in full.
+
+    Returns:
+        The style.
+    """
+    base, _, options = name.partition("(")
+    if base in METHODS:
+        known = METHODS[base]
+        label = f"{known.label} ({options.rstrip(')')})" if options else known.label
+        return MethodStyle(label, known.color, known.marker, known.fill, known.dash)
+    spare = _SPARE[sum(base.encode()) % len(_SPARE)]
+    return MethodStyle(name, spare.color, spare.marker, spare.fill, spare.dash)
+
+
+def theme() -> None:
+    """Give a reader's own matplotlib figures the look of the kit's. The kit's have it anyway."""
+    mpl.rcParams.update(RC)
+
+
+@contextmanager
+def themed() -> Iterator[None]:
+    """Draw inside with the kit's theme, whatever the reader has set; restore it after."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def new_figure(
+    width: float = 7.2, height: float = 4.2, columns: int = 1, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure outside pyplot, with axes in one row. Sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def short_number(value: float, _: Any = None) -> str:
+    """Write 1234567 as 1.2M: at most three characters and a letter."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def plain_axis(axis: Any, format: Callable[[float, Any], str] = short_number) -> None:
+    """Write an axis's ticks in words a reader can say, and leave minor ticks unlabelled."""
+    axis.set_major_formatter(FuncFormatter(format))
+    axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+
+
+def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Move numbers apart as little as needed so that neighbours differ by at least `gap`.
+
+    Args:
+        positions: Wanted positions of labels, in any order.
+        gap: Least distance between two.
+
+    Returns:
+        New positions in the same order: runs that touch are centred on their wanted mean.
+    """
+    order = np.argsort(positions, kind="stable")
+    blocks: list[list[float]] = []  # wanted position of each block's first label, and its size
+    for wanted in np.asarray(positions, dtype=float)[order]:
+        blocks.append([wanted, 1])
+        while len(blocks) > 1 and blocks[-2][0] + gap * blocks[-2][1] > blocks[-1][0]:
+            start, size = blocks.pop()
+            first, count = blocks[-1]
+            merged = (first * count + (start - gap * count) * size) / (count + size)
+            blocks[-1] = [merged, count + size]
+    placed = np.concatenate(
+        [start + gap * np.arange(size) for start, size in blocks] or [np.zeros(0)]
+    )
+    result = np.empty(len(placed))
+    result[order] = placed
+    return result
