@@ -31,6 +31,7 @@ from typing_extensions import Unpack
 from memcom.addresses import HASH_BITS, check_ids, murmur3
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
 from memcom.embeddings._flat import derived_seeds
+from memcom.kernels import read_rows
 
 ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
 
@@ -108,8 +109,12 @@ class DHEmbedding(CompressedEmbedding):
         for j, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if j > 0:
                 x = ACTIVATIONS[self.activation](self.norms[j - 1](x) if self.norms else x)
-            x = x @ weight.T + bias
+            x = x @ _matrix(weight).T + bias
         return x.reshape(*ids.shape, self.embedding_dim)
+
+    def row_tables(self) -> list[str]:
+        """The weights: a unit's are a row."""
+        return [f"weights.{j}" for j, w in enumerate(self.weights) if isinstance(w, Tensor)]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The hashes, as ``"codes"``: there is no table, and ids with equal codes are equal."""
@@ -145,6 +150,14 @@ class DHEmbedding(CompressedEmbedding):
             lambda scale: {"widths": [scale] * 3},
             "layers of one unit are the smallest network",
         )
+
+
+def _matrix(weight: Tensor | nn.Module) -> Tensor:
+    """All rows of a plain or a packed matrix."""
+    if isinstance(weight, Tensor):
+        return weight
+    packed = next(weight.buffers())
+    return read_rows(weight, torch.arange(len(packed), device=packed.device))
 
 
 class _BatchNorm(nn.BatchNorm1d):

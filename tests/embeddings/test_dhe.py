@@ -164,6 +164,15 @@ def test_batch_norm_trains_compiles_and_counts():
     torch.testing.assert_close(program(IDS), layer(IDS))
 
 
+def test_weights_can_be_stored_in_eight_bits():
+    layer = make(widths=(64, 64, 64)).eval()
+    packed = memcom.quantize(layer, bits=8)
+    rows = 64 + 64 + E
+    assert packed.nbytes == rows * (64 + 4) + rows * 4 + 8
+    error = (packed(IDS) - layer(IDS)).abs().max()
+    assert 0 < error < 0.1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
