@@ -26,6 +26,12 @@ SPECS = [
     "bch(shared=True)",
     "bch(hash=7)",
     "bch(hash=7,strategy=skip,shared=True)",
+    "hash-embedding(num_weights=50)",
+    "hash-embedding(append=True)",
+    "path(hidden_dim=1)",
+    "dhe(batch_norm=True)",
+    "dhe(encoding=gaussian,activation=relu)",
+    "robe(signs=True)",
 ]
 
 
