@@ -110,12 +110,20 @@ def _code(notebook: Any) -> Iterator[str]:
                 yield f"cell {index} is no plain Python (magics are not allowed): {error}"
 
 
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
+
+
 def _build(notebook: Any) -> Iterator[str]:
     cells = tagged(notebook, "build")
     if not cells and notebook.metadata.get("memcom", {}).get("kind") != "guide":
         yield "there must be a cell tagged 'build' that makes the idea from scratch"
     for index, cell in cells:
-        count = code_lines(cell.source)
+        count = code_lines(cell.source) if _parses(cell.source) else 0  # said by another check
         if count >= BUILD_LINES:
             yield f"build cell {index} has {count} lines of code, not under {BUILD_LINES}"
 
@@ -187,10 +195,7 @@ def _exercises(notebook: Any) -> Iterator[str]:
 
 def _signatures(source: str) -> set[str]:
     """List the public functions of a cell with their arguments."""
-    try:
-        body = ast.parse(source).body
-    except SyntaxError:
-        return set()  # said by another check
+    body = ast.parse(source).body if _parses(source) else []
     return {
         f"{node.name}({ast.unparse(node.args)})"
         for node in body

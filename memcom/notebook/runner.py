@@ -8,6 +8,7 @@ read, and nothing is written beside it.
 from __future__ import annotations
 
 import copy
+import inspect
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from memcom.notebook import memory
 from memcom.notebook.exercises import CHECK_MIME, PASSED
-from memcom.notebook.records import harvest, split_records
+from memcom.notebook.records import RECORD_MIME, harvest, split_records
 from memcom.notebook.source import check_parameters, read, strip_ansi, tags, widget_errors
 
 _PEAK = "memcom.peak_rss_bytes"
@@ -133,13 +135,16 @@ def _prepare(source: Any, solutions: bool, tour: bool) -> Any:
     notebook = copy.deepcopy(source)
     if not solutions:
         notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
+    # the meter travels as source: importing memcom, and torch with it, would raise what it measures
     probes = [
-        "from memcom.notebook import memory as _memory, records as _records\n"
-        f"_records.publish({_PEAK!r}, _memory.peak_rss_bytes())"
+        f"{inspect.getsource(memory)}\n\nfrom IPython.display import display\n\n"
+        f"_entry = {{'name': {_PEAK!r}, 'value': peak_rss_bytes()}}\n"
+        f"display({{{RECORD_MIME!r}: _entry, 'text/plain': ''}}, raw=True)"
     ]
     if tour:
         probes.append(
             "from memcom import widgets as _widgets\n"
+            "from memcom.notebook import records as _records\n"
             f"_records.publish({_TOUR!r}, _widgets.tour_all())"
         )
     for code in probes:
@@ -184,7 +189,9 @@ def _execute(
             raise NotebookError(f"{path.name}: a cell took over {timeout:g} s\n{error}") from error
         except DeadKernelError as error:
             raise NotebookError(f"{path.name}: the kernel died (out of memory?)") from error
-    return executed, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    executed.metadata.pop("papermill", None)  # holds the whole source a second time
+    return executed, seconds
 
 
 def _checks(notebook: Any, name: str, solutions: bool) -> dict[str, str]:

@@ -8,9 +8,7 @@ screen finds it), and in :attr:`Explorer.errors`.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 Render = Callable[..., "Figure"]
 Describe = Callable[..., str]
 
-_DOTS = 150  # per inch of the picture; the screen shows 100, so that text stays crisp
 _MARGIN = 16  # pixels around the picture
 
 _explorers: list[Explorer] = []
@@ -171,17 +168,13 @@ def tour_all() -> list[str]:
 
 
 def _picture(figure: Figure, alt: str) -> dict[str, Any]:
-    """Turn a figure into an output with alternative text, and close it."""
+    """Turn a figure into an output, as a static picture of it would be, and close it."""
     import matplotlib.pyplot as plt
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS)
+    from memcom.plots.display import to_html
+
+    image = to_html(figure, alt)
     plt.close(figure)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    image = (
-        f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" '
-        f'style="width: {_pixels(figure.get_figwidth())}px; max-width: 100%; height: auto">'
-    )
     return {
         "output_type": "display_data",
         "data": {"text/html": image, "text/plain": alt},
@@ -191,7 +184,7 @@ def _picture(figure: Figure, alt: str) -> dict[str, Any]:
 
 def _pixels(inches: float) -> int:
     """Turn the size of a figure into that of its picture on the screen."""
-    return round(inches * 100)
+    return round(inches * 96)
 
 
 def _failure(error: Exception) -> dict[str, Any]:
