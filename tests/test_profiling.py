@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,20 +14,29 @@ import memcom
 from memcom import profiling
 
 
-class Slow(nn.Embedding):
-    """An embedding that waits a while before it answers."""
+class Clocked(nn.Embedding):
+    """An embedding that takes as long as it is told, on a clock of its own."""
 
-    def __init__(self, *args, seconds):
+    now = 0.0
+    hiccups: ClassVar[list[bool]] = []
+
+    def __init__(self, *args, seconds=1e-3):
         super().__init__(*args)
         self.seconds = seconds
         self.seen = []
 
     def forward(self, ids):
-        end = time.perf_counter() + self.seconds
-        while time.perf_counter() < end:
-            pass
         self.seen.append(ids)
+        late = 50.0 if Clocked.hiccups and Clocked.hiccups.pop(0) else 0.0
+        Clocked.now += self.seconds + late
         return super().forward(ids)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Time passes only inside `Clocked` layers."""
+    Clocked.hiccups = []
+    monkeypatch.setattr("memcom.profiling.timing.time.perf_counter", lambda: Clocked.now)
 
 
 def state_bytes(optimizer):
@@ -139,16 +148,38 @@ def test_resident_does_not_inherit_the_parents_peak_and_reports_errors():
 
 
 def test_planted_slowness_is_measured():
-    slow, fast = Slow(100, 4, seconds=6e-3), Slow(100, 4, seconds=2e-3)
+    slow, fast = Clocked(100, 4, seconds=6e-3), Clocked(100, 4, seconds=2e-3)
     timing = profiling.time_lookup(slow, fast, batch_size=8, repeats=21, threads=1)
-    assert 2.0 < timing.interval[0] <= timing.ratio <= timing.interval[1] < 4.0
-    assert timing.median >= 6e-3
+    assert (timing.median, timing.baseline_median) == pytest.approx((6e-3, 2e-3))
+    assert (timing.ratio, *timing.interval) == pytest.approx((3, 3, 3))
     assert (timing.threads, timing.device, timing.repeats) == (1, "cpu", 21)
     assert "21 interleaved pairs" in str(timing)
 
 
+def test_a_few_hiccups_change_neither_median_nor_interval():
+    slow, fast = Clocked(100, 4, seconds=6e-3), Clocked(100, 4, seconds=2e-3)
+    Clocked.hiccups = [i % 11 == 0 for i in range(48)]  # both layers are hit
+    timing = profiling.time_lookup(slow, fast, batch_size=8, repeats=21)
+    assert (timing.ratio, *timing.interval) == pytest.approx((3, 3, 3))
+
+
+def test_layer_and_baseline_take_turns_at_going_first():
+    calls = []
+
+    class Named(Clocked):
+        def forward(self, ids):
+            calls.append(self.name)
+            return super().forward(ids)
+
+    a, b = Named(10, 2), Named(10, 2)
+    a.name, b.name = "a", "b"
+    profiling.time_lookup(a, b, batch_size=2, repeats=20)
+    firsts = calls[6::2]
+    assert firsts == ["b", "a"] * 10 or firsts == ["a", "b"] * 10
+
+
 def test_both_get_the_same_fresh_ids_every_time():
-    a, b = Slow(1000, 4, seconds=0), Slow(1000, 4, seconds=0)
+    a, b = Clocked(1000, 4), Clocked(1000, 4)
     threads = torch.get_num_threads()
     profiling.time_lookup(a, b, batch_size=16, repeats=20, threads=1, backward=True)
     assert torch.get_num_threads() == threads
@@ -158,7 +189,7 @@ def test_both_get_the_same_fresh_ids_every_time():
 
 
 def test_ids_follow_popularity():
-    a, b = Slow(4, 2, seconds=0), Slow(4, 2, seconds=0)
+    a, b = Clocked(4, 2), Clocked(4, 2)
     counts = np.array([6, 0, 3, 1])
     profiling.time_lookup(a, b, batch_size=2000, repeats=20, counts=counts)
     seen = torch.bincount(torch.cat(a.seen), minlength=4).numpy()

@@ -52,13 +52,14 @@ def long_tail(
         left.set_title("Few are popular, most are rare")
         plain_axis(left.xaxis)
         plain_axis(left.yaxis)
-        rare = int(((counts > 0) & (counts <= 5)).sum())
+        rare, never = int((counts <= 5).sum()), n - seen
         if rare:
             left.axhspan(counts[counts > 0][-1], 5, color=PALETTE[1], alpha=0.25, lw=0)
             left.text(
                 0.03,
                 0.04,
-                f"{rare / n:.0%} of {n:,} {ids}\nhave 5 {events} or fewer",
+                f"{rare / n:.0%} of {n:,} {ids}\nhave 5 {events} or fewer"
+                + (f",\n{never / n:.0%} have none" if never else ""),
                 transform=left.transAxes,
                 va="bottom",
             )
