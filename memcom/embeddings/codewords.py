@@ -82,7 +82,7 @@ class DPQEmbedding(CompressedEmbedding):
             soft = torch.einsum("...dk,dkw->...dw", scores.softmax(-1), codebooks)
         else:
             soft = query
-        return (rows + soft - soft.detach()).flatten(-2)
+        return (rows + (soft - soft.detach())).flatten(-2)  # exactly the rows, plus exactly 0
 
     def _scores(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (..., D, e / D), and how well each codeword suits them, (..., D, K)."""

@@ -70,7 +70,8 @@ class QuantizedTable(nn.Module):
         if self.bits == 16:
             return codes.to(self.dtype)
         if self.bits == 4:
-            codes = torch.stack([codes & 15, codes >> 4], dim=-1).flatten(-2)[..., : self.width]
+            codes = codes.int()  # ONNX has no arithmetic of bytes
+            codes = torch.stack([codes % 16, codes // 16], dim=-1).flatten(-2)[..., : self.width]
         # In fp32: fp16 could not hold offset + scale * q.
         return (self.offset[rows].float() + self.scale[rows].float() * codes).to(self.dtype)
 

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import memcom
+
+N, E, D, K = 120, 12, 3, 8
+IDS = torch.arange(N)
+
+
+def layer(form: str = "softmax", cls=memcom.DPQEmbedding, **options):
+    torch.manual_seed(0)
+    return cls(N, E, num_groups=D, num_codewords=K, form=form, **options)
+
+
+def chosen(s: dict[str, np.ndarray], form: str, allowed=lambda i: K) -> np.ndarray:
+    """Codes by the definition: most similar key, or nearest codeword."""
+    codes = np.zeros((N, D), dtype=int)
+    for i in range(N):
+        for j in range(D):
+            q = s["query"][i, j * 4 : j * 4 + 4]
+            book = slice(j * K, j * K + allowed(i))
+            if form == "softmax":
+                codes[i, j] = np.argmax(s["keys"][book] @ q)
+            else:
+                codes[i, j] = np.argmin(((s["values"][book] - q) ** 2).sum(1))
+    return codes
+
+
+def looked_up(s: dict[str, np.ndarray], codes: np.ndarray) -> np.ndarray:
+    return s["values"].reshape(D, K, -1)[np.arange(D), codes].reshape(N, E)
+
+
+def state(emb) -> dict[str, np.ndarray]:
+    return {name: t.numpy() for name, t in emb.state_dict().items()}
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+def test_vectors_are_the_chosen_codewords(form):
+    emb = layer(form)
+    s = state(emb)
+    codes = chosen(s, form)
+    np.testing.assert_allclose(emb.materialize().numpy(), looked_up(s, codes), atol=1e-6)
+    np.testing.assert_array_equal(emb.addresses(IDS)["values"].numpy(), codes + K * np.arange(D))
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+def test_mgqe_gives_rare_ids_the_first_codewords_only(form):
+    emb = layer(form, memcom.MGQEmbedding, rare_codewords=3, frequent_share=0.25)
+    assert emb.tiers() == [(30, K), (90, 3)]
+    s = state(emb)
+    codes = chosen(s, form, lambda i: K if i < 30 else 3)
+    assert codes[:30].max() > 2
+    np.testing.assert_allclose(emb.materialize().numpy(), looked_up(s, codes), atol=1e-6)
+
+
+def test_the_softmax_gradient_by_hand():
+    # For loss <g, x>, d/d query of <g, sum_k softmax_k V_k>; the codewords get g where chosen.
+    emb = layer("softmax").double()
+    g = torch.randn(N, E, dtype=torch.float64)
+    (emb(IDS) * g).sum().backward()
+    s, gradient = state(emb), g.numpy()
+    d_query, d_values = np.zeros((N, E)), np.zeros_like(s["values"])
+    codes = chosen(s, "softmax")
+    for i in range(N):
+        for j in range(D):
+            cut, book = slice(j * 4, j * 4 + 4), slice(j * K, j * K + K)
+            keys, values = s["keys"][book], s["values"][book]
+            p = np.exp(keys @ s["query"][i, cut])
+            p /= p.sum()
+            score = values @ gradient[i, cut]
+            d_query[i, cut] = keys.T @ (p * (score - p @ score))
+            d_values[j * K + codes[i, j]] += gradient[i, cut]
+    np.testing.assert_allclose(emb.query.grad.numpy(), d_query, atol=1e-10)
+    np.testing.assert_allclose(emb.values.grad.numpy(), d_values, atol=1e-10)
+
+
+def test_the_centroid_gradient_goes_straight_through():
+    emb = layer("centroid")
+    g = torch.randn(N, E)
+    (emb(IDS) * g).sum().backward()
+    torch.testing.assert_close(emb.query.grad, g)
+    assert emb.keys is None
+
+
+def test_the_regularizer_is_the_distance_of_query_and_codeword():
+    emb = layer("centroid")
+    s = state(emb)
+    squared = ((looked_up(s, chosen(s, "centroid")) - s["query"]) ** 2).mean()
+    assert emb.regularizer(IDS, commitment=0.5).item() == pytest.approx(1.5 * squared, rel=1e-5)
+    emb.regularizer(IDS, commitment=0.0).backward()
+    assert (emb.query.grad == 0).all()
+    assert (emb.values.grad != 0).any()
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+@pytest.mark.parametrize("cls", [memcom.DPQEmbedding, memcom.MGQEmbedding])
+def test_freezing_keeps_the_vectors_and_drops_the_query(cls, form):
+    emb = layer(form, cls, padding_idx=7)
+    frozen = emb.freeze()
+    assert isinstance(frozen, memcom.CodebookEmbedding)
+    assert torch.equal(frozen.materialize(), emb.materialize())
+    bits = [(N * D * 3)] if cls is memcom.DPQEmbedding else [12 * D * 3, 108 * D * 1]
+    assert frozen.nbytes == emb.frozen_nbytes == 4 * K * E + sum(-(-b // 8) for b in bits)
+    assert torch.equal(frozen.addresses(IDS)["values"], emb.addresses(IDS)["values"])
+    assert emb.nbytes > emb.full_nbytes > frozen.nbytes
+
+
+def test_a_frozen_layer_still_trains_its_codewords():
+    frozen = layer().freeze()
+    before, codes = frozen.materialize(), frozen.addresses(IDS)["values"]
+    frozen(IDS).square().sum().backward()
+    torch.optim.SGD(frozen.parameters(), 0.1).step()
+    assert not torch.equal(frozen.materialize(), before)
+    assert torch.equal(frozen.addresses(IDS)["values"], codes)
+
+
+def test_a_frozen_layer_survives_reset_and_meta():
+    frozen = layer(cls=memcom.MGQEmbedding).freeze()
+    empty = memcom.CodebookEmbedding(N, E, num_groups=D, tiers=frozen.tiers, device="meta")
+    assert empty.nbytes == frozen.nbytes
+    loaded = empty.to_empty(device="cpu")
+    loaded.load_state_dict(frozen.state_dict())
+    assert torch.equal(loaded.materialize(), frozen.materialize())
+    loaded.reset_parameters(std=3.0)
+    assert loaded.materialize().std().item() == pytest.approx(3.0, rel=0.2)
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+def test_codes_learn_which_ids_are_alike(form):
+    # Ids of one kind want one vector. Six kinds fit into eight codewords per group.
+    emb = layer(form)
+    kinds = IDS % 6
+    wanted = torch.randn(6, E)[kinds]
+    optimizer = torch.optim.Adam(emb.parameters(), 0.05)
+
+    def loss() -> torch.Tensor:
+        error = (emb(IDS) - wanted).square().mean()
+        return error + (emb.regularizer(IDS) if form == "centroid" else 0)
+
+    before = (emb(IDS) - wanted).square().mean().item()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    after = (emb.freeze()(IDS) - wanted).square().mean().item()
+    assert after < 0.25 * before
+
+
+@pytest.mark.parametrize("name", ["dpq", "mgqe"])
+@pytest.mark.parametrize("dim", [16, 24, 256])
+@pytest.mark.parametrize("ratio", [2, 4, 16, 64])
+def test_budgets_mean_the_frozen_layer(name, dim, ratio):
+    plan = memcom.plan(name, 3000, dim, ratio=ratio)
+    emb = plan.build()
+    assert plan.nbytes == emb.freeze().nbytes <= 4 * 3000 * dim / ratio
+
+
+def test_fixed_options_stay_fixed():
+    plan = memcom.plan("dpq", 3000, 64, ratio=16, num_codewords=16)
+    assert plan.arguments["num_codewords"] == 16
+    plan = memcom.plan("dpq", 3000, 64, ratio=16, num_groups=8)
+    assert plan.arguments["num_groups"] == 8
+
+
+def test_groups_must_divide_the_width():
+    with pytest.raises(ValueError, match=r"one of \[1, 2, 3, 4, 6, 12\], got 5"):
+        memcom.DPQEmbedding(N, E, num_groups=5, num_codewords=K)
+
+
+def test_tiers_must_cover_all_ids():
+    with pytest.raises(ValueError, match="add up to 120"):
+        memcom.CodebookEmbedding(N, E, num_groups=D, tiers=[(100, 8)])

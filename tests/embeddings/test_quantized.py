@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from safetensors.torch import load, save
+
+import memcom
+from memcom.embeddings import QuantizedTable
+from memcom.embeddings.quantized import _round_half
+
+N, E = 90, 12
+
+
+def table(seed: int = 0, width: int = E) -> torch.Tensor:
+    return torch.randn(N, width, generator=torch.Generator().manual_seed(seed))
+
+
+def decoded(q: QuantizedTable) -> np.ndarray:
+    """Every row by the formula, from the stored bytes."""
+    codes = q.codes.numpy().astype(np.float64)
+    if q.bits == 4:
+        both = np.stack([codes % 16, codes // 16], axis=-1)
+        codes = both.reshape(len(codes), -1)[:, : q.width]
+    return q.offset.numpy().astype(np.float64) + q.scale.numpy().astype(np.float64) * codes
+
+
+ROWS = arrays.arrays(
+    np.float32, (4, 7), elements=st.floats(-60000, 60000, width=32, allow_subnormal=False)
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(ROWS, st.sampled_from([4, 8]))
+def test_no_value_moves_by_more_than_half_a_stored_step(rows, bits):
+    q = QuantizedTable(torch.from_numpy(rows), bits)
+    step = q.scale.numpy().astype(np.float64)
+    assert (np.abs(decoded(q) - rows) <= step / 2 + 1e-6 * np.abs(rows).max()).all()
+    # The stored step is the ideal one, plus fp16's rounding of it and of the offset.
+    ideal = (rows.max(1) - rows.min(1)).astype(np.float64) / (2**bits - 1)
+    slack = np.abs(rows.min(1)) * 2.0**-10 / (2**bits - 1) + 2.0**-23
+    assert (step[:, 0] <= (ideal + slack) * (1 + 2.0**-9) + 2.0**-23).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("width", [1, 7, 12])
+def test_rows_are_unpacked_as_the_formula_says(bits, width):
+    x = table(width=width)
+    q = QuantizedTable(x, bits)
+    everything = q(torch.arange(N).view(9, 10)).view(N, width)
+    np.testing.assert_allclose(everything.numpy(), decoded(q), rtol=1e-6, atol=1e-6)
+    assert q.codes.shape == (N, -(-width * bits // 8))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 / 3, -1e-9, 60000.0, -12345.678])
+def test_constant_rows(bits, value):
+    q = QuantizedTable(torch.full((2, 5), value), bits)
+    assert q(torch.tensor([0, 1])).numpy() == pytest.approx(value, rel=2.0**-11, abs=1e-7)
+
+
+@pytest.mark.parametrize("low", [100.0, -300.0])
+def test_rows_of_one_sign(low):
+    # A known implementation casts the zero point to int8, which an all-positive table overflows.
+    x = low + 200 * torch.rand(50, 16, generator=torch.Generator().manual_seed(0))
+    q = QuantizedTable(x, 8)
+    assert (q(torch.arange(50)) - x).abs().max() <= q.scale.float().max() / 2 + 1e-3
+    assert q.scale.max() < 1  # 200 / 255, not a range from zero
+
+
+def test_each_row_has_its_own_scale():
+    # A known implementation has one scale per table: one large row drowns all others.
+    x = table()
+    x[0] *= 1000
+    q = QuantizedTable(x, 8)
+    assert (q(torch.arange(1, N)) - x[1:]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("bad", [-1e6, float("inf"), float("nan"), 1e30])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_values_beyond_fp16_are_refused(bad, bits):
+    x = table()
+    x[7, 3] = bad
+    with pytest.raises(ValueError, match=r"row 7 cannot be quantised.*\[-65504, 65504\]"):
+        QuantizedTable(x, bits)
+
+
+@settings(deadline=None)
+@given(st.floats(-65000, 65000, width=32, allow_subnormal=True), st.booleans())
+def test_rounding_to_fp16_in_one_direction(value, up):
+    x = np.float32(value)
+    near = np.float16(x)
+    if (np.float32(near) < x) if up else (np.float32(near) > x):
+        near = np.nextafter(near, np.float16(np.inf if up else -np.inf))
+    assert _round_half(torch.tensor([float(x)]), up=up).item() == float(near)
+
+
+def test_halves():
+    q = QuantizedTable(table(), 16)
+    assert list(q.state_dict()) == ["codes"]
+    assert torch.equal(q(torch.arange(N)), table().half().float())
+
+
+@pytest.mark.parametrize("bits", [2, 32, "8"])
+def test_other_bits_are_refused(bits):
+    with pytest.raises(ValueError, match="bits must be one of 4, 8 and 16"):
+        QuantizedTable(table(), bits)
+
+
+@pytest.mark.parametrize(("bits", "row"), [(4, 6 + 4), (8, 12 + 4), (16, 24)])
+def test_from_table_counts_every_byte(bits, row):
+    emb = memcom.QuantizedEmbedding.from_table(table(), bits, padding_idx=-1)
+    assert emb.nbytes == N * row == len(save(emb.state_dict())) - header(save(emb.state_dict()))
+    assert torch.equal(emb(torch.tensor(N - 1)), torch.zeros(E))
+    assert torch.equal(emb.addresses(torch.arange(4))["table"], torch.arange(4))
+    assert not list(emb.parameters())
+
+
+def header(blob: bytes) -> int:
+    return 8 + int.from_bytes(blob[:8], "little")
+
+
+@pytest.mark.parametrize("name", ["int8", "int4"])
+def test_a_registered_table_trains_in_full_and_freezes_to_few_bits(name):
+    bits = int(name[3:])
+    emb = memcom.build(name, N, E, padding_idx=2)
+    emb(torch.arange(N)).square().sum().backward()
+    assert emb.table.grad is not None
+    frozen = emb.freeze()
+    assert frozen.nbytes == emb.frozen_nbytes == N * (-(-E * bits // 8) + 4)
+    step = (emb.table.amax(1) - emb.table.amin(1)) / (2**bits - 1)
+    error = (frozen.materialize() - emb.materialize()).abs().amax(1)
+    assert (error <= 0.51 * step + 1e-3).all()
+    assert (frozen.materialize()[2] == 0).all()
+
+
+def test_the_ceiling_is_named():
+    with pytest.raises(memcom.BudgetError, match="8 bits, so ratio < 4"):
+        memcom.plan("int8", N, E, ratio=4)
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("name", memcom.available())
+def test_any_compressor_that_reads_rows(name, bits):
+    try:
+        emb = memcom.build(name, 501, 16, ratio=None if name in ("full", "int8") else 3)
+        quantized = memcom.quantize(emb, bits)
+    except TypeError as error:
+        assert name in ("robe", "lma", "int8", "int4", "dpq", "mgqe")
+        assert "no plain table" in str(error)
+        return
+    exact, rounded = emb.materialize(), quantized.materialize()
+    error = (rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert 0 < error < {4: 0.2, 8: 0.012, 16: 0.001}[bits]
+    assert quantized.nbytes < emb.nbytes
+    assert torch.equal(emb.materialize(), exact)  # the original is left alone
+
+
+def test_memcom_with_a_head_and_8_bit_rows_in_one_expression():
+    n, e, k = 3000, 64, 100
+    emb = memcom.quantize(memcom.build("memcom", n, e, ratio=16, head=k), bits=8)
+    m = emb.tail.num_buckets
+    assert emb.nbytes == (k + m) * (e + 4) + 4 * (n - k)
+    assert emb.tail.multiplier.dtype == torch.float32
+    assert emb.tail.multiplier.requires_grad
+    halves = memcom.quantize(memcom.build("memcom", n, e, ratio=16, head=k), 8, weight_bits=16)
+    assert halves.nbytes == (k + m) * (e + 4) + 2 * (n - k)
+
+
+def test_a_plan_for_few_bits_buys_more_rows():
+    plain = memcom.plan("memcom", 3000, 64, ratio=16, head=100)
+    packed = memcom.plan("memcom", 3000, 64, ratio=16, head=100, bits=8)
+    assert packed.arguments["num_buckets"] > 3 * plain.arguments["num_buckets"]
+    emb = packed.build(padding_idx=7)
+    assert emb.freeze().nbytes == packed.nbytes <= 4 * 3000 * 64 / 16
+    emb(torch.arange(10)).sum().backward()
+    assert emb.embedding.tail.table.grad is not None
+    assert (emb.freeze()(torch.tensor(7)) == 0).all()
+    assert set(emb.addresses(torch.tensor([0]))) >= {"embedding.head", "embedding.tail.table"}
+
+
+def test_multipliers_in_8_bits_would_not_be_unique():
+    # The reason why weights of an id's own are left alone.
+    v = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))  # 40 buckets of 100 ids
+    kept = [row.half().unique().numel() for row in v]
+    rounded = [row.unique().numel() for row in QuantizedTable(v, 8)(torch.arange(40))]
+    assert min(kept) > 95
+    assert max(rounded) < 95
+
+
+def test_weights_are_never_stored_in_8_bits():
+    with pytest.raises(ValueError, match="weight_bits must be None or 16, got 8"):
+        memcom.quantize(memcom.MEmComEmbedding(N, E, num_buckets=5), weight_bits=8)
+
+
+@pytest.fixture
+def quantized() -> torch.nn.Module:
+    torch.manual_seed(0)
+    emb = memcom.build("memcom", 501, 16, ratio=4, head=20, padding_idx=3)
+    return memcom.quantize(emb, 4).eval()
+
+
+def test_quantised_layers_are_copied_saved_and_loaded(quantized):
+    expected = quantized.materialize()
+    for other in (copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized))):
+        assert torch.equal(other.materialize(), expected)
+    other = memcom.quantize(memcom.build("memcom", 501, 16, ratio=4, head=20, padding_idx=3), 4)
+    other.load_state_dict(load(save(quantized.state_dict())))
+    assert torch.equal(other.materialize(), expected)
+    buffer = io.BytesIO()
+    torch.save(quantized.state_dict(), buffer)
+    assert buffer.tell() > quantized.nbytes
+
+
+def test_another_dtype_changes_what_comes_out_and_not_what_is_stored(quantized):
+    before = quantized.nbytes - quantized.tail.multiplier.nbytes
+    other = copy.deepcopy(quantized).to(torch.bfloat16)
+    assert other(torch.tensor([5])).dtype == torch.bfloat16
+    assert other.private.scale.dtype == torch.float16
+    assert torch.equal(other.private.scale, quantized.private.scale)
+    assert other.nbytes - other.tail.multiplier.nbytes == before
+    assert quantized.double()(torch.tensor([5])).dtype == torch.float64
+
+
+def test_quantised_layers_compile_and_export(quantized):
+    ids = torch.tensor([[0, 3, 500], [20, 77, 19]])
+    compiled = torch.compile(quantized, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(ids), quantized(ids))
+    program = torch.export.export(quantized, (ids,)).module()
+    torch.testing.assert_close(program(ids), quantized(ids))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_quantised_layers_run_under_onnxruntime(bits, tmp_path):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    emb = memcom.quantize(memcom.build("memcom", 501, 15, ratio=4, head=20), bits).eval()
+    ids = torch.tensor([[0, 3, 500], [20, 77, 19]])
+    torch.onnx.export(emb, (ids,), dynamo=True, verbose=False).save(tmp_path / "layer.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "layer.onnx")
+    (vectors,) = session.run(None, {session.get_inputs()[0].name: ids.numpy()})
+    torch.testing.assert_close(torch.from_numpy(vectors), emb(ids).detach())
