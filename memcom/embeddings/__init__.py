@@ -12,9 +12,8 @@ from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
 from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
 from memcom.embeddings.bloom import BloomEmbedding as BloomEmbedding
 from memcom.embeddings.clustered import CCEEmbedding as CCEEmbedding
-from memcom.embeddings.codewords import DPQEmbedding as DPQEmbedding
-from memcom.embeddings.codewords import MGQEmbedding as MGQEmbedding
 from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
+from memcom.embeddings.dpq import DPQEmbedding as DPQEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
 from memcom.embeddings.full import TruncatedEmbedding as TruncatedEmbedding
@@ -24,13 +23,14 @@ from memcom.embeddings.hashing import HashEmbedding as HashEmbedding
 from memcom.embeddings.head import HeadEmbedding as HeadEmbedding
 from memcom.embeddings.learned_hash import LearnedHashEmbedding as LearnedHashEmbedding
 from memcom.embeddings.learned_hash import MappedEmbedding as MappedEmbedding
-from memcom.embeddings.learned_hash import learn_map as learn_map
+from memcom.embeddings.learned_map import learn_map as learn_map
 from memcom.embeddings.lma import LMAEmbedding as LMAEmbedding
 from memcom.embeddings.low_rank import LowRankEmbedding as LowRankEmbedding
 from memcom.embeddings.memcom import MEmComBiasEmbedding as MEmComBiasEmbedding
 from memcom.embeddings.memcom import MEmComEmbedding as MEmComEmbedding
 from memcom.embeddings.memcom_variants import KMEmComEmbedding as KMEmComEmbedding
 from memcom.embeddings.memcom_variants import ScalarQREmbedding as ScalarQREmbedding
+from memcom.embeddings.mgqe import MGQEmbedding as MGQEmbedding
 from memcom.embeddings.minhash import minhash_signatures as minhash_signatures
 from memcom.embeddings.mixed_dim import MixedDimEmbedding as MixedDimEmbedding
 from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
@@ -40,9 +40,9 @@ from memcom.embeddings.product_quantized import CodebookEmbedding as CodebookEmb
 from memcom.embeddings.quantized import Int4Embedding as Int4Embedding
 from memcom.embeddings.quantized import Int8Embedding as Int8Embedding
 from memcom.embeddings.quantized import QuantizedEmbedding as QuantizedEmbedding
-from memcom.embeddings.quantized import QuantizedTable as QuantizedTable
 from memcom.embeddings.quantized import QuantizeLater as QuantizeLater
 from memcom.embeddings.quantized import quantize as quantize
+from memcom.embeddings.quantized_table import QuantizedTable as QuantizedTable
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
 from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding
 from memcom.embeddings.tensor_train import TTEmbedding as TTEmbedding

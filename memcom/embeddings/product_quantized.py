@@ -2,7 +2,7 @@
 
     x_i = V_1[c_1(i)] | ... | V_D[c_D(i)]      V_j: K x (e / D),   c_j(i) in {0, ..., K - 1}
 
-The codes are all that an id stores: D log2(K) bits, packed. `memcom.embeddings.codewords` learns
+The codes are all that an id stores: D log2(K) bits, packed. `memcom.embeddings.dpq` learns
 them.
 """
 

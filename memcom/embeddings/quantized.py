@@ -1,129 +1,27 @@
 """Rows of few bits: post-training quantisation of any trained table or compressor.
 
-Row-wise uniform quantisation as used for embedding tables by Guan et al., "Post-Training 4-bit
-Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079:
-
     x ~ offset + scale * q        q in {0, ..., 2^b - 1};  scale, offset: two fp16 numbers per row
-
-Here the offset is the row's minimum rounded *down* to fp16, and the scale the least fp16 number
-with which 2^b - 1 steps reach the maximum. No value then lies outside the grid, so the error of
-every value is at most half a stored step, the rounding of scale and offset included.
 
 A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: 3.76 at 8 and 7.11 at 4 bits
 for 64 coordinates. Weights of an id's own, such as MEmCom's multipliers, keep their precision:
-in 8 bits most ids of a bucket would get an equal one.
+in 8 bits many ids of a bucket would get an equal one.
+
+The rounding is that of `memcom.embeddings.quantized_table`; see Guan et al., "Post-Training 4-bit
+Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from memcom.addresses import Digit
 from memcom.embeddings._contract import CompressedEmbedding, Sizes, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
+from memcom.embeddings.quantized_table import BITS, QuantizedTable
 from memcom.kernels import Read, Recipe
-
-BITS = (4, 8, 16)
-CHUNK = 2**16
-"""Rows quantised at a time."""
-
-
-class QuantizedTable(nn.Module):
-    """A table that is stored packed and unpacks the rows it is called with.
-
-    Args:
-        table: ``(num_rows, width)``, floating point, finite; rows come out in its dtype.
-        bits: 4, 8, or 16 for plain fp16.
-
-    Raises:
-        ValueError: ``bits`` is something else, or a row does not fit into fp16 or is not finite.
-
-    State: ``codes`` (num_rows, ceil(width bits / 8)) uint8, two per byte at 4 bits, the even
-    column in the low half; ``scale`` and ``offset`` (num_rows, 1) fp16. With 16 bits ``codes`` is
-    (num_rows, width) fp16 and all there is. All are buffers: nothing here is trained.
-    """
-
-    codes: Tensor
-    scale: Tensor
-    offset: Tensor
-
-    def __init__(self, table: Tensor, bits: int = 8) -> None:
-        super().__init__()
-        if bits not in BITS:
-            raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
-        self.bits, self.width, self.dtype = bits, table.shape[1], table.dtype
-        chunk = len(table) if table.is_meta else CHUNK
-        pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(chunk)]
-        for name in pieces[0]:
-            self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
-        if not table.is_meta:
-            _refuse_infinite(table, *(b for b in self.buffers() if b.dtype == torch.float16))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
-        codes = self.codes[rows]
-        if self.bits == 16:
-            return codes.to(self.dtype)
-        if self.bits == 4:
-            codes = codes.int()  # ONNX has no arithmetic of bytes
-            codes = torch.stack([codes % 16, codes // 16], dim=-1).flatten(-2)[..., : self.width]
-        # In fp32: fp16 could not hold offset + scale * q.
-        return (self.offset[rows].float() + self.scale[rows].float() * codes).to(self.dtype)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedTable:
-        """Follow ``.to(dtype)`` in what comes out; what is stored keeps its bits."""
-        stored = dict(self.named_buffers())
-        self.dtype = fn(torch.empty(0, dtype=self.dtype, device=self.codes.device)).dtype
-        super()._apply(fn, recurse)
-        for name, before in stored.items():
-            after = self.get_buffer(name)
-            if after.dtype != before.dtype:
-                setattr(self, name, before.to(after.device))
-        return self
-
-    def extra_repr(self) -> str:
-        """Shape and bits."""
-        return f"{len(self.codes)}, {self.width}, bits={self.bits}"
-
-
-def _quantize_rows(rows: Tensor, bits: int) -> dict[str, Tensor]:
-    if bits == 16:
-        return {"codes": rows.half()}
-    rows = rows.float()
-    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
-    offset = _round_half(low, up=False)
-    scale = _round_half((high - offset.float()) / (2**bits - 1), up=True)
-    step = torch.where(scale > 0, scale.float(), 1)  # a constant row has no steps
-    codes = ((rows - offset.float()) / step).round().clamp(0, 2**bits - 1).to(torch.uint8)
-    if bits == 4:
-        codes = nn.functional.pad(codes, (0, codes.shape[1] % 2))
-        codes = codes[:, ::2] | (codes[:, 1::2] << 4)
-    return {"codes": codes, "scale": scale, "offset": offset}
-
-
-def _round_half(values: Tensor, *, up: bool) -> Tensor:
-    """The nearest fp16 number that is not below (``up``) or not above ``values``."""
-    half = values.half()
-    bits = half.view(torch.int16)  # magnitudes ascend with the low 15 bits
-    wrong = half.float() < values if up else half.float() > values
-    away = (bits >= 0) if up else (bits < 0)  # away from zero, to get there
-    return torch.where(wrong, bits + torch.where(away, 1, -1).to(bits.dtype), bits).view(half.dtype)
-
-
-def _refuse_infinite(table: Tensor, *stored: Tensor) -> None:
-    for numbers in stored:
-        bad = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
-        if len(bad):
-            row = table[bad[0]].detach()
-            raise ValueError(
-                f"row {int(bad[0])} cannot be quantised: it has values from {row.min():g} to "
-                f"{row.max():g}, and what is stored in fp16 must be finite and in [-65504, 65504]"
-            )
 
 
 class QuantizedEmbedding(TableEmbedding):

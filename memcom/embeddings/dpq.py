@@ -1,16 +1,12 @@
 """Differentiable product quantisation: codes that are learned with the model.
 
-DPQ: Chen, Li, Sun, "Differentiable Product Quantization for End-to-End Embedding Compression",
-ICML 2020, https://arxiv.org/abs/1908.09756.  MGQE: Kang et al., "Learning Multi-granular Quantized
-Embeddings for Large-Vocab Categorical Features in Recommender Systems", WWW 2020 companion,
-https://arxiv.org/abs/2002.08530.
+Chen, Li, Sun, "Differentiable Product Quantization for End-to-End Embedding Compression", ICML
+2020, https://arxiv.org/abs/1908.09756.
 
     q_i = Q[i], cut into D groups             Q: n x e, thrown away after training
     softmax    c_j = argmax_k <q_ij, K_jk>    gradient as of sum_k softmax_k(<q_ij, K_jk>) V_jk
     centroid   c_j = argmin_k |q_ij - V_jk|   gradient passed straight through to q_ij
     x_i = V_1[c_1] | ... | V_D[c_D]
-
-MGQE lets frequent ids choose among all K codewords and rare ids among the first few.
 
 Training stores *more* than a full table; `freeze()` gives the small layer, and budgets mean that.
 """
@@ -196,53 +192,3 @@ class DPQEmbedding(CompressedEmbedding):
             lambda scale: {"num_groups": kept[scale][0], "num_codewords": kept[scale][1]},
             "the codewords are stored in fp32 beside the codes of every id",
         )
-
-
-class MGQEmbedding(DPQEmbedding):
-    """DPQ in which rare ids choose among the first few codewords only.
-
-    Args:
-        num_embeddings: Number of ids, sorted by descending frequency.
-        embedding_dim: Width of the vectors; a multiple of ``num_groups``.
-        num_groups: Codes of an id.
-        num_codewords: Values of a frequent id's code.
-        form: ``"softmax"`` or ``"centroid"``.
-        rare_codewords: Values of a rare id's code; a quarter of ``num_codewords`` by default.
-        frequent_share: Share of the ids that count as frequent.
-        **common: See `Common`.
-
-    State: as `DPQEmbedding`.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        num_groups: int,
-        num_codewords: int,
-        form: str = "softmax",
-        rare_codewords: int | None = None,
-        frequent_share: float = 0.1,
-        **common: Unpack[Common],
-    ) -> None:
-        whole("num_codewords", num_codewords, 2, 2**16)
-        rare = max(1, num_codewords // 4) if rare_codewords is None else rare_codewords
-        self._rare = whole("rare_codewords", rare, 1, num_codewords)
-        if not 0 <= frequent_share <= 1:
-            raise ValueError(f"frequent_share must be in [0, 1], got {frequent_share}")
-        self._share = frequent_share
-        super().__init__(
-            num_embeddings,
-            embedding_dim,
-            num_groups=num_groups,
-            num_codewords=num_codewords,
-            form=form,
-            **common,
-        )
-
-    def tiers(self) -> list[tuple[int, int]]:
-        """The frequent ids, then the rare ones."""
-        frequent = round(self.num_embeddings * self._share)
-        tiers = [(frequent, self.num_codewords), (self.num_embeddings - frequent, self._rare)]
-        return [tier for tier in tiers if tier[0]]
