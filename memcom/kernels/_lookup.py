@@ -1,7 +1,8 @@
 """Address -> look up -> fuse, written plainly.
 
-A `Recipe` says which rows of which tables an id reads and how they become one vector. `lookup`
-carries it out with nothing but `read_rows` and arithmetic.
+A `Recipe` says which rows of which tables an id reads and how they become one vector.
+`plain_lookup` carries it out with nothing but `read_rows` and arithmetic, on any device, in any
+dtype and in any graph. It is the reference for the compiled kernels, and what runs without them.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def read_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) 
     return unpacked
 
 
-def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
+def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
     """Vectors of ``ids``.
 
     Args:

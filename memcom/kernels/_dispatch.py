@@ -1,0 +1,240 @@
+"""Which way a lookup is carried out: compiled, as one operator of a graph, or plainly."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from memcom.kernels import _operator
+from memcom.kernels._lookup import Recipe, plain_lookup
+from memcom.kernels._program import Layout, Program, bind, layout, obstacle
+
+HAVE_NUMBA = importlib.util.find_spec("numba") is not None
+WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
+_ids_needed = WORTH_LOADING
+_mode = "auto"
+
+
+class Path(NamedTuple):
+    """How a lookup is carried out, and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
+    """Vectors of ``ids``, by the compiled kernels where they can and else plainly.
+
+    Args:
+        ids: int64 tensor of any shape, already checked to be in range.
+        recipe: What to read and how to fuse it.
+        sparse: Give sparse gradients to every table.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
+    """
+    if torch.compiler.is_compiling():
+        if _graph_obstacle(sparse) or obstacle(recipe):
+            return plain_lookup(ids, recipe, sparse=sparse)
+        plan = layout(recipe)
+        return _operator.lookup(
+            ids, plan.tables, plan.seeds, [field for entry in plan.code for field in entry]
+        )
+    if _state_obstacle(ids) or obstacle(recipe):
+        return plain_lookup(ids, recipe, sparse=sparse)
+    return _run(ids, bind(layout(recipe)), recipe, sparse)
+
+
+def fused(layer: Any, ids: Tensor) -> Tensor | None:
+    """The whole forward pass of a layer that is nothing but a recipe, in one compiled sweep.
+
+    The sweep checks the ids and blanks the padding too, and the program is kept from call to call,
+    so this is what makes small batches quick.
+
+    Args:
+        layer: Has ``recipe()``, ``num_embeddings``, ``padding_idx`` and ``sparse``.
+        ids: The ids, not yet checked.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)``, or None where the plain path has to be taken.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    if _state_obstacle(ids):
+        return None
+    kept = layer.__dict__.get("_kept_program")
+    if kept is None:
+        kept = layer.__dict__["_kept_program"] = KeptProgram()
+    if not kept.holds(layer) and not kept.renew(layer):
+        return None
+    return _run(ids, kept.program, None, layer.sparse, layer)
+
+
+def explain(layer: Any, ids: Tensor | None = None) -> Path:
+    """Which way ``layer(ids)`` looks its rows up now, and why.
+
+    Args:
+        layer: Any compressor.
+        ids: A batch; None for one as large as you like.
+
+    Returns:
+        A `Path`, to be printed. Its name is ``"compiled"``, ``"operator"`` (compiled, as one
+        operator in a graph that ``torch.compile`` traces) or ``"plain"``.
+    """
+    if not hasattr(layer, "recipe"):
+        return Path("plain", f"{type(layer).__name__} computes more than a recipe of rows")
+    why = obstacle(layer.recipe())
+    if torch.compiler.is_compiling():
+        why = why or _graph_obstacle(bool(layer.sparse))
+        return Path("plain", why) if why else Path("operator", "inside a compiled graph")
+    some = torch.zeros(WORTH_LOADING, dtype=torch.int64) if ids is None else ids
+    why = why or _state_obstacle(some)
+    return Path("plain", why) if why else Path("compiled", "float32 rows on the CPU")
+
+
+def warm_up() -> bool:
+    """Load the kernels now, so that small lookups use them too; False if numba is not installed.
+
+    The first time ever on a machine, they are compiled, which takes about ten seconds.
+    """
+    if HAVE_NUMBA:
+        _kernels()
+    return HAVE_NUMBA
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Within this context every lookup is plain: to compare, or to export for any machine."""
+    global _mode
+    before, _mode = _mode, "plain"
+    try:
+        yield
+    finally:
+        _mode = before
+
+
+class KeptProgram:
+    """A layer's program, kept as long as its tensors are the same and stay where they are.
+
+    A copied or unpickled layer starts with an empty one.
+    """
+
+    __slots__ = ("arguments", "program", "recipe", "sources")
+
+    program: Program
+
+    def __init__(self) -> None:
+        self.sources: list[tuple[dict[str, Any], str, Tensor, int]] = []
+        self.arguments: tuple[int, int | None] | None = None
+
+    def __reduce__(self) -> tuple[type[KeptProgram], tuple[()]]:
+        return KeptProgram, ()
+
+    def holds(self, layer: Any) -> bool:
+        """Whether the program still reads what the layer holds."""
+        if self.arguments != (layer.num_embeddings, layer.padding_idx):
+            return False
+        for place, name, tensor, address in self.sources:
+            if place.get(name) is not tensor or tensor.data_ptr() != address:
+                return False
+        return True
+
+    def renew(self, layer: Any) -> bool:
+        """Make the program anew; False if the layer has none, or one that cannot be kept."""
+        recipe = layer.recipe()
+        if obstacle(recipe):
+            return False
+        plan = layout(recipe, layer.num_embeddings, layer.padding_idx)
+        sources = _sources(layer, plan)
+        if sources is None:
+            return False
+        self.program = bind(plan)
+        self.sources, self.arguments = sources, (layer.num_embeddings, layer.padding_idx)
+        return True
+
+
+def _sources(layer: nn.Module, plan: Layout) -> Any:
+    """Where the layer holds every tensor of the plan, or None if it holds one nowhere."""
+    places: list[dict[str, Any]] = []
+    for module in layer.modules():
+        places += [module._parameters, module._buffers]
+    held = [(place, n, t) for place in places for n, t in place.items() if t is not None]
+    found = []
+    for tensor in plan.tables:
+        found += [source for source in held if source[2] is tensor][:1]
+    for seed in plan.seeds:
+        storage = seed.untyped_storage().data_ptr()
+        found += [s for s in held if s[2].untyped_storage().data_ptr() == storage][:1]
+    if len(found) < len(plan.tables) + len(plan.seeds):
+        return None
+    return [(place, name, tensor, tensor.data_ptr()) for place, name, tensor in found]
+
+
+def _run(
+    ids: Tensor, program: Program, recipe: Recipe | None, sparse: bool, layer: Any = None
+) -> Tensor:
+    kernels = _kernels()
+    if not ids.is_contiguous():
+        ids = ids.contiguous()
+    if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
+        recipe = layer.recipe() if recipe is None else recipe
+        vectors: Tensor = kernels.FusedLookup.apply(ids, program, recipe, sparse, *program.tables)
+        return vectors
+    vectors = kernels.forward(program, ids)
+    return vectors
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    global _ids_needed
+    from memcom.kernels import _fused  # numba takes a while to import, so not before it is used
+
+    _ids_needed = 0
+    return _fused
+
+
+def _graph_obstacle(sparse: bool) -> str:
+    if not HAVE_NUMBA:
+        return "numba is not installed"
+    if _mode == "plain":
+        return "asked for by memcom.kernels.plain()"
+    if getattr(torch.compiler, "is_exporting", bool)():  # torch >= 2.7
+        return "an exported graph is to run on any machine"
+    if sparse:
+        return "operators of a graph have no sparse gradients"
+    return ""
+
+
+def _state_obstacle(ids: Tensor) -> str:
+    """Why ``ids`` cannot be given to the kernels in torch's present state, or ``""``."""
+    if torch.compiler.is_compiling():
+        return "a graph is being traced"
+    if type(ids) is not Tensor or not ids.is_cpu:
+        return f"the ids are a {type(ids).__name__} on {ids.device}"
+    if ids.dtype is not torch.int64 and ids.dtype is not torch.int32:
+        return f"the ids are {ids.dtype}"
+    if ids.numel() < _ids_needed:
+        return "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
+    if _mode == "plain":
+        return "asked for by memcom.kernels.plain()"
+    if not HAVE_NUMBA:
+        return "numba is not installed"
+    if (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._are_functorch_transforms_active()
+        or torch.jit.is_tracing()
+        or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return "a transform, a mode or a trace of torch is active"
+    return ""

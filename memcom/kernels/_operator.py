@@ -1,0 +1,63 @@
+"""The compiled lookup as one operator, so that ``torch.compile`` keeps it whole in its graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memcom.kernels._program import FIELDS, WIDTH, Layout, Program, bind
+
+
+def _program(tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Program:
+    entries = [code[k : k + FIELDS] for k in range(0, len(code), FIELDS)]
+    return bind(Layout(entries, [t.detach() for t in tables], seeds))
+
+
+@torch.library.custom_op("memcom::lookup", mutates_args=())
+def lookup(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Tensor:
+    """Vectors of ``ids``; see `memcom.kernels._program.Layout` for the other arguments."""
+    from memcom.kernels import _fused
+
+    return _fused.forward(_program(tables, seeds, code), ids.contiguous())
+
+
+@lookup.register_fake
+def _(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Tensor:
+    return tables[0].new_empty((*ids.shape, code[WIDTH]))
+
+
+@torch.library.custom_op("memcom::lookup_backward", mutates_args=())
+def lookup_backward(
+    grad: Tensor, ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]
+) -> list[Tensor]:
+    """Dense gradients of all tables."""
+    from memcom.kernels import _fused
+
+    program = _program(tables, seeds, code)
+    needed = (True,) * len(tables)
+    found = _fused.backward(program, ids.contiguous(), grad.contiguous(), needed, False)
+    return [tensor for tensor in found if tensor is not None]
+
+
+@lookup_backward.register_fake
+def _(
+    grad: Tensor, ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]
+) -> list[Tensor]:
+    return [torch.empty_like(table) for table in tables]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ids, tables, seeds, code = inputs
+    ctx.save_for_backward(ids, *tables, *seeds)
+    ctx.split, ctx.code = len(tables), code
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    ids, *tensors = ctx.saved_tensors
+    tables, seeds = tensors[: ctx.split], tensors[ctx.split :]
+    return None, lookup_backward(grad, ids, tables, seeds, ctx.code), [None] * len(seeds), None
+
+
+lookup.register_autograd(_differentiate, setup_context=_remember)

@@ -1,0 +1,261 @@
+"""The compiled lookup against the plain one: the same numbers whatever the recipe."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import memcom
+from memcom import kernels
+from memcom.addresses import Clamp, Digit
+from memcom.kernels import Read, Recipe
+from tests.embeddings.cases import SPECS, make, some_ids
+
+pytest.importorskip("numba")
+pytestmark = pytest.mark.filterwarnings("ignore:.*coalesced:UserWarning")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    assert kernels.warm_up()
+
+
+def forward_and_gradients(call, ids, parameters):
+    vectors = call(ids)
+    upstream = torch.linspace(-1, 1, max(1, vectors.numel()))[: vectors.numel()]
+    wanted = torch.autograd.grad(vectors, parameters, upstream.view_as(vectors), allow_unused=True)
+    return vectors.detach(), [g.to_dense() if g is not None and g.is_sparse else g for g in wanted]
+
+
+def assert_same(got, want):
+    torch.testing.assert_close(got[0], want[0])
+    for a, b in zip(got[1], want[1], strict=True):
+        # A row's gradient is a sum over the ids that read it, which may all but cancel.
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * max(10, len(got[0])))
+
+
+def layers(spec, **common):
+    layer = make(spec, **common)
+    return layer, [p for p in layer.parameters() if p.requires_grad]
+
+
+RECIPES = [s for s in SPECS if hasattr(memcom.get(memcom.parse_spec(s)[0]), "recipe")]
+
+
+@pytest.mark.parametrize("spec", [s for s in RECIPES if not s.startswith("int")])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shape", [(0,), (), (7,), (40, 50)])
+def test_every_layer_equals_its_plain_self(spec, sparse, shape):
+    layer, parameters = layers(spec, n=3001, sparse=sparse)
+    for dtype in (torch.int32, torch.int64):
+        ids = some_ids(*shape, n=3001, dtype=dtype)
+        got = forward_and_gradients(layer, ids, parameters)
+        with kernels.plain():
+            want = forward_and_gradients(layer, ids, parameters)
+        assert_same(got, want)
+
+
+WHOLE_LAYERS = ["full", "truncate", "hash", "double-hash", "bloom", "qr", "mixed-radix", "crt"]
+WHOLE_LAYERS += ["bch(hash=7,strategy=skip)", "memcom", "memcom-bias", "qr(operation=concat)"]
+
+
+@pytest.mark.parametrize("spec", WHOLE_LAYERS)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_whole_forward_pass_in_one_sweep(spec, sparse):
+    layer, parameters = layers(spec, sparse=sparse, padding_idx=7)
+    ids = some_ids(60, 20)
+    ids[::3, 4] = 7
+
+    def fused(ids):
+        vectors = kernels.fused(layer, ids)
+        assert vectors is not None
+        return vectors
+
+    got = forward_and_gradients(fused, ids, parameters)
+    with kernels.plain():
+        want = forward_and_gradients(layer, ids, parameters)
+    assert_same(got, want)
+
+
+def addresses(draw, rows):
+    if draw(st.booleans()) and draw(st.booleans()):
+        return Clamp(rows - 1)
+    seed = draw(st.sampled_from([None, torch.tensor(0), torch.tensor(2**32 - 1)]))
+    if draw(st.booleans()) and rows >= 2:
+        width = draw(st.integers(1, rows.bit_length() - 1))
+        return Digit(2**width, 2 ** draw(st.integers(0, 5)), draw(st.integers(2, 4)), seed)
+    return Digit(rows, draw(st.sampled_from([1, 1, 3, 16, 977, 2**20])), 1, seed)
+
+
+@st.composite
+def recipes(draw):
+    fusion = draw(st.sampled_from(kernels.FUSIONS))
+    reads, width = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 5, 16, 33]))
+    weighted = draw(st.booleans())
+    tables: list[torch.Tensor] = []
+    chosen = []
+    for j in range(reads):
+        columns = width
+        if fusion == "concat":
+            columns = draw(st.integers(1, 9))
+        elif j and not weighted and draw(st.booleans()):
+            columns = 1
+        rows = draw(st.integers(1, 40))
+        same = [t for t in tables if t.shape[1] == columns]
+        if same and draw(st.booleans()):
+            table = same[0]
+        else:
+            table = torch.randn(rows, columns, requires_grad=draw(st.booleans()) or not tables)
+            tables.append(table)
+        chosen.append(Read(f"t{j}", table, addresses(draw, table.shape[0])))
+    weights = shift = None
+    if weighted:
+        table = torch.randn(draw(st.integers(1, 20)), reads, requires_grad=True)
+        weights = Read("weights", table, addresses(draw, table.shape[0]))
+    if draw(st.booleans()):
+        table = torch.randn(draw(st.integers(1, 20)), 1, requires_grad=True)
+        shift = Read("shift", table, addresses(draw, table.shape[0]))
+    return Recipe(tuple(chosen), fusion, shift, weights)
+
+
+@settings(max_examples=150, deadline=None)
+@given(recipes(), st.integers(0, 700), st.sampled_from([10, 1000, 2**40]), st.booleans())
+def test_any_recipe_equals_its_plain_form(recipe, count, limit, sparse):
+    every = [*recipe.reads, recipe.weights, recipe.shift]
+    tables = list({id(r.table): r.table for r in every if r is not None}.values())
+    tables = [t for t in tables if t.requires_grad]
+    ids = torch.randint(limit, (count,))
+    got = forward_and_gradients(lambda i: kernels.lookup(i, recipe, sparse=sparse), ids, tables)
+    want = forward_and_gradients(lambda i: kernels.plain_lookup(i, recipe), ids, tables)
+    assert_same(got, want)
+
+
+def test_sparse_gradients_hold_each_row_once_in_order():
+    layer = memcom.MEmComEmbedding(1000, 8, num_buckets=50, sparse=True)
+    ids = torch.randint(1000, (3000,))
+    gradients = torch.autograd.grad(layer(ids).sum(), [layer.table, layer.multiplier])
+    for gradient, rows in zip(gradients, [ids % 50, ids], strict=True):
+        assert gradient.is_coalesced()
+        assert torch.equal(gradient.indices()[0], rows.unique())
+
+
+def test_the_sum_does_not_depend_on_the_number_of_threads():
+    layer = memcom.MEmComEmbedding(1000, 64, num_buckets=50)
+    ids = torch.randint(1000, (20_000,))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            vectors = layer(ids)
+            results.append(
+                [vectors, *torch.autograd.grad(vectors.square().sum(), layer.parameters())]
+            )
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("size", [5, 30_000])
+@pytest.mark.parametrize("bad", [-1, 501, 2**45, -(2**62)])
+def test_a_bad_id_is_named(size, bad):
+    layer = make("memcom")
+    ids = some_ids(size)
+    ids[size // 2] = bad
+    with pytest.raises(IndexError, match=rf"id {bad} is out of range.*\[0, 501\)"):
+        kernels.fused(layer, ids)
+
+
+def test_threads_may_share_a_layer():
+    layer = memcom.QREmbedding(5000, 64, num_collisions=8)
+    batches = [torch.randint(5000, (3000,)) for _ in range(40)]
+    with kernels.plain(), torch.no_grad():
+        want = [layer(ids) for ids in batches]
+
+    def work(ids):
+        with torch.no_grad():
+            return kernels.fused(layer, ids)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for a, b in zip(pool.map(work, batches), want, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_a_kept_program_follows_its_tensors():
+    layer = make("memcom")
+    ids = some_ids(20)
+    first = kernels.fused(layer, ids)
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach() * 2)
+    torch.testing.assert_close(kernels.fused(layer, ids), 2 * first)
+    layer.table.data = layer.table.data * 2
+    torch.testing.assert_close(kernels.fused(layer, ids), 4 * first)
+    with torch.no_grad():
+        layer.table.mul_(2)
+    torch.testing.assert_close(kernels.fused(layer, ids), 8 * first)
+    for other in copies:
+        torch.testing.assert_close(kernels.fused(other, ids), first)
+
+
+def test_what_the_kernels_cannot_do_stays_plain():
+    ids = some_ids(1000)
+    assert kernels.explain(make("memcom"), ids).name == "compiled"
+    for layer, batch, why in [
+        (make("memcom").double(), ids, "torch.float64"),
+        (make("memcom", device="meta"), ids, "meta"),
+        (make("memcom"), ids.float(), "torch.float32"),
+        (make("low-rank"), ids, "LowRankEmbedding computes"),
+        (make("lhf"), ids, "not addressed by a Digit"),
+    ]:
+        path = kernels.explain(layer, batch)
+        assert path.name == "plain"
+        assert why in str(path)
+    with kernels.plain():
+        assert kernels.explain(make("memcom"), ids).name == "plain"
+
+
+def test_second_derivatives_are_those_of_the_plain_lookup():
+    layer = make("memcom-bias")
+    ids = some_ids(50)
+
+    def penalty():
+        (g,) = torch.autograd.grad(layer(ids).pow(3).sum(), [layer.multiplier], create_graph=True)
+        return torch.autograd.grad(g.square().sum(), list(layer.parameters()))
+
+    got = penalty()
+    with kernels.plain():
+        want = penalty()
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.slow
+def test_compiled_graphs_keep_the_lookup_as_one_operator():
+    layer = make("qr")
+    ids = some_ids(50)
+    torch._dynamo.reset()
+    seen = []
+
+    def backend(graph, _inputs):
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(ids), layer(ids))
+    assert any("memcom.lookup" in name for name in seen)
+    program = torch.export.export(layer, (ids,))
+    assert "memcom.lookup" not in str(program.graph)
+    plan = layer.recipe()
+    from memcom.kernels import _operator
+    from memcom.kernels._program import layout
+
+    whole = layout(plan)
+    code = [field for entry in whole.code for field in entry]
+    torch.library.opcheck(_operator.lookup, (ids, whole.tables, whole.seeds, code))
