@@ -1,0 +1,123 @@
+"""Ranking metrics for many users at once: nDCG@k and Recall@k, one value per user.
+
+    DCG@k = sum over relevant items of 1 / log2(rank + 1), where rank <= k
+    nDCG  = DCG / (DCG of a ranking with all relevant items in front)
+
+Unusual here is the exact treatment of ties. Items of equal score share their positions: each gets
+the mean discount of the positions that the tied items take up together, which is the expected
+value under a random order (McSherry and Najork 2008, and scikit-learn's `ndcg_score`). Ids are
+sorted by popularity, so breaking ties by id would hand a scorer that knows nothing the score of
+the popular items. Compressors that give several items one vector do produce ties.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Relevance = Tensor | tuple[Tensor, Tensor]
+
+
+def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
+    """Normalised discounted cumulative gain of the first k positions, binary relevance.
+
+    Args:
+        scores: ``(users, items)`` floating point, higher is better. An item at ``-inf`` is no
+            candidate: it takes no position and is never found.
+        relevant: ``(users, items)`` boolean or 0/1, or the same as compressed rows: a pair of
+            int64 tensors ``offsets (users + 1,)`` and ``items (n,)``, no item twice per user.
+        k: Number of positions that count; fewer items than k all count.
+
+    Returns:
+        ``(users,)`` float32 values in [0, 1]; NaN for a user without relevant items, who can be
+        ranked neither well nor badly. Average with ``nanmean``.
+
+    Raises:
+        ValueError: Shapes do not fit, ``k < 1``, or a score is NaN.
+    """
+    discounts = 1 / torch.log2(torch.arange(2, 2 + _positions(scores, k), dtype=torch.float64))
+    found, num_relevant = _expected_gain(scores, relevant, discounts)
+    ideal = torch.cumsum(discounts, 0).to(scores.device)
+    best = ideal[num_relevant.clamp(1, len(discounts)) - 1]
+    return (found / best).masked_fill(num_relevant == 0, torch.nan).float()
+
+
+def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
+    """Share of a user's relevant items that are among the first k.
+
+    Args:
+        scores: As for `ndcg_at_k`.
+        relevant: As for `ndcg_at_k`.
+        k: Number of positions that count.
+
+    Returns:
+        ``(users,)`` float32 values in [0, 1], NaN for a user without relevant items. The
+        denominator is the number of relevant items, so that with more than k of them 1 cannot be
+        reached.
+
+    Raises:
+        ValueError: As `ndcg_at_k`.
+    """
+    ones = torch.ones(_positions(scores, k), dtype=torch.float64)
+    found, num_relevant = _expected_gain(scores, relevant, ones)
+    return (found / num_relevant.clamp(min=1)).masked_fill(num_relevant == 0, torch.nan).float()
+
+
+def _positions(scores: Tensor, k: int) -> int:
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(f"scores must be (users, items) with items > 0, got {tuple(scores.shape)}")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return min(k, scores.shape[1])
+
+
+def _expected_gain(scores: Tensor, relevant: Relevance, gains: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over relevant items of the expected gain of their position, and their number, per user.
+
+    Only items that reach the score of position k can have a position that counts. For these, the
+    number of better items and of equal ones says which positions they share.
+    """
+    users, items, num_relevant = _pairs(relevant, scores)
+    gains = gains.to(scores.device)
+    top = torch.topk(scores, len(gains), dim=1).values
+    if torch.isnan(top[:, 0]).any():  # NaN sorts first, so one column shows it
+        user = int(torch.isnan(top[:, 0]).nonzero()[0])
+        raise ValueError(f"scores of row {user} contain NaN; a ranking needs numbers")
+    last = top[:, -1:]
+    equal_to_last = (scores == last).sum(1)
+
+    own = scores[users, items]
+    reaches = (own >= last[users, 0]) & (own > -torch.inf)
+    users, own = users[reaches], own[reaches, None]
+    better = (top[users] > own).sum(1)
+    equal = torch.where(
+        own[:, 0] == last[users, 0], equal_to_last[users], (top[users] == own).sum(1)
+    )
+    upto = torch.cat([gains.new_zeros(1), torch.cumsum(gains, 0)])
+    share = (upto[(better + equal).clamp(max=len(gains))] - upto[better]) / equal
+    return gains.new_zeros(len(scores)).index_add(0, users, share), num_relevant
+
+
+def _pairs(relevant: Relevance, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Relevant (user row, item) pairs and their number per user, from either form."""
+    num_users, num_items = scores.shape
+    if isinstance(relevant, Tensor):
+        if relevant.shape != scores.shape:
+            raise ValueError(
+                f"relevant is {tuple(relevant.shape)} and scores {tuple(scores.shape)}; "
+                "they must have one shape"
+            )
+        marked = relevant.to(scores.device) != 0
+        users, items = marked.nonzero(as_tuple=True)
+        return users, items, marked.sum(1)
+    offsets, items = (part.to(scores.device) for part in relevant)
+    if len(offsets) != num_users + 1 or int(offsets[-1]) != len(items):
+        raise ValueError(
+            f"offsets must be ({num_users + 1},) and end in the number of items {len(items)}, "
+            f"got ({len(offsets)},) ending in {int(offsets[-1])}"
+        )
+    if len(items) and not 0 <= int(items.min()) <= int(items.max()) < num_items:
+        raise ValueError(f"relevant items must be in [0, {num_items})")
+    counts = offsets.diff()
+    users = torch.repeat_interleave(torch.arange(num_users, device=scores.device), counts)
+    return users, items, counts
