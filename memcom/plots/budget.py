@@ -49,7 +49,7 @@ def memcom_budget(num_embeddings: int, embedding_dim: int, ratio: float, bias: b
     ceiling = embedding_dim / (2 if bias else 1)
     ratios = np.geomspace(1, ceiling, 200)
     shares = memcom_shares(embedding_dim, bias, ratios * (1 - 1e-9))
-    rows = round(num_embeddings * (1 / ratio - 1 / ceiling))
+    rows = int(num_embeddings * (1 / ratio - 1 / ceiling))
     with themed():
         figure, (ax,) = new_figure(7.2, 4.0)
         bottom = np.zeros(len(ratios))
@@ -109,9 +109,7 @@ def describe_memcom_budget(
     own = 2 if bias else 1
     ceiling = embedding_dim / own
     full = 4 * num_embeddings * embedding_dim
-    head = (
-        f"{num_embeddings:,} ids of width {embedding_dim}: the full table takes {full:,} bytes. "
-    )
+    head = f"{num_embeddings:,} ids of width {embedding_dim}: the full table takes {full:,} bytes. "
     if ratio >= ceiling:
         return head + f"A ratio of {ratio:g} is out of reach: the ceiling is {ceiling:g}."
     rows = int(num_embeddings * (1 / ratio - 1 / ceiling))

@@ -69,10 +69,12 @@ def who_shares(emb: Any, ids: Sequence[int], names: Sequence[str] | None = None)
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
         alone = sum(not same for same in twins)
-        ax.set_title(
+        figure.suptitle(  # over the whole figure: the axes alone may be narrower than the title
             "Every id reads its own combination of rows"
             if alone == len(ids)
-            else f"{len(ids) - alone} of {len(ids)} ids cannot be told from another"
+            else f"{len(ids) - alone} of {len(ids)} ids cannot be told from another",
+            fontsize=ax.title.get_fontsize(),
+            fontweight="bold",
         )
     return figure
 

@@ -24,3 +24,19 @@ def expect(name: str) -> Callable[[Expectation], Expectation]:
         return function
 
     return register
+
+
+@expect("03_memcom")
+def memcom(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    # 16x of 9,066 vectors of width 64, less one multiplier per film.
+    assert recorded["num_buckets"] == (9066 * 64 // 16 - 9066) // 64
+    assert recorded["nbytes"] == 4 * (recorded["num_buckets"] * 64 + 9066)
+    # 9,066 films on 566 rows: 10 rows of 17 and 556 of 16.
+    assert recorded["equal_pairs_hash"] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
+    equal = recorded["equal_pairs"]
+    assert equal["none"] <= equal["fp16"] <= equal["int8"] < recorded["equal_pairs_hash"]
+    score = {result["method"]: result["ndcg_at_10"] for result in results}
+    assert score.keys() == {"full", "hash", "low-rank", "memcom", "memcom-bias"}
+    assert min(score.values()) > recorded["popular"]
+    assert score["memcom"] > score["low-rank"]
