@@ -85,6 +85,6 @@ class HeadEmbedding(CompressedEmbedding):
         return frozen
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw the private rows from N(0, std^2) and reset the tail likewise."""
-        nn.init.normal_(self.private, std=std)
+        """Reset the tail, and draw the private rows from N(0, std^2)."""
         self.tail.reset_parameters(std)
+        nn.init.normal_(self.private, std=std)

@@ -104,6 +104,16 @@ def test_reset_gives_every_part_the_same_variance():
     assert table[500:].std().item() == pytest.approx(0.5, rel=0.1)
 
 
+def test_meta_then_reset_is_the_layer_itself():
+    real, empty = layer(), memcom.build("memcom", N, E, ratio=4, head=K, device="meta")
+    assert empty.nbytes == real.nbytes
+    empty = empty.to_empty(device="cpu")
+    torch.manual_seed(0)
+    empty.reset_parameters()
+    for name, tensor in real.state_dict().items():
+        assert torch.equal(empty.state_dict()[name], tensor), name
+
+
 def test_compiles_and_exports():
     emb = layer(padding_idx=3).eval()
     ids = torch.tensor([[0, 3, K], [N - 1, 7, 50]])
