@@ -94,8 +94,8 @@ def plan(
     try:
         method, options = memcom.parse_spec(name)
         found = memcom.plan(method, num_embeddings, embedding_dim, **budget, **options)
-    except (KeyError, TypeError) as error:  # no such method, or no such option of it
-        raise click.UsageError(f"{name}: {error.args[0]}") from error
+    except TypeError as error:  # no such option of the method
+        raise click.UsageError(f"{name}: {error}") from error
     arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
     click.echo(f"method     {found.name}")
     click.echo(f"arguments  {arguments or 'none'}")

@@ -69,7 +69,7 @@ def test_contradictory_and_senseless_budgets_are_refused():
         memcom.plan("hash", 100, 8, ratio=2, nbytes=3)
     with pytest.raises(ValueError, match="ratio must be > 0, got -1"):
         memcom.plan("hash", 100, 8, ratio=-1)
-    with pytest.raises(KeyError, match=r"no compressor is called 'hsh'; there are full"):
+    with pytest.raises(ValueError, match=r"no compressor is called 'hsh'; there are full"):
         memcom.plan("hsh", 100, 8, ratio=2)
 
 

@@ -94,10 +94,10 @@ def get(name: str) -> type[CompressedEmbedding]:
         Its class.
 
     Raises:
-        KeyError: There is none; the message lists the names there are.
+        ValueError: There is none; the message lists the names there are.
     """
     if name not in REGISTRY:
-        raise KeyError(f"no compressor is called {name!r}; there are {', '.join(REGISTRY)}")
+        raise ValueError(f"no compressor is called {name!r}; there are {', '.join(REGISTRY)}")
     return REGISTRY[name]
 
 
@@ -112,8 +112,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         The name, which is checked, and the options, which are not.
 
     Raises:
-        KeyError: There is no compressor of that name.
-        ValueError: The spec is not of that form.
+        ValueError: There is no compressor of that name, or the spec is not of that form.
     """
     try:
         tree = ast.parse(spec.replace("-", "_").strip(), mode="eval").body
