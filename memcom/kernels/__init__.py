@@ -5,6 +5,7 @@ from memcom.kernels._dispatch import explain as explain
 from memcom.kernels._dispatch import fused as fused
 from memcom.kernels._dispatch import lookup as lookup
 from memcom.kernels._dispatch import plain as plain
+from memcom.kernels._dispatch import updates as updates
 from memcom.kernels._dispatch import warm_up as warm_up
 from memcom.kernels._lookup import FUSIONS as FUSIONS
 from memcom.kernels._lookup import Read as Read

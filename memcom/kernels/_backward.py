@@ -45,7 +45,9 @@ NO_ROW = np.int64(2**63 - 1)  # sorts behind all others
 # A task. `SCRATCH` holds per id: all row numbers, then as float32 the weights, the product of the
 # scales, and the dot products that the gradients of scalars are made of.
 NEXT, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, CHUNK = range(8)
-SORTED, SEGMENTS, STARTS, TARGET, DENSE, GRAD, WHICH, LINES, FACTORS, DOTS, BITS = range(8, 19)
+SORTED, SEGMENTS, STARTS, TARGET, DENSE, GRAD, WHICH, LINES, FACTORS, DOTS, BITS, ID_BITS = range(
+    8, 20
+)
 TASK = 24
 
 
@@ -66,8 +68,10 @@ def prepare_task(address: int) -> None:
     task = carray(int64s(address), (TASK,))
     program, lines, factors, _dots = _views(task)
     head = program[0]
-    wide, chunk = head[ROWS], task[CHUNK]
-    keys, shift = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.float32)
+    wide, chunk, entries = head[ROWS], task[CHUNK], program.shape[0] - 1
+    keys, rows = np.empty(BLOCK, np.int64), np.empty((entries, BLOCK), np.int64)
+    weights = np.ones((wide, BLOCK), np.float32)
+    scale, shift = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     while True:
         start = take_next(address) * chunk
         if start >= task[COUNT]:
@@ -75,53 +79,43 @@ def prepare_task(address: int) -> None:
         stop = min(task[COUNT], start + chunk)
         for first in range(start, stop, BLOCK):
             n = min(BLOCK, stop - first)
-            bad = load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
-            if bad >= 0:
-                task[BAD] = first + bad
-                break
-            rows, weights = lines[:, first : first + n], factors[:wide, first : first + n]
-            for j in range(rows.shape[0]):
+            load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
+            for j in range(entries):
                 block_rows(program[1 + j], head[LIMIT], keys, rows[j], n)
-            scale = factors[wide, first : first + n]
             gather_scalars(program, rows, weights, scale, shift, n)
-            if head[WEIGHTS] == 0:
-                weights[:] = np.float32(1)
-            if head[PADDING] >= 0:
+            for j in range(entries):
                 for b in range(n):
-                    if keys[b] == head[PADDING]:
-                        rows[:, b] = -1
+                    lines[j, first + b] = -1 if keys[b] == head[PADDING] else rows[j, b]
+            for b in range(n):
+                factors[wide, first + b] = scale[b]
+            for j in range(wide):
+                for b in range(n):
+                    factors[j, first + b] = weights[j, b]
 
 
-@njit
-def _position_bits(code: Any, which: int, count: int) -> int:
-    uses = 0
-    for j in range(1, code.shape[0]):
-        uses += int(code[j, NUMBER] == which)
-    bits = 1
-    while (1 << bits) < uses * count:
-        bits += 1
-    return bits
-
-
-@njit(
-    types.int64(types.int64, types.int64, types.int64, types.int64, types.int64, types.int64),
-    nogil=True,
-    cache=True,
-)
-def pack(program: int, entries: int, which: int, lines: int, count: int, out: int) -> int:
+@njit(types.int64(*[types.int64] * 8), nogil=True, cache=True)
+def pack(
+    program: int,
+    entries: int,
+    which: int,
+    lines: int,
+    count: int,
+    uses_bits: int,
+    id_bits: int,
+    out: int,
+) -> int:
     """Row numbers at which table ``which`` was read, each with its position, ready to be sorted.
 
     Returns:
         How many there are; padding is not among them.
     """
     code = carray(int64s(program), (entries, FIELDS))
-    target, uses, bits = int64s(out), 0, _position_bits(code, which, count)
-    kept = 0
+    target, uses, kept = int64s(out), 0, 0
     for j in range(entries - 1):
         if code[1 + j, NUMBER] == which:
             line = int64s(lines + j * count * 8)
             for b in range(count):
-                target[kept] = (line[b] << bits) | (uses * count + b)
+                target[kept] = (line[b] << (uses_bits + id_bits)) | (uses << id_bits) | b
                 kept += int(line[b] >= 0)
             uses += 1
     return kept
@@ -263,7 +257,8 @@ def accumulate_task(address: int) -> None:
     """Gradient rows of one table."""
     task = carray(int64s(address), (TASK,))
     program, lines, factors, dots = _views(task)
-    count, chunk, which, bits = task[COUNT], task[CHUNK], task[WHICH], task[BITS]
+    chunk, which = task[CHUNK], task[WHICH]
+    bits, id_bits = task[BITS], task[ID_BITS]
     starts, ordered = int64s(task[STARTS]), int64s(task[SORTED])
     entries = np.empty(program.shape[0], np.int64)
     uses = 0
@@ -271,29 +266,34 @@ def accumulate_task(address: int) -> None:
         if program[1 + j, NUMBER] == which:
             entries[uses] = j
             uses += 1
-    columns = program[1 + entries[0], COLUMNS]
+    columns, last = program[1 + entries[0], COLUMNS], starts[task[SEGMENTS]] - 1
     spare = np.empty(max(columns, program[0, WIDTH]), np.float32)
-    mask = (np.int64(1) << bits) - 1
+    use_mask, id_mask = (1 << (bits - id_bits)) - 1, (1 << id_bits) - 1
+    size = program[0, WIDTH] * 4
+    dotted = which == 0 and program[0, WEIGHTS] + program[0, SCALES] > 0
+    reads_rows = dotted or (program[0, FUSION] == MULT and program[0, ROWS] > 1)
     while True:
         first = take_next(address) * chunk
         if first >= task[SEGMENTS]:
             break
         for s in range(first, min(task[SEGMENTS], first + chunk)):
-            row = ordered[starts[s]] >> bits
             place = spare.ctypes.data
             if task[TARGET] != 0:
-                place = task[TARGET] + (row if task[DENSE] else s) * columns * 4
+                row = ordered[starts[s]] >> bits if task[DENSE] else s
+                place = task[TARGET] + row * columns * 4
             total = float32s(place)
             for k in range(columns):
                 total[k] = np.float32(0)
             for p in range(starts[s], starts[s + 1]):
-                position = ordered[p] & mask
-                ahead = ordered[min(p + AHEAD, starts[task[SEGMENTS]] - 1)] & mask
-                j, b = entries[position // count], position % count
+                b, j = ordered[p] & id_mask, entries[(ordered[p] >> id_bits) & use_mask]
                 if j < program[0, ROWS]:
-                    later = task[GRAD] + (ahead % count) * program[0, WIDTH] * 4
-                    for byte in range(0, program[0, WIDTH] * 4, 64):
-                        prefetch(later + byte)
+                    later = ordered[min(p + AHEAD, last)] & id_mask
+                    for byte in range(0, size, 64):
+                        prefetch(task[GRAD] + later * size + byte)
+                    for i in range(program[0, ROWS] if reads_rows else 0):
+                        row = _address(program, lines, i, later)
+                        for byte in range(0, program[1 + i, COLUMNS] * 4, 64):
+                            prefetch(row + byte)
                     _row(program, lines, factors, dots, task[GRAD], j, b, place)
                 else:
                     _numbers(program, lines, factors, dots, j, b, place)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from memcom.kernels import _operator
 from memcom.kernels._lookup import Recipe, plain_lookup
@@ -18,8 +19,8 @@ from memcom.kernels._program import Layout, Program, bind, layout, obstacle
 
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
-_ids_needed = WORTH_LOADING
-_mode = "auto"
+NEVER = 2**63
+_ids_needed = WORTH_LOADING if HAVE_NUMBA else NEVER  # for a lookup to be compiled
 
 
 class Path(NamedTuple):
@@ -78,7 +79,38 @@ def fused(layer: Any, ids: Tensor) -> Tensor | None:
         kept = layer.__dict__["_kept_program"] = KeptProgram()
     if not kept.holds(layer) and not kept.renew(layer):
         return None
-    return _run(ids, kept.program, None, layer.sparse, layer)
+    return _run(ids, kept.program, kept.recipe, layer.sparse)
+
+
+def updates(
+    table: Tensor, gradient: Tensor, rule: str, states: tuple[Tensor, ...], numbers: list[float]
+) -> bool:
+    """Carry out one step of an optimizer on the rows of a sparse gradient, if the kernels can.
+
+    Args:
+        table: What is changed, in place.
+        gradient: Its gradient.
+        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``; see `memcom.kernels._update`.
+        states: The table's moments.
+        numbers: The rule's constants.
+
+    Returns:
+        False if nothing was done: the gradient is dense, or the tensors are not float32 matrices
+        on the CPU, or numba is not installed.
+    """
+    if not gradient.is_sparse or _ids_needed == NEVER or torch.compiler.is_compiling():
+        return False
+    for tensor in (table, *states):
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
+            return False
+    if table.ndim != 2 or gradient.sparse_dim() != 1 or gradient.dtype != torch.float32:
+        return False
+    from memcom.kernels import _update
+
+    kind = {"sgd": _update.SGD, "adagrad": _update.ADAGRAD, "adam": _update.ADAM}[rule]
+    _update.update(kind, table, gradient, states, numbers)
+    torch.autograd.graph.increment_version(table)
+    return True
 
 
 def explain(layer: Any, ids: Tensor | None = None) -> Path:
@@ -116,12 +148,12 @@ def warm_up() -> bool:
 @contextmanager
 def plain() -> Iterator[None]:
     """Within this context every lookup is plain: to compare, or to export for any machine."""
-    global _mode
-    before, _mode = _mode, "plain"
+    global _ids_needed
+    before, _ids_needed = _ids_needed, NEVER
     try:
         yield
     finally:
-        _mode = before
+        _ids_needed = before
 
 
 class KeptProgram:
@@ -133,6 +165,7 @@ class KeptProgram:
     __slots__ = ("arguments", "program", "recipe", "sources")
 
     program: Program
+    recipe: Recipe
 
     def __init__(self) -> None:
         self.sources: list[tuple[dict[str, Any], str, Tensor, int]] = []
@@ -159,7 +192,7 @@ class KeptProgram:
         sources = _sources(layer, plan)
         if sources is None:
             return False
-        self.program = bind(plan)
+        self.program, self.recipe = bind(plan), recipe
         self.sources, self.arguments = sources, (layer.num_embeddings, layer.padding_idx)
         return True
 
@@ -181,14 +214,11 @@ def _sources(layer: nn.Module, plan: Layout) -> Any:
     return [(place, name, tensor, tensor.data_ptr()) for place, name, tensor in found]
 
 
-def _run(
-    ids: Tensor, program: Program, recipe: Recipe | None, sparse: bool, layer: Any = None
-) -> Tensor:
+def _run(ids: Tensor, program: Program, recipe: Recipe, sparse: bool) -> Tensor:
     kernels = _kernels()
     if not ids.is_contiguous():
         ids = ids.contiguous()
     if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
-        recipe = layer.recipe() if recipe is None else recipe
         vectors: Tensor = kernels.FusedLookup.apply(ids, program, recipe, sparse, *program.tables)
         return vectors
     vectors = kernels.forward(program, ids)
@@ -200,20 +230,22 @@ def _kernels() -> ModuleType:
     global _ids_needed
     from memcom.kernels import _fused  # numba takes a while to import, so not before it is used
 
-    _ids_needed = 0
+    _ids_needed = min(_ids_needed, 0)
     return _fused
 
 
 def _graph_obstacle(sparse: bool) -> str:
-    if not HAVE_NUMBA:
-        return "numba is not installed"
-    if _mode == "plain":
-        return "asked for by memcom.kernels.plain()"
+    if _ids_needed == NEVER:
+        return _why_never()
     if getattr(torch.compiler, "is_exporting", bool)():  # torch >= 2.7
         return "an exported graph is to run on any machine"
     if sparse:
         return "operators of a graph have no sparse gradients"
     return ""
+
+
+def _why_never() -> str:
+    return "asked for by memcom.kernels.plain()" if HAVE_NUMBA else "numba is not installed"
 
 
 def _state_obstacle(ids: Tensor) -> str:
@@ -225,16 +257,13 @@ def _state_obstacle(ids: Tensor) -> str:
     if ids.dtype is not torch.int64 and ids.dtype is not torch.int32:
         return f"the ids are {ids.dtype}"
     if ids.numel() < _ids_needed:
-        return "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
-    if _mode == "plain":
-        return "asked for by memcom.kernels.plain()"
-    if not HAVE_NUMBA:
-        return "numba is not installed"
+        few = "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
+        return _why_never() if _ids_needed == NEVER else few
     if (
         torch._C._len_torch_dispatch_stack()
         or torch._C._are_functorch_transforms_active()
         or torch.jit.is_tracing()
-        or torch.autograd.forward_ad._current_level >= 0
+        or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"
     return ""

@@ -104,13 +104,13 @@ def backward(
         if not needed[which] and not (which == 0 and any(needed[1:])):
             continue
         reads = int((code[1:, NUMBER] == which).sum())
-        bits = max(1, (reads * count - 1).bit_length())
+        use_bits, id_bits = (reads - 1).bit_length(), (count - 1).bit_length()
         keys = np.empty(reads * count, np.int64)
-        kept = back.pack(
-            program.address, entries + 1, which, lines.ctypes.data, count, keys.ctypes.data
-        )
+        where = (lines.ctypes.data, count, use_bits, id_bits, keys.ctypes.data)
+        kept = back.pack(program.address, entries + 1, which, *where)
         keys = keys[:kept]
         keys.sort()
+        bits = use_bits + id_bits
         starts = np.empty(kept + 1, np.int64)
         found = back.segment(keys.ctypes.data, kept, bits, starts.ctypes.data)
         values, target = None, 0
@@ -128,6 +128,7 @@ def backward(
             DENSE=int(not sparse),
             WHICH=which,
             BITS=bits,
+            ID_BITS=id_bits,
         )
         if values is not None and sparse:
             rows = torch.from_numpy(keys[starts[:found]] >> bits)

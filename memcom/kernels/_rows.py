@@ -63,11 +63,11 @@ def block_rows(entry: Any, limit: int, keys: Any, rows: Any, count: int) -> None
     if stride > 1:
         _deal_bits(rows, divisor, modulus, stride, count)
         return
-    if divisor & (divisor - 1) == 0:
+    if divisor > 1 and divisor & (divisor - 1) == 0:
         shift = np.int64(_log2(divisor))
         for b in range(count):
             rows[b] >>= shift
-    else:
+    elif divisor > 1:
         reciprocal = 1.0 / divisor
         for b in range(count):
             quotient = np.int64(rows[b] * reciprocal)
