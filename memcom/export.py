@@ -1,7 +1,7 @@
 """Leaving Python: save, load and export a layer.
 
-A saved layer is one safetensors file: its tensors, and in the header the constructor call that
-rebuilds it. Nothing is pickled. Files appear whole or not at all.
+A saved layer is one safetensors file: its tensors, and in the header, where words can say it, the
+constructor call that rebuilds it. Nothing is pickled. Files appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,42 +27,34 @@ def save(embedding: CompressedEmbedding, path: str | Path) -> Path:
     """Write a layer to a safetensors file.
 
     Args:
-        embedding: Any registered compressor.
+        embedding: Any compressor, wrapped or frozen ones too.
         path: Where to; replaced if it is there.
 
     Returns:
         The path. The tensors take exactly ``embedding.nbytes`` in the file.
-
-    Raises:
-        TypeError: The layer is not a registered one, or was built from things that are not plain
-            numbers, text or lists, so that a file could not rebuild it.
     """
-    names = [name for name, cls in REGISTRY.items() if cls is type(embedding)]
-    if not names:
-        raise TypeError(f"{type(embedding).__name__} is not a registered compressor")
-    call = {
-        "name": names[0],
-        "num_embeddings": embedding.num_embeddings,
-        "embedding_dim": embedding.embedding_dim,
-        "arguments": embedding.own_arguments,
-    }
     tensors = {name: t.contiguous() for name, t in embedding.state_dict().items()}
-    header = {_HEADER: json.dumps(call)}
+    header = {_HEADER: json.dumps(_call(embedding))}
     return _write(path, lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
-def load(path: str | Path, *, device: str = "cpu") -> CompressedEmbedding:
+def load(
+    path: str | Path, *, into: CompressedEmbedding | None = None, device: str = "cpu"
+) -> CompressedEmbedding:
     """Read a layer that `save` wrote.
 
     Args:
         path: The file.
+        into: A layer of the same making, whose tensors are replaced. Needed for a frozen or
+            wrapped layer and for one built from tensors: a file cannot rebuild these.
         device: Where the tensors go.
 
     Returns:
         The layer, equal to the one saved, in evaluation mode.
 
     Raises:
-        ValueError: The file holds no layer.
+        ValueError: The file holds no layer, or one that needs ``into``.
+        RuntimeError: ``into`` is another kind of layer.
     """
     with safe_open(path, framework="pt", device=device) as file:
         header = (file.metadata() or {}).get(_HEADER)
@@ -70,12 +62,34 @@ def load(path: str | Path, *, device: str = "cpu") -> CompressedEmbedding:
             raise ValueError(f"{path} holds tensors, but no layer saved by memcom")
         call = json.loads(header)
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    with torch.device("meta"):
-        layer = get(call["name"])(
-            call["num_embeddings"], call["embedding_dim"], **call["arguments"]
+    if into is None:
+        if call is None:
+            raise ValueError(f"{path} holds a layer that a file cannot rebuild; give into=")
+        into = get(call["name"])(
+            call["num_embeddings"], call["embedding_dim"], device="meta", **call["arguments"]
         )
-    layer.load_state_dict(state, assign=True)
-    return layer.eval()
+    into.load_state_dict(state, assign=True)
+    return into.eval()
+
+
+def _call(embedding: CompressedEmbedding) -> dict[str, Any] | None:
+    """The constructor call that makes such a layer; None where words cannot say it."""
+    names = [name for name, cls in REGISTRY.items() if cls is type(embedding)]
+    arguments = embedding.own_arguments
+    try:
+        json.dumps(arguments)
+    except TypeError:
+        return None
+    return (
+        {
+            "name": names[0],
+            "num_embeddings": embedding.num_embeddings,
+            "embedding_dim": embedding.embedding_dim,
+            "arguments": arguments,
+        }
+        if names
+        else None
+    )
 
 
 def to_onnx(module: nn.Module, example: Tensor, path: str | Path) -> Path:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,11 +14,25 @@ from tests.embeddings.cases import SPECS, make, some_ids
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_saved_layer_comes_back_whole(spec, tmp_path):
     layer = make(spec, padding_idx=3)
-    back = load(save(layer, tmp_path / "layer.safetensors"))
+    path = save(layer, tmp_path / "layer.safetensors")
+    wrapped = "head=" in spec or "bits=" in spec
+    back = load(path, into=make(spec, padding_idx=3) if wrapped else None)
     assert type(back) is type(layer)
     assert (back.nbytes, back.padding_idx) == (layer.nbytes, 3)
     assert torch.equal(back(some_ids(20)), layer(some_ids(20)))
     assert [p.name for p in tmp_path.iterdir()] == ["layer.safetensors"]
+
+
+@pytest.mark.parametrize("spec", ["int8", "dpq", "memcom(head=20,bits=8)"])
+def test_a_frozen_layer_needs_one_like_it(spec, tmp_path):
+    frozen = make(spec).freeze()
+    path = save(frozen, tmp_path / "layer.safetensors")
+    with pytest.raises(ValueError, match="give into="):
+        load(path)
+    back = load(path, into=make(spec).freeze())
+    assert torch.equal(back(some_ids(20)), frozen(some_ids(20)))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        load(path, into=make("hash"))
 
 
 def test_half_precision_stays_half(tmp_path):
@@ -32,16 +48,19 @@ def test_tensors_alone_are_no_layer(tmp_path):
         load(tmp_path / "x.safetensors")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = save(make("hash"), tmp_path / "layer.safetensors")
     before = path.read_bytes()
 
-    class Unknown(memcom.HashEmbedding):
-        pass
+    def half(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half")
+        raise OSError("disk full")
 
-    with pytest.raises(TypeError, match="Unknown is not a registered compressor"):
-        save(Unknown(10, 4, num_buckets=2), path)
+    monkeypatch.setattr("memcom.export.save_file", half)
+    with pytest.raises(OSError, match="disk full"):
+        save(make("memcom"), path)
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow

@@ -10,6 +10,9 @@ NUM_EMBEDDINGS = 501
 EMBEDDING_DIM = 16
 RATIO = 4
 
+# These are built as full tables; the last two are packed, less than 4 times smaller, by `freeze`.
+UNSHRUNK = ("full", "int8", "int4")
+
 # Every registered compressor with its defaults, and the options that change how it composes.
 SPECS = [
     *memcom.available(),
@@ -32,13 +35,15 @@ SPECS = [
     "dhe(batch_norm=True)",
     "dhe(encoding=gaussian,activation=relu)",
     "robe(signs=True)",
+    "memcom(head=20,bits=8)",
+    "qr(head=30)",
 ]
 
 
 def make(spec: str, *, n: int = NUM_EMBEDDINGS, e: int = EMBEDDING_DIM, **common):
     """The layer of a spec at a quarter of the full table's bytes, drawn from a fixed seed."""
     name, options = memcom.parse_spec(spec)
-    ratio = None if name == "full" else RATIO
+    ratio = None if name in UNSHRUNK else RATIO
     torch.manual_seed(0)
     return memcom.build(name, n, e, ratio=ratio, **options, **common).eval()
 
