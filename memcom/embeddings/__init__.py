@@ -8,12 +8,15 @@ from typing import Any
 from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
 from memcom.embeddings._contract import Sizes as Sizes
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
+from memcom.embeddings.amtl import AMTLEmbedding as AMTLEmbedding
 from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
 from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
 from memcom.embeddings.bloom import BloomEmbedding as BloomEmbedding
 from memcom.embeddings.clustered import CCEEmbedding as CCEEmbedding
+from memcom.embeddings.csr import CSREmbedding as CSREmbedding
 from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
 from memcom.embeddings.dpq import DPQEmbedding as DPQEmbedding
+from memcom.embeddings.fiited import FIITEDEmbedding as FIITEDEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
 from memcom.embeddings.full import TruncatedEmbedding as TruncatedEmbedding
@@ -21,6 +24,7 @@ from memcom.embeddings.hash_embedding import WeightedHashEmbedding as WeightedHa
 from memcom.embeddings.hashing import DoubleHashEmbedding as DoubleHashEmbedding
 from memcom.embeddings.hashing import HashEmbedding as HashEmbedding
 from memcom.embeddings.head import HeadEmbedding as HeadEmbedding
+from memcom.embeddings.jagged import JaggedEmbedding as JaggedEmbedding
 from memcom.embeddings.learned_hash import LearnedHashEmbedding as LearnedHashEmbedding
 from memcom.embeddings.learned_hash import MappedEmbedding as MappedEmbedding
 from memcom.embeddings.learned_map import learn_map as learn_map
@@ -36,6 +40,7 @@ from memcom.embeddings.mixed_dim import MixedDimEmbedding as MixedDimEmbedding
 from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
 from memcom.embeddings.mixed_radix import MixedRadixEmbedding as MixedRadixEmbedding
 from memcom.embeddings.path import PathEmbedding as PathEmbedding
+from memcom.embeddings.pep import PEPEmbedding as PEPEmbedding
 from memcom.embeddings.product_quantized import CodebookEmbedding as CodebookEmbedding
 from memcom.embeddings.quantized import Int4Embedding as Int4Embedding
 from memcom.embeddings.quantized import Int8Embedding as Int8Embedding
@@ -45,6 +50,7 @@ from memcom.embeddings.quantized import quantize as quantize
 from memcom.embeddings.quantized_table import QuantizedTable as QuantizedTable
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
 from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding
+from memcom.embeddings.scall import SCALLEmbedding as SCALLEmbedding
 from memcom.embeddings.tensor_train import TTEmbedding as TTEmbedding
 
 REGISTRY: dict[str, type[CompressedEmbedding]] = {
@@ -76,6 +82,12 @@ REGISTRY: dict[str, type[CompressedEmbedding]] = {
     "lhf": LearnedHashEmbedding,
     "int8": Int8Embedding,
     "int4": Int4Embedding,
+    "jagged": JaggedEmbedding,
+    "csr": CSREmbedding,
+    "pep": PEPEmbedding,
+    "amtl": AMTLEmbedding,
+    "fiited": FIITEDEmbedding,
+    "scall": SCALLEmbedding,
 }
 
 

@@ -1,0 +1,58 @@
+"""Who gets how many numbers: rows of different widths under one hard budget."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from memcom.embeddings._contract import whole
+
+
+def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:
+    """Widths in proportion to ``weights``, clipped to ``embedding_dim``; they add up exactly.
+
+    Row i gets ``floor(c w_i)`` numbers, with the largest c whose total is within the budget. What
+    rounding leaves over goes, one number each, to the rows that missed the next one most closely;
+    on ties to the row of the smaller index. A row of larger weight is never narrower.
+
+    Args:
+        weights: ``(n,)`` positive and finite; only their proportions matter.
+        embedding_dim: The widest a row may be.
+        num_values: Numbers to give away, at most ``n * embedding_dim``.
+
+    Returns:
+        int64 ``(n,)``, values in ``[0, embedding_dim]``, sum ``num_values``.
+
+    Raises:
+        ValueError: There are more numbers than room, or a weight is not positive and finite.
+    """
+    whole("num_values", num_values, 0, len(weights) * embedding_dim)
+    shares = weights.detach().double()
+    if not bool((shares > 0).all() and shares.isfinite().all()):
+        raise ValueError("weights must be positive and finite")
+    shares = shares / shares.max()
+
+    def widths(scale: float) -> Tensor:
+        return (scale * shares).clamp(max=embedding_dim)
+
+    low, high = 0.0, embedding_dim / float(shares.min())
+    for _ in range(64):
+        middle = (low + high) / 2
+        if int(widths(middle).floor().sum()) > num_values:
+            high = middle
+        else:
+            low = middle
+    exact = widths(low)
+    sizes = exact.floor().long()
+    missed = (exact - sizes).masked_fill(sizes == embedding_dim, -1.0)
+    left = num_values - int(sizes.sum())
+    sizes[missed.argsort(descending=True, stable=True)[:left]] += 1
+    return sizes
+
+
+def power_law(num_embeddings: int, alpha: float, device: torch.device | str = "cpu") -> Tensor:
+    """Weights ``(i + 1)**-alpha`` of ids sorted by descending frequency, float64 ``(n,)``."""
+    if not alpha >= 0:
+        raise ValueError(f"alpha must be >= 0, got {alpha}")
+    rank = torch.arange(1, num_embeddings + 1, dtype=torch.float64, device=device)
+    return rank**-alpha

@@ -1,0 +1,183 @@
+"""AMTL: two small networks decide from an id's frequency how many of its numbers it may use.
+
+Yan et al., "Learning Effective and Efficient Embedding via an Adaptively-Masked Twins-based Layer",
+CIKM 2021, https://arxiv.org/abs/2108.11513.
+
+    s = a_i h(f_i) + (1 - a_i) l(f_i) - price * k        one score for each width k = 0, ..., e
+    k_i = argmax s,   x_i = v_i * (1, ..., 1, 0, ..., 0)    with k_i ones
+    gradient of the mask: that of softmax(s / temperature), passed straight through
+
+h and l are the unshared twins for frequent and for rare ids, f_i the id's frequency features and
+a_i a weight that rises with its frequency. Stored in the end are the first k_i numbers of every
+row. The price is this kit's way to a wanted size: it is a Lagrange multiplier, and the total width
+can only fall as it rises, so bisection finds the price at which a budget is met.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings.jagged import JaggedEmbedding
+from memcom.kernels import read_rows
+
+HIGHEST_PRICE = 100.0
+
+
+class AMTLEmbedding(CompressedEmbedding):
+    """A full table under learned prefix masks; frozen, rows of different widths.
+
+    Args:
+        num_embeddings: Number of ids, sorted by descending frequency.
+        embedding_dim: Width of the vectors, e.
+        num_values: Numbers that are kept in the end, at most.
+        hidden_dim: Units of the hidden layer of each twin.
+        temperature: Of the softmax whose gradient the mask gets.
+        **common: See `Common`.
+
+    State: ``table`` (num_embeddings, e), drawn from N(0, 1); ``hidden`` (2 hidden_dim, 3) and
+    ``output`` (2 (e + 1), hidden_dim), the twins; ``frequency`` (num_embeddings, 1), the logarithm
+    of the counts on a scale from 0 to 1; ``price`` (1,).
+
+    ``output`` starts at 0. What it adds to is a fixed start of this kit's: ``2 log(1 + k)`` for
+    frequent ids and ``log(1 + k)`` for rare ones, so that numbers have diminishing returns and
+    frequent ids get more of them before anything is learned. At price 0 every row is full.
+
+    Widths move in jumps, so finite differences do not see the gradient of the twins.
+    """
+
+    frequency: Tensor
+    price: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_values: int,
+        hidden_dim: int = 16,
+        temperature: float = 1.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_values = whole("num_values", num_values, 1, num_embeddings * embedding_dim)
+        self.hidden_dim = whole("hidden_dim", hidden_dim, 1)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {temperature}")
+        self.temperature = float(temperature)
+        self.table = self.new_table(num_embeddings, embedding_dim)
+        self.hidden = self.new_table(2 * hidden_dim, 3)
+        self.output = self.new_table(2 * (embedding_dim + 1), hidden_dim)
+        self.register_buffer("frequency", self.new_table(num_embeddings, 1).detach())
+        self.register_buffer("price", self.new_table(1, 1).detach()[0])
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def set_counts(self, counts: Tensor) -> None:
+        """Say how often each id occurs; otherwise Zipf's law is assumed.
+
+        Args:
+            counts: ``(num_embeddings,)``, at least 0, not all 0.
+
+        Raises:
+            ValueError: The shape or a value is wrong.
+        """
+        if counts.shape != (self.num_embeddings,) or not 0 <= counts.min() < counts.max() + 1e-9:
+            raise ValueError(
+                f"counts must be ({self.num_embeddings},) and >= 0, got {tuple(counts.shape)}"
+            )
+        logarithm = counts.double().log1p()
+        self.frequency.copy_((logarithm / logarithm.max().clamp(min=1e-12)).unsqueeze(1))
+
+    def scores(self, ids: Tensor) -> Tensor:
+        """Scores of the widths 0, ..., e before the price: ``(*ids.shape, e + 1)``."""
+        dtype = torch.promote_types(self.table.dtype, torch.float32)
+        frequency = self.frequency[ids].to(dtype)
+        features = torch.cat([frequency, frequency.square(), torch.ones_like(frequency)], dim=-1)
+        units = (features @ self.hidden.to(dtype).T).relu().unflatten(-1, (2, -1))
+        weights = self.output.to(dtype).view(2, -1, self.hidden_dim)
+        learned = torch.einsum("...th,twh->...tw", units, weights)
+        frequent = torch.sigmoid(8 * frequency - 4)
+        blended = frequent * learned[..., 0, :] + (1 - frequent) * learned[..., 1, :]
+        widths = torch.arange(self.embedding_dim + 1, device=ids.device, dtype=dtype)
+        return blended + (1 + frequent) * widths.log1p()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The first k_i numbers, with a gradient for k_i."""
+        rows = read_rows(self.table, ids, sparse=self.sparse)
+        scores = self._priced(self.scores(ids), self.price)
+        number = torch.arange(self.embedding_dim, device=ids.device)
+        hard = (number < scores.argmax(-1, keepdim=True)).to(rows.dtype)
+        wider = 1 - (scores / self.temperature).softmax(-1).cumsum(-1)[..., :-1]  # P(k > j)
+        soft = wider.to(rows.dtype)
+        return rows * (hard + soft - soft.detach())
+
+    def _priced(self, scores: Tensor, price: Tensor | float) -> Tensor:
+        return scores - price * torch.arange(self.embedding_dim + 1, device=scores.device)
+
+    @torch.no_grad()
+    def sizes_of(self, ids: Tensor) -> Tensor:
+        """Widths of ``ids``, int64 of their shape."""
+        ids = check_ids(ids, self.num_embeddings)
+        return self._priced(self.scores(ids), self.price).argmax(-1)
+
+    @torch.no_grad()
+    def price_for(self, num_values: int) -> float:
+        """The lowest price, up to bisection, at which all rows together have ``num_values``."""
+        scores = torch.cat([self.scores(ids) for ids in self.all_ids()])
+
+        def total(price: float) -> int:
+            return int(self._priced(scores, price).argmax(-1).sum())
+
+        low, high = 0.0, HIGHEST_PRICE
+        if total(low) <= num_values:
+            return low
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if total(middle) > num_values else (low, middle)
+        return high
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``table``: every id has its own row."""
+        return {"table": check_ids(ids, self.num_embeddings)}
+
+    @torch.no_grad()
+    def freeze(self) -> CompressedEmbedding:
+        """The rows in their widths, at a higher price if they have too many numbers together."""
+        sizes = torch.cat([self.sizes_of(ids) for ids in self.all_ids()])
+        if int(sizes.sum()) > self.num_values:
+            price = self.price_for(self.num_values)
+            chunks = (self._priced(self.scores(ids), price) for ids in self.all_ids())
+            sizes = torch.cat([scores.argmax(-1) for scores in chunks])
+        table = self.table.detach()
+        return JaggedEmbedding.from_table(
+            table, sizes, padding_idx=self.padding_idx, sparse=self.sparse
+        )
+
+    @property
+    def frozen_nbytes(self) -> int:
+        """Bytes of the kept numbers and the row offsets, at most."""
+        n, e = self.num_embeddings, self.embedding_dim
+        dtype = self.table.dtype
+        return JaggedEmbedding(n, e, num_values=self.num_values, device="meta", dtype=dtype).nbytes
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2); the twins start anew, at price 0 and Zipf's law."""
+        nn.init.normal_(self.table, std=std)
+        nn.init.normal_(self.hidden)
+        nn.init.zeros_(self.output)
+        self.price.zero_()
+        if not self.table.is_meta:
+            n = self.num_embeddings
+            self.set_counts(n / torch.arange(1, n + 1, device=self.table.device))
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of kept values from 1 to all."""
+        return JaggedEmbedding.sizes(num_embeddings, embedding_dim)

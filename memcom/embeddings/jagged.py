@@ -1,0 +1,139 @@
+"""Rows of different widths: row i stores its first k_i numbers, the others are zero.
+
+    x_i = (values[o_i], ..., values[o_i + k_i - 1], 0, ..., 0)        o_i = k_0 + ... + k_(i-1)
+
+Stored are the values, end to end, and where each row begins: n + 1 offsets of ceil(log2(N + 1))
+bits for N values. This is what AMTL and SCALL end in; with widths that fall with popularity and
+stay as they are it is a compressor of its own, which trains in the bytes it ships.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._allocation import allocate, power_law
+from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+
+
+class JaggedEmbedding(CompressedEmbedding):
+    """The first k_i numbers of every row.
+
+    Args:
+        num_embeddings: Number of ids, sorted by descending frequency.
+        embedding_dim: Width of the vectors that come out.
+        num_values: Numbers stored in all rows together, N.
+        alpha: The widths are in proportion to ``(i + 1)**-alpha``, clipped to ``embedding_dim``.
+            `from_table` takes any others.
+        **common: See `Common`.
+
+    State: ``values`` (num_values, 1), drawn from N(0, n e / num_values), so that the mean square
+    over all coordinates is 1; ``offsets`` uint8, packed.
+    """
+
+    offsets: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_values: int,
+        alpha: float = 0.5,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_values = whole("num_values", num_values, 1, num_embeddings * embedding_dim)
+        self.alpha = alpha
+        self.values = self.new_table(num_values, 1)
+        size = packed_nbytes(num_embeddings + 1, bits_for(num_values + 1))
+        empty = torch.empty(size, dtype=torch.uint8, device=self.values.device)
+        self.register_buffer("offsets", empty)
+        self.reset_parameters()
+
+    @classmethod
+    @torch.no_grad()
+    def from_table(
+        cls, table: Tensor, sizes: Tensor, *, padding_idx: int | None = None, sparse: bool = False
+    ) -> JaggedEmbedding:
+        """Keep the first ``sizes[i]`` numbers of every row.
+
+        Args:
+            table: ``(num_embeddings, embedding_dim)``, floating point.
+            sizes: Whole numbers ``(num_embeddings,)`` in ``[0, embedding_dim]``.
+            padding_idx: This id gives zeros; may be negative.
+            sparse: Give sparse gradients.
+
+        Returns:
+            The layer. If all sizes are 0 one unused number is stored.
+
+        Raises:
+            ValueError: The sizes do not fit the table.
+        """
+        rows, width = table.shape
+        if sizes.shape != (rows,) or not 0 <= int(sizes.min()) <= int(sizes.max()) <= width:
+            raise ValueError(f"sizes must be ({rows},) in [0, {width}], got {tuple(sizes.shape)}")
+        total = int(sizes.sum())
+        layer = cls(
+            rows,
+            width,
+            num_values=max(1, total),
+            padding_idx=padding_idx,
+            sparse=sparse,
+            device="meta",
+            dtype=table.dtype,
+        ).to_empty(device=table.device)
+        layer._set_sizes(sizes)
+        kept = torch.arange(width, device=table.device) < sizes.unsqueeze(1)
+        layer.values.zero_()[:total, 0] = table[kept]
+        return layer
+
+    def _set_sizes(self, sizes: Tensor) -> None:
+        ends = F.pad(sizes.long().cumsum(0), (1, 0))
+        self.offsets.copy_(pack(ends, bits_for(self.num_values + 1)))
+
+    def _bounds(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the rows of checked int64 ``ids`` begin and end."""
+        bits = bits_for(self.num_values + 1)
+        return unpack(self.offsets, ids, bits), unpack(self.offsets, ids + 1, bits)
+
+    def sizes_of(self, ids: Tensor) -> Tensor:
+        """Widths of ``ids``, int64 of their shape."""
+        start, end = self._bounds(check_ids(ids, self.num_embeddings))
+        return end - start
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """Read ``embedding_dim`` values from where the row begins; blank what is not its own."""
+        start, end = self._bounds(ids)
+        cells = start.unsqueeze(-1) + torch.arange(self.embedding_dim, device=ids.device)
+        rows = F.embedding(cells.clamp(max=self.num_values - 1), self.values, sparse=self.sparse)
+        return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``rows``: the id itself, or ``num_embeddings`` for all ids that store nothing."""
+        ids = check_ids(ids, self.num_embeddings)
+        return {"rows": ids.masked_fill(self.sizes_of(ids) == 0, self.num_embeddings)}
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the values; the widths follow the power law again."""
+        full = self.num_embeddings * self.embedding_dim
+        nn.init.normal_(self.values, std=std * (full / self.num_values) ** 0.5)
+        if not self.values.is_meta:
+            weights = power_law(self.num_embeddings, self.alpha, self.values.device)
+            self._set_sizes(allocate(weights, self.embedding_dim, self.num_values))
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of values from 1 to all."""
+        return Sizes(
+            range(1, num_embeddings * embedding_dim + 1),
+            lambda scale: {"num_values": scale},
+            "where each row begins is stored in at least one bit",
+        )

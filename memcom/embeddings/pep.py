@@ -1,0 +1,141 @@
+"""PEP: thresholds that are learned with the table and cut its small weights to zero.
+
+Liu, Gao, Chen, Jin, Li, "Learnable Embedding Sizes for Recommender Systems", ICLR 2021,
+https://arxiv.org/abs/2101.07577 (section 3).
+
+    x_i = sign(v_i) relu(|v_i| - reach * sigmoid(s))       v: n x e,   s: one number, or one for
+                                                           each dimension, each row or each weight
+
+Only what is left is stored, as compressed sparse rows. `memcom.procedures.PEPSchedule` lets the
+thresholds rise, freezes the mask when ``num_values`` weights are left, and trains these again from
+where they started.
+
+A threshold must start where it has a gradient. At s = -150, which the authors' code uses for
+Criteo, sigmoid(s) is 0 in fp32 and so is its derivative: the loss never moves it, only weight decay
+does. At -15 it is 3e-7: nothing is cut yet and the gradient is there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
+from memcom.embeddings.csr import CSREmbedding
+from memcom.kernels import read_rows
+
+GRANULARITIES = ("global", "dimension", "feature", "feature-dimension")
+OFF = -1000.0
+"""A threshold that is switched off: its sigmoid is exactly 0 in any precision."""
+
+
+class PEPEmbedding(CompressedEmbedding):
+    """A full table under soft thresholds; frozen, its ``num_values`` largest weights.
+
+    Args:
+        num_embeddings: Number of ids, n.
+        embedding_dim: Width of the vectors, e.
+        num_values: Weights that are kept in the end.
+        granularity: ``"global"`` has one threshold, ``"dimension"`` e, ``"feature"`` n and
+            ``"feature-dimension"`` n e of them.
+        start: Where the thresholds start.
+        reach: Bound of a threshold: a weight beyond it cannot be cut. The paper has 1, for tables
+            drawn small; 4 reaches the tails of the N(0, 1) that rows are drawn from here.
+        **common: See `Common`.
+
+    State: ``table`` (n, e), drawn from N(0, 1); ``threshold`` (1 or n, 1 or e); ``mask`` (n, e)
+    bool, True for weights that may be used.
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_values: int,
+        granularity: str = "dimension",
+        start: float = -15.0,
+        reach: float = 4.0,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_values = whole("num_values", num_values, 1, num_embeddings * embedding_dim)
+        self.granularity = choice("granularity", granularity, GRANULARITIES)
+        if not -80 <= start <= 0:
+            raise ValueError(f"start must be in [-80, 0] for a gradient in fp32, got {start}")
+        if not reach > 0:
+            raise ValueError(f"reach must be > 0, got {reach}")
+        self.start, self.reach = float(start), float(reach)
+        self.table = self.new_table(num_embeddings, embedding_dim)
+        self.threshold = self.new_table(
+            num_embeddings if "feature" in granularity else 1,
+            embedding_dim if "dimension" in granularity else 1,
+        )
+        allowed = torch.empty(self.table.shape, dtype=torch.bool, device=self.table.device)
+        self.register_buffer("mask", allowed)
+        self.reset_parameters()
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """What the thresholds leave of the allowed weights."""
+        weights = read_rows(self.table, ids, sparse=self.sparse)
+        own = ids if self.threshold.shape[0] > 1 else torch.zeros_like(ids)
+        level = self.reach * read_rows(self.threshold, own, sparse=self.sparse).sigmoid()
+        return weights.sign() * (weights.abs() - level).relu() * self.mask[ids]
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``table``: every id has its own row."""
+        return {"table": check_ids(ids, self.num_embeddings)}
+
+    @torch.no_grad()
+    def margins(self) -> Tensor:
+        """How far each weight is above its threshold, ``(n, e)``; -inf for masked ones."""
+        above = self.table.abs() - self.reach * self.threshold.sigmoid()
+        return above.masked_fill(~self.mask, -torch.inf)
+
+    @torch.no_grad()
+    def kept(self) -> Tensor:
+        """The weights that a frozen layer stores: bool ``(n, e)``, ``num_values`` of them."""
+        margins = self.margins().flatten()
+        kept = torch.zeros_like(margins, dtype=torch.bool)
+        kept[margins.topk(self.num_values).indices] = True
+        return kept.view_as(self.table)
+
+    @torch.no_grad()
+    def freeze(self) -> CompressedEmbedding:
+        """The ``num_values`` weights that are furthest above their thresholds."""
+        kept = self.kept()
+        left = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept]
+        return CSREmbedding.from_chunks(
+            left.unsqueeze(1),
+            kept,
+            self.embedding_dim,
+            padding_idx=self.padding_idx,
+            sparse=self.sparse,
+        )
+
+    @property
+    def frozen_nbytes(self) -> int:
+        """Bytes of the kept weights, their columns and the row offsets."""
+        n, e = self.num_embeddings, self.embedding_dim
+        dtype = self.table.dtype
+        return CSREmbedding(n, e, num_chunks=self.num_values, device="meta", dtype=dtype).nbytes
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2); thresholds and mask are as at the start."""
+        nn.init.normal_(self.table, std=std)
+        self.threshold.fill_(self.start).requires_grad_(True)
+        self.mask.fill_(True)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of kept weights from 1 to all."""
+        return CSREmbedding.sizes(num_embeddings, embedding_dim)._replace(
+            arguments=lambda scale: {"num_values": scale}
+        )

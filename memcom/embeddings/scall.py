@@ -1,0 +1,118 @@
+"""SCALL: row widths that follow popularity as it changes, under a budget that is never exceeded.
+
+Qu et al., "Scalable Dynamic Embedding Size Search for Streaming Recommendation", CIKM 2024,
+https://arxiv.org/abs/2407.15411; the sampler of widths is that of the same author's "Budgeted
+Embedding Table for Recommender Systems" (BET), WSDM 2024, https://doi.org/10.1145/3616855.3635778.
+
+    x_i = first k_i numbers of v_i,      k_i = floor(c p_rank(i)) + ...,      sum k_i <= num_values
+
+The n-th largest width goes to the n-th most frequent id. `memcom.procedures.SCALLSchedule` counts
+the ids of a stream and searches the form of p on validation data, where the paper trains an agent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from memcom.addresses import check_ids
+from memcom.embeddings._allocation import allocate, power_law
+from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings.jagged import JaggedEmbedding
+from memcom.kernels import read_rows
+
+
+class SCALLEmbedding(CompressedEmbedding):
+    """A full table of which every row shows its first k_i numbers; frozen, only these.
+
+    Args:
+        num_embeddings: Number of ids, with room for those that are yet to come.
+        embedding_dim: The widest a row may be, e.
+        num_values: Numbers of all rows together, never exceeded.
+        alpha: Until `set_sizes` is called, k_i is in proportion to ``(i + 1)**-alpha``.
+        **common: See `Common`.
+
+    State: ``table`` (num_embeddings, e); ``row_sizes`` (num_embeddings,) int32. Numbers that show
+    are drawn so that the mean square over all coordinates is 1, all others are 0. A row that grows
+    goes on with what it had there, or from 0.
+    """
+
+    row_sizes: Tensor
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_values: int,
+        alpha: float = 0.5,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.num_values = whole("num_values", num_values, 1, num_embeddings * embedding_dim)
+        self.alpha = alpha
+        self.table = self.new_table(num_embeddings, embedding_dim)
+        sizes = torch.empty(num_embeddings, dtype=torch.int32, device=self.table.device)
+        self.register_buffer("row_sizes", sizes)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def set_sizes(self, sizes: Tensor) -> None:
+        """Show other parts of the rows.
+
+        Args:
+            sizes: Whole numbers ``(num_embeddings,)`` in ``[0, embedding_dim]``.
+
+        Raises:
+            ValueError: They do not fit, or exceed the budget together.
+        """
+        width, total = self.embedding_dim, int(sizes.sum())
+        if sizes.shape != self.row_sizes.shape or not (
+            0 <= int(sizes.min()) <= int(sizes.max()) <= width
+        ):
+            raise ValueError(f"sizes must be ({self.num_embeddings},) in [0, {width}]")
+        if total > self.num_values:
+            raise ValueError(f"sizes add up to {total}, the budget is {self.num_values}")
+        self.row_sizes.copy_(sizes)
+
+    def compose(self, ids: Tensor) -> Tensor:
+        """The numbers that show."""
+        rows = read_rows(self.table, ids, sparse=self.sparse)
+        number = torch.arange(self.embedding_dim, device=ids.device)
+        return rows.masked_fill(number >= self.row_sizes[ids].unsqueeze(-1), 0)
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        """``table``: every id has its own row."""
+        return {"table": check_ids(ids, self.num_embeddings)}
+
+    def freeze(self) -> CompressedEmbedding:
+        """The numbers that show."""
+        return JaggedEmbedding.from_table(
+            self.table.detach(), self.row_sizes, padding_idx=self.padding_idx, sparse=self.sparse
+        )
+
+    @property
+    def frozen_nbytes(self) -> int:
+        """Bytes of all numbers of the budget and the row offsets."""
+        n, e = self.num_embeddings, self.embedding_dim
+        dtype = self.table.dtype
+        return JaggedEmbedding(n, e, num_values=self.num_values, device="meta", dtype=dtype).nbytes
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the numbers that show; the widths follow the power law again."""
+        full = self.num_embeddings * self.embedding_dim
+        nn.init.normal_(self.table, std=std * (full / self.num_values) ** 0.5)
+        if not self.table.is_meta:
+            weights = power_law(self.num_embeddings, self.alpha, self.table.device)
+            self.set_sizes(allocate(weights, self.embedding_dim, self.num_values))
+            number = torch.arange(self.embedding_dim, device=self.table.device)
+            self.table.masked_fill_(number >= self.row_sizes.unsqueeze(1), 0)
+
+    @classmethod
+    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+        """Every number of values from 1 to all."""
+        return JaggedEmbedding.sizes(num_embeddings, embedding_dim)
