@@ -3,6 +3,7 @@
 from memcom.kernels._dispatch import Path as Path
 from memcom.kernels._dispatch import explain as explain
 from memcom.kernels._dispatch import fused as fused
+from memcom.kernels._dispatch import fused_bag as fused_bag
 from memcom.kernels._dispatch import lookup as lookup
 from memcom.kernels._dispatch import plain as plain
 from memcom.kernels._dispatch import updates as updates

@@ -74,12 +74,54 @@ def fused(layer: Any, ids: Tensor) -> Tensor | None:
     """
     if _state_obstacle(ids):
         return None
-    kept = layer.__dict__.get("_kept_program")
-    if kept is None:
-        kept = layer.__dict__["_kept_program"] = KeptProgram()
-    if not kept.holds(layer) and not kept.renew(layer):
+    kept = _kept(layer)
+    return None if kept is None else _run(ids, kept.program, kept.recipe, layer.sparse)
+
+
+def fused_bag(
+    layer: Any,
+    ids: Tensor,
+    offsets: Tensor,
+    mode: str = "mean",
+    per_sample_weights: Tensor | None = None,
+) -> Tensor | None:
+    """Rows of a layer that is nothing but a recipe, composed and pooled in one compiled sweep.
+
+    Args:
+        layer: As for `fused`.
+        ids: ``(total,)``, not yet checked.
+        offsets: int64 ``(bags + 1,)``: where each bag starts, and at last the number of ids.
+        mode: ``"sum"`` or ``"mean"``. Padding does not count in a mean.
+        per_sample_weights: float32 ``(total,)``, for ``"sum"``; each multiplies its row.
+
+    Returns:
+        Tensor of shape ``(bags, width)``, or None where the plain path has to be taken: as for
+        `fused`, and where the weights want a gradient, the mode is another, or the offsets do not
+        rise from 0 to the number of ids.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    weights = per_sample_weights
+    if mode not in ("sum", "mean") or _state_obstacle(ids) or ids.ndim != 1:
         return None
-    return _run(ids, kept.program, kept.recipe, layer.sparse)
+    if weights is not None:
+        fits = weights.is_cpu and weights.dtype is torch.float32 and weights.shape == ids.shape
+        if mode != "sum" or weights.requires_grad or not fits:
+            return None
+    if offsets.ndim != 1 or len(offsets) < 1 or int(offsets[0]) or int(offsets[-1]) != len(ids):
+        return None
+    kept = _kept(layer)
+    if kept is None or bool((offsets.diff() < 0).any()):
+        return None
+    _kernels()
+    from memcom.kernels import _bag
+
+    ids, offsets = ids.contiguous(), offsets.long().contiguous()
+    factors = _bag.factors_of(kept.program, ids, offsets, mode, weights)
+    tables = kept.program.tables
+    pooled: Tensor = _bag.FusedBag.apply(ids, offsets, factors, kept.program, layer.sparse, *tables)
+    return pooled
 
 
 def updates(
@@ -154,6 +196,13 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _ids_needed = before
+
+
+def _kept(layer: Any) -> KeptProgram | None:
+    kept: KeptProgram | None = layer.__dict__.get("_kept_program")
+    if kept is None:
+        kept = layer.__dict__["_kept_program"] = KeptProgram()
+    return kept if kept.holds(layer) or kept.renew(layer) else None
 
 
 class KeptProgram:

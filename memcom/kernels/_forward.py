@@ -193,27 +193,49 @@ def _blank(keys: Any, padding: int, out: int, width: int, n: int) -> None:
 
 
 @njit
-def _sweep(program: Any, ids: int, id_bytes: int, start: int, stop: int, out: int) -> int:
+def scratch(program: Any, size: int) -> Any:
+    """What `compose_block` works with, for blocks of up to ``size`` ids."""
     head = program[0]
-    entries = program.shape[0] - 1
-    size = max(1, min(BLOCK, stop - start))
-    keys = np.empty(size, np.int64)
-    rows = np.empty((entries, size), np.int64)
+    keys, rows = np.empty(size, np.int64), np.empty((program.shape[0] - 1, size), np.int64)
     scale, shift = np.empty(size, np.float32), np.empty(size, np.float32)
     weights = np.empty((head[ROWS] if head[WEIGHTS] else 0, size), np.float32)
+    return keys, rows, weights, scale, shift
+
+
+@njit
+def compose_block(
+    program: Any, ids: int, id_bytes: int, first: int, n: int, spare: Any, out: int
+) -> int:
+    """Vectors of the ``n`` ids from number ``first`` on, written to ``out``.
+
+    Returns:
+        -1, or the number of an id that is out of range.
+    """
+    head = program[0]
+    keys, rows, weights, scale, shift = spare
+    bad = load_ids(ids, id_bytes, first, n, head[LIMIT], keys)
+    if bad >= 0:
+        return first + bad
+    for j in range(rows.shape[0]):
+        block_rows(program[1 + j], head[LIMIT], keys, rows[j], n)
+    gather_scalars(program, rows, weights, scale, shift, n)
+    rows_to_addresses(program, rows, n)
+    _fuse(program, rows, weights, scale, shift, out, n)
+    if head[PADDING] >= 0:
+        _blank(keys, head[PADDING], out, head[WIDTH], n)
+    return -1
+
+
+@njit
+def _sweep(program: Any, ids: int, id_bytes: int, start: int, stop: int, out: int) -> int:
+    size = max(1, min(BLOCK, stop - start))
+    spare = scratch(program, size)
     for first in range(start, stop, size):
         n = min(size, stop - first)
-        bad = load_ids(ids, id_bytes, first, n, head[LIMIT], keys)
+        place = out + first * program[0, WIDTH] * 4
+        bad = compose_block(program, ids, id_bytes, first, n, spare, place)
         if bad >= 0:
-            return first + bad
-        for j in range(entries):
-            block_rows(program[1 + j], head[LIMIT], keys, rows[j], n)
-        gather_scalars(program, rows, weights, scale, shift, n)
-        rows_to_addresses(program, rows, n)
-        place = out + first * head[WIDTH] * 4
-        _fuse(program, rows, weights, scale, shift, place, n)
-        if head[PADDING] >= 0:
-            _blank(keys, head[PADDING], place, head[WIDTH], n)
+            return bad
     return -1
 
 

@@ -47,11 +47,12 @@ def forward(program: Program, ids: Tensor) -> Tensor:
         run(front.forward_task, task.ctypes.data, threads)
         bad = int(task[front.BAD])
     if bad >= 0:
-        _refuse(program, ids, bad)
+        refuse(program, ids, bad)
     return out
 
 
-def _refuse(program: Program, ids: Tensor, position: int) -> None:
+def refuse(program: Program, ids: Tensor, position: int) -> None:
+    """Raise the error that names the id at ``position``."""
     bad, limit = int(ids.flatten()[position]), int(program.code[0, LIMIT])
     raise IndexError(f"id {bad} is out of range: ids must be in [0, {limit})")
 

@@ -1,0 +1,107 @@
+"""The k best items for each query, without a queries x items matrix.
+
+Items are scored a block at a time, and only the k best so far are kept. Within a block, scores are
+cut into groups: the k best scores lie in the k groups with the greatest maxima, so all but those
+are dropped after one quick pass, and the answer stays exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+GROUP = 32
+
+
+@torch.no_grad()
+def topk(
+    queries: Tensor,
+    items: Callable[[Tensor], Tensor] | Tensor,
+    k: int,
+    *,
+    num_items: int | None = None,
+    exclude: Sequence[Tensor] | None = None,
+    block_items: int = 32768,
+    block_queries: int = 512,
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` items with the greatest inner product, for each query.
+
+    Beside the result and one block of item vectors, ``block_queries * block_items`` scores are held
+    in memory, 64 MB by default, however many items there are.
+
+    Args:
+        queries: ``(num_queries, width)``.
+        items: An embedding, called with int64 item ids for their ``(count, width)`` vectors, or
+            the ``(num_items, width)`` table itself.
+        k: How many, in ``[1, num_items]``.
+        num_items: Number of items; by default the table's rows or ``items.num_embeddings``.
+        exclude: Item ids that each query is not to be given (such as those seen in training):
+            ``(offsets, ids)``, query q's are ``ids[offsets[q]:offsets[q + 1]]``. If fewer than k
+            items are left, the rest has score -inf.
+        block_items: Items scored at a time.
+        block_queries: Queries scored at a time.
+
+    Returns:
+        Scores and item ids, both ``(num_queries, k)``, best first.
+
+    Raises:
+        ValueError: ``k`` is out of range.
+    """
+    if num_items is None:
+        num_items = len(items) if isinstance(items, Tensor) else int(items.num_embeddings)  # type: ignore[attr-defined]
+    if not 1 <= k <= num_items:
+        raise ValueError(f"k must be in [1, {num_items}], got {k}")
+    shape = (len(queries), k)
+    best = queries.new_full(shape, float("-inf"))
+    which = torch.zeros(shape, dtype=torch.int64, device=queries.device)
+    filled = 0
+    for start in range(0, num_items, block_items):
+        stop = min(start + block_items, num_items)
+        ids = torch.arange(start, stop, device=queries.device)
+        vectors = items[start:stop] if isinstance(items, Tensor) else items(ids)
+        here = min(k, stop - start)
+        kept = min(k, filled + here)
+        for first in range(0, len(queries), block_queries):
+            some = slice(first, min(first + block_queries, len(queries)))
+            scores = queries[some] @ vectors.T
+            if exclude is not None:
+                _leave_out(scores, exclude, some, start, stop)
+            values, places = _block_topk(scores, here)
+            values = torch.cat([best[some, :filled], values], dim=1)
+            places = torch.cat([which[some, :filled], places + start], dim=1)
+            best[some, :kept], order = values.topk(kept, dim=1)
+            which[some, :kept] = places.gather(1, order)
+        filled = kept
+    return best, which
+
+
+def _block_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`Tensor.topk` along the rows of a wide matrix, by way of groups."""
+    groups = scores.shape[1] // GROUP
+    if groups < 2 * k:
+        values, places = scores.topk(k, dim=1)
+        return values, places
+    whole = groups * GROUP
+    grouped = scores[:, :whole].unflatten(1, (groups, GROUP))
+    chosen = grouped.amax(2).topk(k, dim=1).indices
+    inside = torch.arange(GROUP, device=scores.device)
+    places = (chosen.unsqueeze(2) * GROUP + inside).flatten(1)
+    tail = torch.arange(whole, scores.shape[1], device=scores.device)
+    places = torch.cat([places, tail.expand(len(scores), -1)], dim=1)
+    values, order = scores.gather(1, places).topk(k, dim=1)
+    return values, places.gather(1, order)
+
+
+def _leave_out(
+    scores: Tensor, exclude: Sequence[Tensor], some: slice, start: int, stop: int
+) -> None:
+    """Set the scores of excluded items of this block to -inf."""
+    offsets, ids = exclude
+    begin, end = int(offsets[some.start]), int(offsets[some.stop])
+    lengths = offsets[some.start : some.stop + 1].diff()
+    rows = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths)
+    columns = ids[begin:end] - start
+    inside = (columns >= 0) & (columns < stop - start)
+    scores[rows[inside], columns[inside]] = float("-inf")

@@ -1,0 +1,71 @@
+"""Bags pooled by the compiled sweep against torch's pooling of composed rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from memcom import kernels
+from tests.embeddings.cases import make, some_ids
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    assert kernels.warm_up()
+
+
+def by_hand(layer, ids, offsets, mode, weights):
+    with kernels.plain():
+        vectors = layer(ids)
+    if weights is not None:
+        vectors = vectors * weights.unsqueeze(1)
+    bags = []
+    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        counted = int((ids[start:stop] != layer.padding_idx).sum()) if mode == "mean" else 1
+        bags.append(vectors[start:stop].sum(0) / max(1, counted))
+    return torch.stack(bags)
+
+
+@pytest.mark.parametrize("spec", ["memcom-bias", "qr", "hash", "bch", "double-hash(fusion=concat)"])
+@pytest.mark.parametrize("mode", ["sum", "mean", "weighted"])
+@pytest.mark.parametrize("lengths", [[3, 0, 1, 2], [0, 0], [700, 5, 0, 900], [1] * 500])
+def test_a_bag_is_the_pool_of_composed_rows(spec, mode, lengths):
+    layer = make(spec, padding_idx=7)
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    ids = some_ids(sum(lengths))
+    ids[::4] = 7
+    weights = torch.randn(len(ids)) if mode == "weighted" else None
+    mode = "sum" if mode == "weighted" else mode
+    pooled = kernels.fused_bag(layer, ids, offsets, mode, weights)
+    expected = by_hand(layer, ids, offsets, mode, weights)
+    torch.testing.assert_close(pooled, expected, rtol=1e-4, atol=1e-4)
+    upstream = torch.randn(expected.shape)
+    parameters = list(layer.parameters())
+    got = torch.autograd.grad(pooled, parameters, upstream)
+    want = torch.autograd.grad(expected, parameters, upstream)
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_torchs_own_bag_agrees():
+    layer = make("full")
+    ids, offsets = some_ids(300), torch.tensor([0, 10, 10, 250, 300])
+    pooled = kernels.fused_bag(layer, ids, offsets, "mean")
+    expected = F.embedding_bag(ids, layer.table, offsets, mode="mean", include_last_offset=True)
+    torch.testing.assert_close(pooled, expected)
+
+
+def test_what_it_cannot_do_is_left_to_the_plain_path():
+    layer, ids = make("memcom"), some_ids(10)
+    for offsets in ([0, 7, 3, 10], [1, 10], [0, 9]):
+        assert kernels.fused_bag(layer, ids, torch.tensor(offsets)) is None
+    offsets = torch.tensor([0, 10])
+    assert kernels.fused_bag(layer, ids, offsets, "max") is None
+    weights = torch.ones(10, requires_grad=True)
+    assert kernels.fused_bag(layer, ids, offsets, "sum", weights) is None
+    ids[4] = 501
+    with pytest.raises(IndexError, match=r"id 501 is out of range.*\[0, 501\)"):
+        kernels.fused_bag(layer, ids, offsets, "sum")
