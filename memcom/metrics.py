@@ -35,11 +35,7 @@ def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     Raises:
         ValueError: Shapes do not fit, ``k < 1``, or a score is NaN.
     """
-    discounts = 1 / torch.log2(torch.arange(2, 2 + _positions(scores, k), dtype=torch.float64))
-    found, num_relevant = _expected_gain(scores, relevant, discounts)
-    ideal = torch.cumsum(discounts, 0).to(scores.device)
-    best = ideal[num_relevant.clamp(1, len(discounts)) - 1]
-    return (found / best).masked_fill(num_relevant == 0, torch.nan).float()
+    return ndcg_and_recall_at_k(scores, relevant, k)[0]
 
 
 def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
@@ -58,9 +54,31 @@ def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     Raises:
         ValueError: As `ndcg_at_k`.
     """
-    ones = torch.ones(_positions(scores, k), dtype=torch.float64)
-    found, num_relevant = _expected_gain(scores, relevant, ones)
-    return (found / num_relevant.clamp(min=1)).masked_fill(num_relevant == 0, torch.nan).float()
+    return ndcg_and_recall_at_k(scores, relevant, k)[1]
+
+
+def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tuple[Tensor, Tensor]:
+    """`ndcg_at_k` and `recall_at_k` for the price of one.
+
+    Args:
+        scores: As for `ndcg_at_k`.
+        relevant: As for `ndcg_at_k`.
+        k: Number of positions that count.
+
+    Returns:
+        The two, each ``(users,)`` float32.
+
+    Raises:
+        ValueError: As `ndcg_at_k`.
+    """
+    places = torch.arange(_positions(scores, k), dtype=torch.float64, device=scores.device)
+    discounts = 1 / torch.log2(places + 2)
+    gains = torch.stack([discounts, torch.ones_like(discounts)], dim=1)
+    found, num_relevant = _expected_gains(scores, relevant, gains)
+    ideal = torch.cumsum(discounts, 0)[num_relevant.clamp(1, len(discounts)) - 1]
+    best = torch.stack([ideal, num_relevant.clamp(min=1).double()], dim=1)
+    values = (found / best).masked_fill((num_relevant == 0)[:, None], torch.nan).float()
+    return values[:, 0], values[:, 1]
 
 
 def _positions(scores: Tensor, k: int) -> int:
@@ -71,20 +89,23 @@ def _positions(scores: Tensor, k: int) -> int:
     return min(k, scores.shape[1])
 
 
-def _expected_gain(scores: Tensor, relevant: Relevance, gains: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over relevant items of the expected gain of their position, and their number, per user.
+def _expected_gains(scores: Tensor, relevant: Relevance, gains: Tensor) -> tuple[Tensor, Tensor]:
+    """Expected gains ``(users, g)`` of the relevant items, and their number, per user.
 
-    Only items that reach the score of position k can have a position that counts. For these, the
-    number of better items and of equal ones says which positions they share.
+    ``gains (k, g)`` is what position 0 .. k - 1 is worth. Only items that reach the score of the
+    last position can earn anything. For these, the number of better items and of equal ones says
+    which positions they share.
     """
     users, items, num_relevant = _pairs(relevant, scores)
-    gains = gains.to(scores.device)
-    top = torch.topk(scores, len(gains), dim=1).values
+    k = len(gains)
+    top = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1).values
     if torch.isnan(top[:, 0]).any():  # NaN sorts first, so one column shows it
         user = int(torch.isnan(top[:, 0]).nonzero()[0])
         raise ValueError(f"scores of row {user} contain NaN; a ranking needs numbers")
-    last = top[:, -1:]
-    equal_to_last = (scores == last).sum(1)
+    last = top[:, k - 1 : k]
+    equal_to_last = (top == last).sum(1)
+    crowded = top[:, -1] == last[:, 0]  # equal items may go on behind those we looked at
+    equal_to_last[crowded] = (scores[crowded] == last[crowded]).sum(1)
 
     own = scores[users, items]
     reaches = (own >= last[users, 0]) & (own > -torch.inf)
@@ -93,9 +114,10 @@ def _expected_gain(scores: Tensor, relevant: Relevance, gains: Tensor) -> tuple[
     equal = torch.where(
         own[:, 0] == last[users, 0], equal_to_last[users], (top[users] == own).sum(1)
     )
-    upto = torch.cat([gains.new_zeros(1), torch.cumsum(gains, 0)])
-    share = (upto[(better + equal).clamp(max=len(gains))] - upto[better]) / equal
-    return gains.new_zeros(len(scores)).index_add(0, users, share), num_relevant
+    upto = torch.cat([gains.new_zeros(1, gains.shape[1]), torch.cumsum(gains, 0)])
+    share = (upto[(better + equal).clamp(max=k)] - upto[better]) / equal[:, None]
+    total = gains.new_zeros(len(scores), gains.shape[1])
+    return total.index_add(0, users, share), num_relevant
 
 
 def _pairs(relevant: Relevance, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -52,7 +52,12 @@ class Ranker(nn.Module):
         raise TypeError(f"{type(self).__name__} does not say how it encodes a history")
 
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
-        """Scores of all items or of ``items (m,)`` for states ``(users, width)``: ``(users, m)``."""
+        """Scores ``(users, m)`` for states ``(users, width)``, in memory of their own.
+
+        Args:
+            state: From `encode`.
+            items: int64 ``(m,)``, the items to score; all of them if None.
+        """
         raise TypeError(f"{type(self).__name__} does not say how it scores an item")
 
     @property
@@ -160,7 +165,7 @@ class ItemBias(Ranker):
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
         """The biases, once per user; see `Ranker.score`."""
         bias = self.bias if items is None else self.bias[items]
-        return bias.expand(len(state), -1)
+        return bias + state.new_zeros(len(state), 1)
 
 
 class MostPopular(ItemBias):

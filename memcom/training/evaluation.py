@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memcom.data import Interactions
-from memcom.metrics import ndcg_at_k, recall_at_k
+from memcom.metrics import ndcg_and_recall_at_k
 from memcom.models import Ranker
 from memcom.training.histories import Histories
 
@@ -102,15 +102,15 @@ def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
     """
     training = model.training
     model.eval()
-    ndcg, recall = [], []
+    values = []
     batch = max(1, min(512, MAX_SCORES // model.num_items))
     everyone = torch.arange(len(held_out.users), device=held_out.users.device)
     for users in everyone.split(batch):
         known, wanted = held_out.known.take(users), held_out.wanted.take(users)
-        scores = model(known.items, known.offsets).clone()
+        scores = model(known.items, known.offsets)
         scores[known.rows, known.items] = -torch.inf
-        relevant = (wanted.offsets, wanted.items)
-        ndcg.append(ndcg_at_k(scores, relevant, k).cpu())
-        recall.append(recall_at_k(scores, relevant, k).cpu())
+        found = ndcg_and_recall_at_k(scores, (wanted.offsets, wanted.items), k)
+        values.append(torch.stack(found))
     model.train(training)
-    return Evaluation(held_out.users.cpu(), torch.cat(ndcg), torch.cat(recall), k)
+    ndcg, recall = torch.cat(values, dim=1).cpu()
+    return Evaluation(held_out.users.cpu(), ndcg, recall, k)

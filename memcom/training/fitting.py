@@ -138,16 +138,20 @@ def fit(
         score = float(evaluate(model, valid, k=options.k).ndcg.mean())
         return Fit(0, score, 0, time.perf_counter() - start)
 
+    histories = Histories.of(data, "train")
+    users = (histories.lengths >= 2).nonzero()[:, 0]
+    if not len(users):
+        raise ValueError(f"{data.name}: no user has two training items, nothing to learn from")
     curve: list[tuple[int, float, float]] = []
     best_epoch, best, best_state = 0, -math.inf, {}
     bar = tqdm(total=options.epochs, unit="epoch", disable=not progress, leave=False)
     devices = [device] if device.type == "cuda" else []
     with bar, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        epochs = _Epochs(model, data, options, seed, device)
+        stepper = Stepper(model, data, histories, options, seed)
         losses = []
         for epoch in range(1, options.epochs + 1):
-            losses.append(epochs.run())
+            losses.append(_epoch(stepper, users))
             bar.update()
             if epoch % options.evaluate_every and epoch < options.epochs:
                 continue
@@ -163,53 +167,46 @@ def fit(
     return Fit(best_epoch, best, epoch, time.perf_counter() - start, curve)
 
 
-class _Epochs:
-    """Optimizer, batches and loss; `run` is one pass over all users."""
+class Stepper:
+    """Optimizer, random divisions and loss of one model: what a training step needs.
+
+    Args:
+        model: Trained in place.
+        data: Gives the popularity that samples are drawn by.
+        histories: Training histories of all users.
+        options: How to train.
+        seed: Of the divisions and samples, drawn on the CPU so that it means the same on every
+            device.
+    """
 
     def __init__(
         self,
         model: Ranker,
         data: Interactions,
+        histories: Histories,
         options: TrainingOptions,
-        seed: int,
-        device: torch.device,
+        seed: int = 0,
     ) -> None:
-        histories = Histories.of(data, "train")
-        self.users = (histories.lengths >= 2).nonzero()[:, 0]
-        if not len(self.users):
-            raise ValueError(f"{data.name}: no user has two training items, nothing to learn from")
-        self.model, self.options, self.device = model, options, device
-        self.histories = histories
-        # Drawn on the CPU, so that a seed means the same on every device.
+        self.model, self.histories, self.options = model, histories, options
+        self.device = next(model.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
         self.optimizer = _adamw(model, options)
         self.num_samples = options.samples_for(model.num_items)
-        q = torch.as_tensor(data.item_counts, dtype=torch.float64) + 1
-        q = q**0.75
+        # Between uniform and popularity, as in word2vec; items never seen are drawn as well.
+        q = (torch.as_tensor(data.item_counts, dtype=torch.float64) + 1) ** 0.75
         self.cumulative = torch.cumsum(q, 0)
-        self.log_q = torch.log(q / q.sum()).float().to(device)
+        self.log_q = torch.log(q / q.sum()).float().to(self.device)
 
-    def run(self) -> float:
-        """One epoch; returns the mean loss of its steps."""
-        self.model.train()
-        order = self.users[torch.randperm(len(self.users), generator=self.generator)]
-        total = torch.zeros((), device=self.device)
-        batches = order.split(self.options.batch_size)
-        for users in batches:
-            loss = self.loss(users)
-            loss.backward()
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            total += loss.detach()
-        mean = float(total) / len(batches)
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"the loss is {mean}; learning rate {self.options.learning_rate} may be too large"
-            )
-        return mean
+    def step(self, users: Tensor) -> Tensor:
+        """One update on the histories of ``users (m,)``; returns the loss, detached."""
+        loss = self.loss(users)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
 
     def loss(self, users: Tensor) -> Tensor:
-        """Loss of one batch, on a fresh random division of the users' histories."""
+        """Loss on a fresh random division of the histories of ``users (m,)``."""
         histories = self.histories.take(users)
         chosen = torch.rand(len(histories.items), generator=self.generator) < self.options.held_out
         held_out, given = (part.to(self.device) for part in histories.divide(chosen))
@@ -221,12 +218,25 @@ class _Epochs:
         return sampled_softmax_loss(self.model, given, held_out, samples, self.log_q)
 
 
+def _epoch(stepper: Stepper, users: Tensor) -> float:
+    """One pass over the users in random order; returns the mean loss of its steps."""
+    stepper.model.train()
+    order = users[torch.randperm(len(users), generator=stepper.generator)]
+    batches = order.split(stepper.options.batch_size)
+    mean = float(torch.stack([stepper.step(batch) for batch in batches]).mean())
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"the loss is {mean}; learning rate {stepper.options.learning_rate} may be too large"
+        )
+    return mean
+
+
 def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     """AdamW that shrinks every weight but the biases of items."""
     learned = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     biases = [p for n, p in learned if n in ("output_bias", "bias")]
     weights = [p for n, p in learned if n not in ("output_bias", "bias")]
-    groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=options.learning_rate,

@@ -32,7 +32,8 @@ def softmax_loss(model: Ranker, given: Histories, held_out: Histories) -> Tensor
         A scalar; 0 if nothing is held out.
     """
     scores = model(given.items, given.offsets)
-    log_p = torch.log_softmax(scores.index_put((given.rows, given.items), _minus_inf(scores)), 1)
+    scores[given.rows, given.items] = -torch.inf
+    log_p = torch.log_softmax(scores, dim=1)
     rows = held_out.rows
     return -_mean_per_user(log_p[rows, held_out.items], held_out)
 
@@ -78,7 +79,3 @@ def _mean_per_user(values: Tensor, histories: Histories) -> Tensor:
     lengths = histories.lengths
     users = (lengths > 0).sum().clamp(min=1)
     return (values / lengths[histories.rows]).sum() / users
-
-
-def _minus_inf(scores: Tensor) -> Tensor:
-    return scores.new_tensor(-torch.inf)

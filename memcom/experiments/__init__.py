@@ -1,0 +1,25 @@
+"""Experiments: compressors compared at equal bytes, with controls, seeds and intervals."""
+
+from __future__ import annotations
+
+from memcom.experiments.command import compare_command as compare_command
+from memcom.experiments.compare import DEFAULT_METHODS as DEFAULT_METHODS
+from memcom.experiments.compare import PROFILES as PROFILES
+from memcom.experiments.compare import Profile as Profile
+from memcom.experiments.compare import compare as compare
+from memcom.experiments.costs import Costs as Costs
+from memcom.experiments.costs import measure as measure
+from memcom.experiments.report import format_comparison as format_comparison
+from memcom.experiments.report import write as write
+from memcom.experiments.rows import Comparison as Comparison
+from memcom.experiments.rows import Row as Row
+from memcom.experiments.statistics import Interval as Interval
+from memcom.experiments.statistics import mean_interval as mean_interval
+from memcom.experiments.statistics import relative_change as relative_change
+from memcom.experiments.trials import CONTROLS as CONTROLS
+from memcom.experiments.trials import ModelOptions as ModelOptions
+from memcom.experiments.trials import Result as Result
+from memcom.experiments.trials import Trial as Trial
+from memcom.experiments.trials import build_ranker as build_ranker
+from memcom.experiments.trials import run_trial as run_trial
+from memcom.experiments.trials import run_trials as run_trials
