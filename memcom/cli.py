@@ -129,6 +129,11 @@ def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 @click.option("--item-col", help="Column of the item.")
 @click.option("--time-col", help="Column of the time; without it the split is by hash.")
 @click.option(
+    "--split",
+    type=click.Choice(["time", "random"]),
+    help="How each user's items are held out.  [default: the data set's own]",
+)
+@click.option(
     "--ratio",
     "ratios",
     type=click.FloatRange(min=1),

@@ -16,6 +16,7 @@ def compare_command(
     user_col: str | None = None,
     item_col: str | None = None,
     time_col: str | None = None,
+    split: str | None = None,
     ratios: Sequence[float] = (16.0,),
     methods: Sequence[str] | None = None,
     seeds: int = 3,
@@ -30,6 +31,7 @@ def compare_command(
         user_col: Column of the user in your own file.
         item_col: Column of the item.
         time_col: Column of the time.
+        split: ``"time"`` or ``"random"``; None is the data set's own.
         ratios: Compression ratios.
         methods: Compressors; the default list if None.
         seeds: Seeds per method.
@@ -44,8 +46,8 @@ def compare_command(
         TypeError: The data set has labels and no interactions; there is nothing to rank.
         ValueError: An option makes no sense.
     """
-    columns = {"user_col": user_col, "item_col": item_col, "time_col": time_col}
-    loaded = load(data, **{name: column for name, column in columns.items() if column})
+    given = {"user_col": user_col, "item_col": item_col, "time_col": time_col, "split": split}
+    loaded = load(data, **{name: value for name, value in given.items() if value})
     if not isinstance(loaded, Interactions):
         raise TypeError(
             f"{data} is {type(loaded).__name__}; compare ranks items and needs pairs of user "

@@ -1,0 +1,136 @@
+"""Write the generated parts of README.md: the notebooks, the family, the results and the picture.
+
+    python experiments/readme.py           write them
+    python experiments/readme.py --check   say which are not those of today, and fail
+
+Each part stands between two comments, ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from memcom.experiments.files import write_text
+from memcom.family import family_markdown, family_table
+from memcom.notebook.header import read_header
+from memcom.plots import quality_against_ratio, to_png
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+PICTURE = RESULTS / "movielens.png"
+
+
+def notebooks() -> str:
+    """One line a notebook, from its own header and budget."""
+    lines = ["| notebook | what it does | read | run | memory |", "| --- | --- | --- | --- | --- |"]
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        header, budget = read_header(notebook), notebook.metadata["memcom"]
+        title = f"[{path.stem[:2]} {header.title}]({path.relative_to(ROOT)})"
+        fields = header.fields
+        lines.append(
+            f"| {title} | {header.purpose} | {fields['Time to read']} | {fields['Time to run']} "
+            f"| < {budget['peak_mib'] / 1024:.1f} GB |"
+        )
+    return "\n".join(lines)
+
+
+def family() -> str:
+    """The whole family at one size."""
+    n, e, ratio = 10_000, 64, 16
+    intro = f"{n:,} ids of width {e}; planned for {ratio}x, {4 * n * e // ratio:,} bytes.\n\n"
+    return intro + family_markdown(family_table(n, e, ratio=ratio)).strip()
+
+
+def results() -> str:
+    """The committed comparison, one table a ratio."""
+    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    facts = "; ".join(f"{name}: {fact}" for name, fact in found["about"].items())
+    lines = [
+        facts + ".",
+        "",
+        "| asked | method | bytes | ratio | nDCG@10 | loss to full | lookup | step |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    return "\n".join(lines + [_result(row) for row in found["rows"]])
+
+
+def _result(row: dict[str, Any]) -> str:
+    asked = f"{row['ratio']:g}×" if row["ratio"] else ""
+    if row["failed"]:
+        return f"| {asked} | {row['method']} | {row['failed'].split(': ', 1)[-1]} | | | | | |"
+    loss = ""
+    if row["loss"] is not None and row["method"] != "full":
+        low, mid, high = (f"{100 * row[key]:+.1f}" for key in ("loss_low", "loss", "loss_high"))
+        loss = f"{mid} % ({low} to {high})"
+    ratio = f"{row['compression_ratio']:.2f}" if row["compression_ratio"] else ""
+    spread = "" if row["ndcg_interval"] is None else f" ± {row['ndcg_interval']:.4f}"
+    times = [f"{row[k]:.2f}" if row[k] is not None else "" for k in ("lookup_time", "step_time")]
+    cells = [asked, row["method"], f"{row['nbytes']:,}", ratio, f"{row['ndcg']:.4f}{spread}", loss]
+    return "| " + " | ".join(cells + times) + " |"
+
+
+def picture() -> str:
+    """Where the picture is, and what it shows."""
+    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    alt = (
+        "Quality against compression ratio on MovieLens: nDCG@10 of each compressor at equal "
+        "bytes, with lines across for the full table and the controls."
+    )
+    assert found["rows"]
+    return f"![{alt}]({PICTURE.relative_to(ROOT)})"
+
+
+def draw() -> bytes:
+    """The picture of the committed comparison."""
+    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    rows = [
+        {
+            "method": row["method"].replace("item-bias", "bias-only"),
+            "compression_ratio": row["compression_ratio"] or 1.0,
+            "ndcg_at_10": row["ndcg"],
+            "ndcg_at_10_low": row["ndcg"] - (row["ndcg_interval"] or 0),
+            "ndcg_at_10_high": row["ndcg"] + (row["ndcg_interval"] or 0),
+        }
+        for row in found["rows"]
+        if not row["failed"]
+    ]
+    return to_png(quality_against_ratio(rows))
+
+
+PARTS = {"picture": picture, "notebooks": notebooks, "family": family, "results": results}
+
+
+def main() -> int:
+    """Write or check; 1 if a part is not current."""
+    parser = argparse.ArgumentParser(description="generated parts of README.md")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    check = parser.parse_args().check
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    stale = []
+    for name, make in PARTS.items():
+        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
+        found = re.search(pattern, text, flags=re.DOTALL)
+        if found is None:
+            raise ValueError(f"README.md has no part called {name}")
+        part = f"{found[1]}{make()}\n{found[2]}"
+        if part != found[0]:
+            stale.append(name)
+        text = text.replace(found[0], part)
+    if not check:
+        write_text(ROOT / "README.md", text)
+        PICTURE.write_bytes(draw())
+    elif stale:
+        print("not current:", ", ".join(stale), "- run: python experiments/readme.py")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
