@@ -10,6 +10,8 @@ import importlib
 import pkgutil
 from types import ModuleType
 
+from memcom.audit import Audit as Audit
+from memcom.audit import audit as audit
 from memcom.budget import BudgetError as BudgetError
 from memcom.budget import Plan as Plan
 from memcom.budget import build as build
@@ -27,6 +29,7 @@ from memcom.embeddings import DHEmbedding as DHEmbedding
 from memcom.embeddings import DoubleHashEmbedding as DoubleHashEmbedding
 from memcom.embeddings import DPQEmbedding as DPQEmbedding
 from memcom.embeddings import EmbeddingBag as EmbeddingBag
+from memcom.embeddings import FieldEmbeddings as FieldEmbeddings
 from memcom.embeddings import FIITEDEmbedding as FIITEDEmbedding
 from memcom.embeddings import FullEmbedding as FullEmbedding
 from memcom.embeddings import HashEmbedding as HashEmbedding
@@ -44,6 +47,7 @@ from memcom.embeddings import MEmComEmbedding as MEmComEmbedding
 from memcom.embeddings import MGQEmbedding as MGQEmbedding
 from memcom.embeddings import MixedDimEmbedding as MixedDimEmbedding
 from memcom.embeddings import MixedRadixEmbedding as MixedRadixEmbedding
+from memcom.embeddings import MultiEmbedding as MultiEmbedding
 from memcom.embeddings import PathEmbedding as PathEmbedding
 from memcom.embeddings import PEPEmbedding as PEPEmbedding
 from memcom.embeddings import QREmbedding as QREmbedding
@@ -59,6 +63,7 @@ from memcom.embeddings import available as available
 from memcom.embeddings import get as get
 from memcom.embeddings import learn_map as learn_map
 from memcom.embeddings import minhash_signatures as minhash_signatures
+from memcom.embeddings import multi_embedding as multi_embedding
 from memcom.embeddings import parse_spec as parse_spec
 from memcom.embeddings import quantize as quantize
 

@@ -39,6 +39,9 @@ from memcom.embeddings.minhash import minhash_signatures as minhash_signatures
 from memcom.embeddings.mixed_dim import MixedDimEmbedding as MixedDimEmbedding
 from memcom.embeddings.mixed_radix import ChineseRemainderEmbedding as ChineseRemainderEmbedding
 from memcom.embeddings.mixed_radix import MixedRadixEmbedding as MixedRadixEmbedding
+from memcom.embeddings.multi import FieldEmbeddings as FieldEmbeddings
+from memcom.embeddings.multi import MultiEmbedding as MultiEmbedding
+from memcom.embeddings.multi import multi_embedding as multi_embedding
 from memcom.embeddings.path import PathEmbedding as PathEmbedding
 from memcom.embeddings.pep import PEPEmbedding as PEPEmbedding
 from memcom.embeddings.product_quantized import CodebookEmbedding as CodebookEmbedding

@@ -28,7 +28,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choi
 from memcom.embeddings.csr import CSREmbedding
 from memcom.kernels import read_rows
 
-GRANULARITIES = ("global", "dimension", "feature", "feature-dimension")
+GRANULARITIES = ("global", "dimension", "feature", "feature_dimension")
 OFF = -1000.0
 """A threshold that is switched off: its sigmoid is exactly 0 in any precision."""
 
@@ -41,7 +41,7 @@ class PEPEmbedding(CompressedEmbedding):
         embedding_dim: Width of the vectors, e.
         num_values: Weights that are kept in the end.
         granularity: ``"global"`` has one threshold, ``"dimension"`` e, ``"feature"`` n and
-            ``"feature-dimension"`` n e of them.
+            ``"feature_dimension"`` n e of them.
         start: Where the thresholds start.
         reach: Bound of a threshold: a weight beyond it cannot be cut. The paper has 1, for tables
             drawn small; 4 reaches the tails of the N(0, 1) that rows are drawn from here.
@@ -59,7 +59,7 @@ class PEPEmbedding(CompressedEmbedding):
         embedding_dim: int,
         *,
         num_values: int,
-        granularity: str = "dimension",
+        granularity: str = "feature_dimension",
         start: float = -15.0,
         reach: float = 4.0,
         **common: Unpack[Common],
