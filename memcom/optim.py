@@ -13,6 +13,14 @@ too (of the other layers of a model), to which they are the usual rules.
 
 Row-wise Adagrad keeps one number where Adagrad keeps a whole row (as FBGEMM's
 ``EXACT_ROWWISE_ADAGRAD`` does), lazy Adam is the rule of `torch.optim.SparseAdam`.
+
+Quicker still, no gradient need exist at all::
+
+    optimizer = memcom.optim.LazyAdam(model.parameters())
+    optimizer.fuse(model)      # once; the training loop stays as it is
+
+From then on a layer's rows are changed during ``backward()``, each as soon as its gradient is
+summed, and ``step()`` sees to the parameters that are left.
 """
 
 from __future__ import annotations
@@ -21,14 +29,18 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from memcom.kernels import updates
+from memcom import kernels
+
+State = tuple[Tensor, ...]
 
 
 class _Rowwise(Optimizer):
     """What the three have in common: which rows a gradient touches, and who changes them."""
+
+    rule: str
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -45,14 +57,66 @@ class _Rowwise(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._change(parameter, parameter.grad, self.state[parameter], group)
+            for weight in group["params"]:
+                gradient = weight.grad
+                if gradient is None:
+                    continue
+                states, numbers = self._advance(weight, group)
+                change = None
+                if gradient.is_sparse and gradient.sparse_dim() == 1:
+                    change = kernels.change(weight, self.rule, states, numbers)
+                if change is not None:
+                    kernels.carry_out(change, weight, gradient)
+                else:
+                    self._change(weight, gradient, states, numbers)
         return loss
 
+    def fuse(self, module: nn.Module) -> list[str]:
+        """Change the tables in ``module`` during the backward pass from now on.
+
+        For layers that are nothing but a recipe of rows, with float32 tables on the CPU and numba
+        installed; all others are left to `step`. In exchange for the speed there is no gradient to
+        look at, to clip or to accumulate: every ``backward()`` is a step. A layer may be called
+        once per step; if its rows are changed before a second call's backward pass, torch says so.
+        It holds as long as the layer is compiled by `memcom.kernels` (see
+        `memcom.kernels.explain`); a plain lookup gives a gradient, and `step` uses it.
+
+        Args:
+            module: A layer, or a model that contains some.
+
+        Returns:
+            The names of the layers it will do so for, ``""`` for ``module`` itself.
+
+        Raises:
+            ValueError: A table of a layer does not belong to this optimizer.
+        """
+        owned = {id(p) for group in self.param_groups for p in group["params"]}
+        fused = []
+        for name, layer in module.named_modules():
+            if not hasattr(layer, "recipe"):
+                continue
+            for table, weight in layer.named_parameters():
+                if weight.requires_grad and id(weight) not in owned:
+                    raise ValueError(f"this optimizer does not have parameter {table} of {name!r}")
+            if kernels.change_during_backward(layer, self._change_now):
+                fused.append(name)
+        return fused
+
+    @torch.no_grad()
+    def _change_now(self, weight: Tensor) -> Any:
+        group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
+        change = kernels.change(weight, self.rule, *self._advance(weight, group))
+        assert change is not None, "a table that is looked up by the kernels can be changed by them"
+        return change
+
+    def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
+        """A weight's moments and the constants of its next step."""
+        raise TypeError(f"{type(self).__name__} does not say how it steps")
+
     def _change(
-        self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+        self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]
     ) -> None:
+        """Change a weight with torch's own operations."""
         raise TypeError(f"{type(self).__name__} does not say how it changes a weight")
 
 
@@ -64,14 +128,18 @@ class SGD(_Rowwise):
         lr: Learning rate, >= 0.
     """
 
+    rule = "sgd"
+
     def __init__(self, params: Iterable[Any], lr: float = 1e-3) -> None:
         super().__init__(params, {"lr": _at_least("lr", lr, 0)})
 
+    def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
+        return (), [group["lr"]]
+
     def _change(
-        self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+        self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]
     ) -> None:
-        if not updates(weight, gradient, "sgd", (), [group["lr"]]):
-            weight.add_(gradient, alpha=-group["lr"])
+        weight.add_(gradient, alpha=-numbers[0])
 
 
 class RowwiseAdagrad(_Rowwise):
@@ -83,20 +151,24 @@ class RowwiseAdagrad(_Rowwise):
         eps: Added to the root of the sum, >= 0.
     """
 
+    rule = "adagrad"
+
     def __init__(self, params: Iterable[Any], lr: float = 1e-2, eps: float = 1e-10) -> None:
         super().__init__(params, {"lr": _at_least("lr", lr, 0), "eps": _at_least("eps", eps, 0)})
 
-    def _change(
-        self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
+        state = self.state[weight]
         if not state:
             state["sum"] = weight.new_zeros((*weight.shape[:-1], 1))
-        total, numbers = state["sum"], [group["lr"], group["eps"]]
-        if updates(weight, gradient, "adagrad", (total,), numbers):
-            return
+        return (state["sum"],), [group["lr"], group["eps"]]
+
+    def _change(
+        self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]
+    ) -> None:
+        (total,), (rate, eps) = states, numbers
         rows, g = _rows(gradient)
         total[rows] += g.square().mean(-1, keepdim=True)
-        weight[rows] -= group["lr"] * g / (total[rows].sqrt() + group["eps"])
+        weight[rows] -= rate * g / (total[rows].sqrt() + eps)
 
 
 class LazyAdam(_Rowwise):
@@ -108,6 +180,8 @@ class LazyAdam(_Rowwise):
         betas: Decay of the two moments, each in ``[0, 1)``.
         eps: Added to the root of the second moment, >= 0.
     """
+
+    rule = "adam"
 
     def __init__(
         self,
@@ -122,21 +196,23 @@ class LazyAdam(_Rowwise):
         numbers = {"lr": _at_least("lr", lr, 0), "betas": betas, "eps": _at_least("eps", eps, 0)}
         super().__init__(params, numbers)
 
-    def _change(
-        self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
+    def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
+        state = self.state[weight]
         if not state:
             state["step"] = 0
             state["exp_avg"] = torch.zeros_like(weight)
             state["exp_avg_sq"] = torch.zeros_like(weight)
         state["step"] += 1
-        first, second = state["exp_avg"], state["exp_avg_sq"]
-        (one, two), eps = group["betas"], group["eps"]
+        one, two = group["betas"]
         rate = group["lr"] * (1 - two ** state["step"]) ** 0.5 / (1 - one ** state["step"])
-        if updates(weight, gradient, "adam", (first, second), [rate, eps, 1 - one, 1 - two]):
-            return
+        return (state["exp_avg"], state["exp_avg_sq"]), [rate, group["eps"], 1 - one, 1 - two]
+
+    def _change(
+        self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]
+    ) -> None:
+        (first, second), (rate, eps, one, two) = states, numbers
         rows, g = _rows(gradient)
-        m, s = first[rows].lerp(g, 1 - one), second[rows].lerp(g.square(), 1 - two)
+        m, s = first[rows].lerp(g, one), second[rows].lerp(g.square(), two)
         first[rows], second[rows] = m, s
         weight[rows] -= rate * m / (s.sqrt() + eps)
 

@@ -10,8 +10,9 @@ from numba import carray, cfunc, types
 from torch import Tensor
 
 from memcom.kernels._forward import compose_block, scratch
-from memcom.kernels._fused import backward, refuse
-from memcom.kernels._native import float32s, int64s, num_threads, run, take_next
+from memcom.kernels._fused import refuse
+from memcom.kernels._gradients import gradients
+from memcom.kernels._native import entry_point, float32s, int64s, num_threads, run, take_next
 from memcom.kernels._program import FIELDS, PADDING, WIDTH, Program
 from memcom.kernels._rows import BLOCK
 
@@ -47,7 +48,7 @@ class FusedBag(torch.autograd.Function):
         program, sparse = ctx.lookup
         bag = torch.repeat_interleave(offsets.diff(), output_size=len(ids))
         rows = grad[bag] * factors.unsqueeze(1)
-        found = backward(program, ids, rows, ctx.needs_input_grad[5:], sparse)
+        found = gradients(program, ids, rows, ctx.needs_input_grad[5:], sparse)
         return (None,) * 5 + tuple(found)
 
 
@@ -93,6 +94,7 @@ def factors_of(
 
 
 @cfunc(types.void(types.int64), cache=True)
+@entry_point
 def pool_task(address: int) -> None:
     """Pool bags until none is left."""
     task = carray(int64s(address), (10,))

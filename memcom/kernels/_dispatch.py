@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from memcom.kernels import _operator
+from memcom.kernels._kept import kept_program
 from memcom.kernels._lookup import Recipe, plain_lookup
-from memcom.kernels._program import Layout, Program, bind, layout, obstacle
+from memcom.kernels._program import Program, bind, layout, obstacle
+
+if TYPE_CHECKING:
+    from memcom.kernels._update import Change
 
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
@@ -74,8 +78,10 @@ def fused(layer: Any, ids: Tensor) -> Tensor | None:
     """
     if _state_obstacle(ids):
         return None
-    kept = _kept(layer)
-    return None if kept is None else _run(ids, kept.program, kept.recipe, layer.sparse)
+    kept = kept_program(layer)
+    if kept is None:
+        return None
+    return _run(ids, kept.program, kept.recipe, layer.sparse, kept.stepper)
 
 
 def fused_bag(
@@ -111,7 +117,7 @@ def fused_bag(
             return None
     if offsets.ndim != 1 or len(offsets) < 1 or int(offsets[0]) or int(offsets[-1]) != len(ids):
         return None
-    kept = _kept(layer)
+    kept = kept_program(layer)
     if kept is None or bool((offsets.diff() < 0).any()):
         return None
     _kernels()
@@ -124,34 +130,54 @@ def fused_bag(
     return pooled
 
 
-def updates(
-    table: Tensor, gradient: Tensor, rule: str, states: tuple[Tensor, ...], numbers: list[float]
-) -> bool:
-    """Carry out one step of an optimizer on the rows of a sparse gradient, if the kernels can.
+def change(
+    table: Tensor, rule: str, states: tuple[Tensor, ...], numbers: list[float]
+) -> Change | None:
+    """One step of an optimizer on the touched rows of a table, for the kernels to carry out.
 
     Args:
-        table: What is changed, in place.
-        gradient: Its gradient.
-        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``; see `memcom.kernels._update`.
+        table: What is to be changed.
+        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``.
         states: The table's moments.
-        numbers: The rule's constants.
+        numbers: The rule's constants; see `memcom.kernels._update.Change`.
 
     Returns:
-        False if nothing was done: the gradient is dense, or the tensors are not float32 matrices
-        on the CPU, or numba is not installed.
+        The step, or None where the kernels cannot do it: the tensors are not float32 matrices on
+        the CPU, numba is not installed, or a plain path is asked for.
     """
-    if not gradient.is_sparse or _ids_needed == NEVER or torch.compiler.is_compiling():
-        return False
+    if _ids_needed == NEVER or torch.compiler.is_compiling() or table.ndim != 2:
+        return None
     for tensor in (table, *states):
         if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
-            return False
-    if table.ndim != 2 or gradient.sparse_dim() != 1 or gradient.dtype != torch.float32:
-        return False
+            return None
     from memcom.kernels import _update
 
     kind = {"sgd": _update.SGD, "adagrad": _update.ADAGRAD, "adam": _update.ADAM}[rule]
-    _update.update(kind, table, gradient, states, numbers)
+    return _update.Change(kind, states, numbers)
+
+
+def carry_out(step: Change, table: Tensor, gradient: Tensor) -> None:
+    """Carry out a `change` on the rows of ``table`` that the sparse ``gradient`` holds."""
+    from memcom.kernels import _update
+
+    _update.update(table, gradient, step)
     torch.autograd.graph.increment_version(table)
+
+
+def change_during_backward(layer: Any, stepper: Callable[[Tensor], Change] | None) -> bool:
+    """Have a layer's tables changed during the backward pass, instead of getting gradients.
+
+    Args:
+        layer: As for `fused`.
+        stepper: Gives the `change` of a table; None for gradients again.
+
+    Returns:
+        Whether the layer is one whose tables the kernels can change so.
+    """
+    kept = kept_program(layer)
+    if kept is None or not HAVE_NUMBA:
+        return False
+    kept.stepper = stepper
     return True
 
 
@@ -198,77 +224,15 @@ def plain() -> Iterator[None]:
         _ids_needed = before
 
 
-def _kept(layer: Any) -> KeptProgram | None:
-    kept: KeptProgram | None = layer.__dict__.get("_kept_program")
-    if kept is None:
-        kept = layer.__dict__["_kept_program"] = KeptProgram()
-    return kept if kept.holds(layer) or kept.renew(layer) else None
-
-
-class KeptProgram:
-    """A layer's program, kept as long as its tensors are the same and stay where they are.
-
-    A copied or unpickled layer starts with an empty one.
-    """
-
-    __slots__ = ("arguments", "program", "recipe", "sources")
-
-    program: Program
-    recipe: Recipe
-
-    def __init__(self) -> None:
-        self.sources: list[tuple[dict[str, Any], str, Tensor, int]] = []
-        self.arguments: tuple[int, int | None] | None = None
-
-    def __reduce__(self) -> tuple[type[KeptProgram], tuple[()]]:
-        return KeptProgram, ()
-
-    def holds(self, layer: Any) -> bool:
-        """Whether the program still reads what the layer holds."""
-        if self.arguments != (layer.num_embeddings, layer.padding_idx):
-            return False
-        for place, name, tensor, address in self.sources:
-            if place.get(name) is not tensor or tensor.data_ptr() != address:
-                return False
-        return True
-
-    def renew(self, layer: Any) -> bool:
-        """Make the program anew; False if the layer has none, or one that cannot be kept."""
-        recipe = layer.recipe()
-        if obstacle(recipe):
-            return False
-        plan = layout(recipe, layer.num_embeddings, layer.padding_idx)
-        sources = _sources(layer, plan)
-        if sources is None:
-            return False
-        self.program, self.recipe = bind(plan), recipe
-        self.sources, self.arguments = sources, (layer.num_embeddings, layer.padding_idx)
-        return True
-
-
-def _sources(layer: nn.Module, plan: Layout) -> Any:
-    """Where the layer holds every tensor of the plan, or None if it holds one nowhere."""
-    places: list[dict[str, Any]] = []
-    for module in layer.modules():
-        places += [module._parameters, module._buffers]
-    held = [(place, n, t) for place in places for n, t in place.items() if t is not None]
-    found = []
-    for tensor in plan.tables:
-        found += [source for source in held if source[2] is tensor][:1]
-    for seed in plan.seeds:
-        storage = seed.untyped_storage().data_ptr()
-        found += [s for s in held if s[2].untyped_storage().data_ptr() == storage][:1]
-    if len(found) < len(plan.tables) + len(plan.seeds):
-        return None
-    return [(place, name, tensor, tensor.data_ptr()) for place, name, tensor in found]
-
-
-def _run(ids: Tensor, program: Program, recipe: Recipe, sparse: bool) -> Tensor:
+def _run(
+    ids: Tensor, program: Program, recipe: Recipe, sparse: bool, stepper: Any = None
+) -> Tensor:
     kernels = _kernels()
     if not ids.is_contiguous():
         ids = ids.contiguous()
     if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
-        vectors: Tensor = kernels.FusedLookup.apply(ids, program, recipe, sparse, *program.tables)
+        arguments = ids, program, recipe, sparse, stepper, *program.tables
+        vectors: Tensor = kernels.FusedLookup.apply(*arguments)
         return vectors
     vectors = kernels.forward(program, ids)
     return vectors

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from memcom.kernels._native import float32s, int64s, prefetch, take_next
+from memcom.kernels._native import entry_point, float32s, int64s, prefetch, take_next
 from memcom.kernels._program import (
     COLUMNS,
     CONCAT,
@@ -244,6 +244,7 @@ def _sweep(program: Any, ids: int, id_bytes: int, start: int, stop: int, out: in
     nogil=True,
     cache=True,
 )
+@entry_point
 def forward(program: int, entries: int, ids: int, id_bytes: int, count: int, out: int) -> int:
     """Vectors of ``count`` ids at ``ids``, written to ``out``.
 
@@ -254,6 +255,7 @@ def forward(program: int, entries: int, ids: int, id_bytes: int, count: int, out
 
 
 @cfunc(types.void(types.int64), cache=True)
+@entry_point
 def forward_task(address: int) -> None:
     """Take chunks of a task until none is left; see the names above for its fields."""
     task = carray(int64s(address), (TASK,))

@@ -8,14 +8,37 @@ kernels on: ``torch.set_num_threads`` holds for both, and no second pool fights 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _digest() -> str:
+    """Fingerprint of the source of all kernels."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+_DIGEST = _digest()
+
+
+def entry_point(function: _Function) -> _Function:
+    """Mark a function that numba compiles and keeps on disk.
+
+    Numba notices a change of the file the function is in, but not of those it calls into; so its
+    name on disk says which source of all kernels it was compiled from.
+    """
+    function.__qualname__ += f"_{_DIGEST}"
+    return function
 
 
 def _pointer_to(element: types.Type) -> Any:

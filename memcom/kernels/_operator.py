@@ -33,11 +33,11 @@ def lookup_backward(
     grad: Tensor, ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]
 ) -> list[Tensor]:
     """Dense gradients of all tables."""
-    from memcom.kernels import _fused
+    from memcom.kernels._gradients import gradients
 
     program = _program(tables, seeds, code)
     needed = (True,) * len(tables)
-    found = _fused.backward(program, ids.contiguous(), grad.contiguous(), needed, False)
+    found = gradients(program, ids.contiguous(), grad.contiguous(), needed, sparse=False)
     return [tensor for tensor in found if tensor is not None]
 
 

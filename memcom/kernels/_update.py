@@ -8,9 +8,17 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels._native import float32s, int64s, num_threads, prefetch, run, take_next
+from memcom.kernels._native import (
+    entry_point,
+    float32s,
+    int64s,
+    num_threads,
+    prefetch,
+    run,
+    take_next,
+)
 
-SGD, ADAGRAD, ADAM = range(3)
+NO_RULE, SGD, ADAGRAD, ADAM = range(4)
 AHEAD = 12  # rows between asking for a row and changing it
 CHUNK = 256  # rows that a thread takes at a time
 SERIAL = 1 << 14  # numbers to change below which one thread is quicker
@@ -18,38 +26,48 @@ SERIAL = 1 << 14  # numbers to change below which one thread is quicker
 NEXT, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, FIRST, SECOND, NUMBERS = range(10)
 
 
-def update(
-    rule: int, table: Tensor, gradient: Tensor, states: tuple[Tensor, ...], numbers: list[float]
-) -> None:
-    """Carry out one step of ``rule`` in place.
+class Change:
+    """One step of an optimizer on one table.
 
     Args:
-        rule: ``SGD``, ``ADAGRAD`` or ``ADAM``.
+        rule: `SGD`, `ADAGRAD` or `ADAM`.
+        states: The table's moments: none, ``(rows, 1)``, or two of the table's shape.
+        numbers: The rule's constants: (rate), (rate, eps) or (rate, eps, 1 - beta1, 1 - beta2).
+    """
+
+    def __init__(self, rule: int, states: tuple[Tensor, ...], numbers: list[float]) -> None:
+        self.rule = rule
+        self.states = states
+        self.numbers = np.array(numbers, np.float32)
+
+    def addresses(self) -> tuple[int, int, int]:
+        """Where the first moments, the second moments and the constants lie; 0 for none."""
+        first, second = [*(state.data_ptr() for state in self.states), 0, 0][:2]
+        return first, second, self.numbers.ctypes.data
+
+
+def update(table: Tensor, gradient: Tensor, change: Change) -> None:
+    """Change the rows of a table that have a gradient, in place.
+
+    Args:
         table: Contiguous float32 matrix on the CPU.
         gradient: Sparse gradient of it.
-        states: The table's moments: none, ``(rows, 1)``, or two of the table's shape.
-        numbers: The rule's constants, as `_step` names them.
+        change: How.
     """
     rows, values = gradient._indices(), gradient._values().contiguous()
     if not ascending(rows.data_ptr(), rows.shape[1]):
         gradient = gradient.coalesce()
         rows, values = gradient.indices(), gradient.values()
     rows = rows.contiguous()
-    constants = np.array(numbers, np.float32)
-    places = [t.data_ptr() for t in states] + [0, 0]
     count, width = rows.shape[1], table.shape[1]
-    task = np.array(
-        [
-            *(0, rule, rows.data_ptr(), values.data_ptr(), count, width, table.data_ptr()),
-            *(places[0], places[1], constants.ctypes.data),
-        ],
-        np.int64,
-    )
+    places = rows.data_ptr(), values.data_ptr(), count, width, table.data_ptr()
+    task = np.array([0, change.rule, *places, *change.addresses()], np.int64)
     threads = num_threads() if count * width >= SERIAL else 1
     run(update_task, task.ctypes.data, threads)
 
 
 @njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
+@entry_point
 def ascending(rows: int, count: int) -> bool:
     """Whether the int64 numbers at ``rows`` rise all the way, so that none occurs twice."""
     numbers, rises = int64s(rows), True
@@ -92,7 +110,34 @@ def _adam(row: int, gradient: int, first: int, second: int, c: Any, width: int) 
         w[k] -= rate * m[k] / (np.sqrt(s[k]) + eps)
 
 
+@njit
+def change_row(
+    rule: int, table: int, row: int, width: int, gradient: int, first: int, second: int, c: Any
+) -> None:
+    """Change one row by a rule.
+
+    Args:
+        rule: `SGD`, `ADAGRAD` or `ADAM`.
+        table: Where the table lies.
+        row: Which row.
+        width: Numbers in a row.
+        gradient: Where its gradient lies.
+        first: Where the first moments lie, or Adagrad's sums.
+        second: Where the second moments lie.
+        c: The rule's constants.
+    """
+    place = table + row * width * 4
+    if rule == SGD:
+        _sgd(place, gradient, c, width)
+    elif rule == ADAGRAD:
+        _adagrad(place, gradient, first + row * 4, c, width)
+    else:
+        moved = row * width * 4
+        _adam(place, gradient, first + moved, second + moved, c, width)
+
+
 @cfunc(types.void(types.int64), cache=True)
+@entry_point
 def update_task(address: int) -> None:
     """Change chunks of rows until none is left."""
     task = carray(int64s(address), (10,))
@@ -110,12 +155,6 @@ def update_task(address: int) -> None:
                 if rule == ADAM:
                     prefetch(task[FIRST] + later * size + byte)
                     prefetch(task[SECOND] + later * size + byte)
-            row, gradient = rows[k], task[VALUES] + k * size
-            place = task[TABLE] + row * size
-            if rule == SGD:
-                _sgd(place, gradient, constants, width)
-            elif rule == ADAGRAD:
-                _adagrad(place, gradient, task[FIRST] + row * 4, constants, width)
-            else:
-                first, second = task[FIRST] + row * size, task[SECOND] + row * size
-                _adam(place, gradient, first, second, constants, width)
+            gradient = task[VALUES] + k * size
+            first, second = task[FIRST], task[SECOND]
+            change_row(rule, task[TABLE], rows[k], width, gradient, first, second, constants)

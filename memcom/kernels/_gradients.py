@@ -1,0 +1,147 @@
+"""Running the compiled backward pass on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcom.kernels import _segments as seg
+from memcom.kernels._backward import accumulate_task
+from memcom.kernels._native import num_threads, run
+from memcom.kernels._program import FUSION, MULT, NUMBER, ROWS, SCALES, WEIGHTS, Program
+from memcom.kernels._update import Change, update
+
+SERIAL = 1 << 16  # numbers in the gradient below which one thread is quicker
+CHUNKS = 8  # chunks of work per thread, so that a slow one does not keep the others waiting
+
+
+def gradients(
+    program: Program, ids: Tensor, grad: Tensor, needed: Sequence[bool], sparse: bool
+) -> list[Tensor | None]:
+    """Gradients of the program's tables.
+
+    Args:
+        program: The recipe.
+        ids: The ids of the forward pass, contiguous.
+        grad: float32 gradient of the vectors, contiguous.
+        needed: Which of ``program.tables`` want one.
+        sparse: Give sparse gradients, coalesced, with only the rows that were read.
+
+    Returns:
+        One gradient per table, or None where none is needed.
+    """
+    sweep = _Sweep(program, ids, grad)
+    found: list[Tensor | None] = [None] * len(needed)
+    for which in _in_turn(needed):
+        table = program.tables[which]
+        if not needed[which]:
+            sweep.accumulate(which)
+        elif sparse:
+            rows = torch.from_numpy(sweep.rows(which))
+            values = torch.empty(len(rows), table.shape[1])
+            sweep.accumulate(which, values)
+            found[which] = torch.sparse_coo_tensor(
+                rows.unsqueeze(0), values, table.shape, is_coalesced=True, check_invariants=False
+            )
+        else:
+            found[which] = values = torch.zeros(table.shape)
+            sweep.accumulate(which, values, dense=True)
+    return found
+
+
+def change_tables(
+    program: Program, ids: Tensor, grad: Tensor, changes: Sequence[Change | None]
+) -> None:
+    """Change the program's tables by an optimizer's rule, without a gradient in memory.
+
+    Args:
+        program: The recipe.
+        ids: The ids of the forward pass, contiguous.
+        grad: float32 gradient of the vectors, contiguous.
+        changes: How to change each table; None for one that stays.
+    """
+    head = program.code[0]
+    if head[WEIGHTS] or head[SCALES] > 1 or (head[FUSION] == MULT and head[ROWS] > 1):
+        # One table's gradient is made of another's rows, which must not have changed by then.
+        needed = [change is not None for change in changes]
+        found = gradients(program, ids, grad, needed, sparse=True)
+        for table, gradient, change in zip(program.tables, found, changes, strict=True):
+            if gradient is not None and change is not None:
+                update(table, gradient, change)
+    else:
+        sweep = _Sweep(program, ids, grad)
+        for which in _in_turn([change is not None for change in changes]):
+            sweep.accumulate(which, change=changes[which])
+    for table, change in zip(program.tables, changes, strict=True):
+        if change is not None:
+            torch.autograd.graph.increment_version(table)
+
+
+def _in_turn(needed: Sequence[bool]) -> list[int]:
+    """Tables to be swept: the first one's sweep takes the dot products the others may need."""
+    return [k for k, wanted in enumerate(needed) if wanted or (k == 0 and any(needed))]
+
+
+class _Sweep:
+    """The reads of every table, sorted by row, and the memory that takes."""
+
+    def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
+        count, tables = ids.numel(), program.tables
+        entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
+        reads = np.bincount(program.code[1:, NUMBER], minlength=len(tables)).tolist()
+        self.space = np.empty(sum(3 * n * count + 1 for n in reads), np.int64)
+        self.jobs = np.zeros((len(tables), seg.JOB), np.int64)
+        place, id_bits = self.space.ctypes.data, max(0, count - 1).bit_length()
+        for job, n, table in zip(self.jobs, reads, tables, strict=True):
+            size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
+            buffers = place, place + size, place + 2 * size
+            job[: seg.SORTED] = (n, (n - 1).bit_length(), id_bits, row_bits, *buffers)
+            place += 3 * size + 8
+        lines, factors = np.empty((entries, count), np.int64), np.empty((2, wide + 1, count), "f4")
+        fields = [0, 0, program.address, entries + 1, ids.data_ptr(), ids.element_size(), count]
+        fields += [lines.ctypes.data, factors.ctypes.data, factors[1].ctypes.data]
+        fields += [self.jobs.ctypes.data, len(tables), grad.data_ptr(), 0, 0, 0]
+        self.task = np.array(fields, np.int64)
+        self.alive = program, ids, grad, lines, factors
+        self.threads = num_threads() if count * program.width >= SERIAL else 1
+        self._launch(seg.prepare_task, count)
+        self._launch(seg.segment_task, len(tables))
+
+    def rows(self, which: int) -> Any:
+        """The different rows that were read, ascending."""
+        job, base = self.jobs[which], self.space.ctypes.data
+        ordered, starts = (job[seg.SORTED] - base) // 8, (job[seg.STARTS] - base) // 8
+        firsts = self.space[starts : starts + job[seg.FOUND]]
+        return self.space[ordered + firsts] >> (job[seg.ID_BITS] + job[seg.USE_BITS])
+
+    def accumulate(
+        self,
+        which: int,
+        values: Tensor | None = None,
+        *,
+        dense: bool = False,
+        change: Change | None = None,
+    ) -> None:
+        """Sum the gradients of each row that was read of one table.
+
+        Args:
+            which: The table.
+            values: Where to write the sums; nowhere if None.
+            dense: Write a row's sum to the row of that number, else to the row of its rank.
+            change: What to do with each sum.
+        """
+        job = self.jobs[which]
+        if values is not None:
+            job[seg.TARGET], job[seg.DENSE] = values.data_ptr(), dense
+        if change is not None:
+            job[seg.RULE : seg.NUMBERS + 1] = (change.rule, *change.addresses())
+        self._launch(accumulate_task, int(job[seg.FOUND]), which)
+
+    def _launch(self, function: Any, work: int, which: int = 0) -> None:
+        self.task[seg.NEXT], self.task[seg.WHICH] = 0, which
+        self.task[seg.CHUNK] = -(-work // (self.threads * CHUNKS)) or 1
+        run(function, self.task.ctypes.data, self.threads)
