@@ -40,3 +40,46 @@ def memcom(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
     assert score.keys() == {"full", "hash", "low-rank", "memcom", "memcom-bias"}
     assert min(score.values()) > recorded["popular"]
     assert score["memcom"] > score["low-rank"]
+
+
+@expect("00_start_here")
+def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["doctor"] is True
+    assert recorded["num_names"] == 97_310
+    assert recorded["births"] == 348_120_517
+    table = 4 * 20_000 * 64
+    copies = {"sgd": 2 * table, "momentum": 3 * table, "adagrad": 3 * table + 4}
+    assert recorded["training_bytes"] == {**copies, "adam": 4 * table + 4}
+    assert recorded["measured_bytes"] == recorded["training_bytes"]
+    rows = (1_500_000 - 4 * 97_310) // (4 * 64)  # one number per name, the rest in rows
+    assert recorded["planned"] == {"num_buckets": rows}
+    assert recorded["nbytes"] == 4 * (97_310 + 64 * rows)
+    losses = recorded["losses"]
+    assert losses["nn.Embedding"] < losses["memcom, 1.5 MB"] < losses["hash, 1.5 MB"] < 0.69
+    assert results == []
+
+
+@expect("01_hashing_trick")
+def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["full_nbytes"] == 4 * 9_066 * 64
+    assert recorded["rows_used"] == {"number mod 500": 50, "murmur3(number) mod 500": 500}
+    assert recorded["equal_to_library"] is True
+    assert recorded["num_buckets"] == (9_066 * 64 * 4 // 16 - 8) // (64 * 4) == 566
+    # Collisions of a fixed hash are exact.
+    assert recorded["pairs_hash"] == 72_518
+    assert recorded["pairs"] == {
+        "hash": 72_518,
+        "double-hash, sum": 287,
+        "double-hash, concat": 28,
+    }
+    hidden = dict(recorded["hidden"])
+    least = hidden.pop("remainder, films sorted by popularity")
+    assert len(hidden) == 7
+    assert all(share > least + 0.05 for share in hidden.values())
+
+    ndcg = {row["method"]: row["ndcg_at_10"] for row in results}
+    assert ndcg["full"] > ndcg["hash(seed=None)"] > ndcg["hash"] > recorded["popular"]
+    assert ndcg["double-hash(head=283)"] > ndcg["double-hash"] > recorded["popular"]
+    assert ndcg["full"] > ndcg["truncate"] > recorded["popular"]
+    assert ndcg["full"] > ndcg["double-hash(fusion=concat)"] > recorded["popular"]
+    assert all(row["nbytes"] <= 9_066 * 64 * 4 / 16 for row in results if row["method"] != "full")
