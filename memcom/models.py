@@ -52,11 +52,14 @@ class Ranker(nn.Module):
         raise TypeError(f"{type(self).__name__} does not say how it encodes a history")
 
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
-        """Scores ``(users, m)`` for states ``(users, width)``, in memory of their own.
+        """Scores for states.
 
         Args:
-            state: From `encode`.
+            state: ``(users, width)``, from `encode`.
             items: int64 ``(m,)``, the items to score; all of them if None.
+
+        Returns:
+            ``(users, m)``, in memory of their own, so that a caller may mask in place.
         """
         raise TypeError(f"{type(self).__name__} does not say how it scores an item")
 

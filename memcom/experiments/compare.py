@@ -7,6 +7,7 @@ through the same. The test part is looked at once per trial and decides nothing.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 
 from memcom.data import Interactions
 from memcom.embeddings import parse_spec
-from memcom.experiments.costs import Costs, measure
+from memcom.experiments.costs import measure
 from memcom.experiments.rows import Comparison, Row, make_row, per_user, with_loss
 from memcom.experiments.statistics import relative_change
 from memcom.experiments.trials import (
@@ -130,10 +131,7 @@ def compare(
     full = runs[cells.index(("full", None))]
     rows = [with_loss(row, run, full) for row, run in zip(rows, runs, strict=True)]
     if effort.timing:
-        rows = [
-            _with_costs(row, best.trial, data, progress)
-            for row, best in zip(rows, chosen, strict=True)
-        ]
+        rows = [_with_costs(row, best.trial, data) for row, best in zip(rows, chosen, strict=True)]
     margins = {
         method: relative_change(per_user(full), per_user(run))
         for (method, _), run in zip(cells, runs, strict=True)
@@ -162,10 +160,14 @@ def _trial(
     return Trial(method, ratio, 0, shape, replace(effort.training, learning_rate=rate))
 
 
-def _with_costs(row: Row, trial: Trial, data: Interactions, progress: bool) -> Row:
+def _with_costs(row: Row, trial: Trial, data: Interactions) -> Row:
     if row.failed or row.method in CONTROLS:
         return row
-    costs: Costs = measure(trial, data)
+    try:
+        costs = measure(trial, data)
+    except Exception as error:  # hours of training must not be lost to a stop-watch
+        warnings.warn(f"{row.method}: times not measured, {error!r}", stacklevel=2)
+        return row
     return replace(row, lookup_time=costs.lookup, step_time=costs.step)
 
 
