@@ -213,15 +213,12 @@ def _slabs(
         yield emb, np.ones(n, bool)
         return
     sample = np.linspace(0, n - 1, min(n, 2**16)).astype(np.int64)
-    direction: np.ndarray | None = None
+    width = compose_rows(emb, sample[:1], "none").shape[1]
+    drawn = np.random.default_rng(0).standard_normal(width)
+    direction = drawn / np.linalg.norm(drawn)
 
     def place(ids: np.ndarray | Tensor) -> np.ndarray:
-        nonlocal direction
-        rows = compose_rows(emb, ids, "none").astype(np.float64)
-        if direction is None:
-            drawn = np.random.default_rng(0).standard_normal(rows.shape[1])
-            direction = drawn / np.linalg.norm(drawn)
-        return rows @ direction
+        return compose_rows(emb, ids, "none").astype(np.float64) @ direction
 
     seen = np.concatenate(
         [place(sample[k : k + chunk_size]) for k in range(0, len(sample), chunk_size)]

@@ -7,7 +7,7 @@ CIKM 2021, https://arxiv.org/abs/2108.11513.
     k_i = argmax s,   x_i = v_i * (1, ..., 1, 0, ..., 0)    with k_i ones
     gradient of the mask: that of softmax(s / temperature), passed straight through
 
-h and l are the unshared twins for frequent and for rare ids, f_i the id's frequency features and
+h and l are the unshared twins for frequent and for rare ids, f_i the id's frequency and rank, and
 a_i a weight that rises with its frequency. Stored in the end are the first k_i numbers of every
 row. The price is this kit's way to a wanted size: it is a Lagrange multiplier, and the total width
 can only fall as it rises, so bisection finds the price at which a budget is met.
@@ -15,6 +15,7 @@ can only fall as it rises, so bisection finds the price at which a budget is met
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -98,11 +99,12 @@ class AMTLEmbedding(CompressedEmbedding):
         """Scores of the widths 0, ..., e before the price: ``(*ids.shape, e + 1)``."""
         dtype = torch.promote_types(self.table.dtype, torch.float32)
         frequency = self.frequency[ids].to(dtype)
-        features = torch.cat([frequency, frequency.square(), torch.ones_like(frequency)], dim=-1)
+        rank = 1 - ids.unsqueeze(-1).to(dtype).log1p() / math.log1p(self.num_embeddings)
+        features = torch.cat([frequency, rank, torch.ones_like(rank)], dim=-1)
         units = (features @ self.hidden.to(dtype).T).relu().unflatten(-1, (2, -1))
         weights = self.output.to(dtype).view(2, -1, self.hidden_dim)
         learned = torch.einsum("...th,twh->...tw", units, weights)
-        frequent = torch.sigmoid(8 * frequency - 4)
+        frequent = torch.sigmoid(4 * (frequency + rank) - 4)
         blended = frequent * learned[..., 0, :] + (1 - frequent) * learned[..., 1, :]
         widths = torch.arange(self.embedding_dim + 1, device=ids.device, dtype=dtype)
         return blended + (1 + frequent) * widths.log1p()
@@ -115,7 +117,7 @@ class AMTLEmbedding(CompressedEmbedding):
         hard = (number < scores.argmax(-1, keepdim=True)).to(rows.dtype)
         wider = 1 - (scores / self.temperature).softmax(-1).cumsum(-1)[..., :-1]  # P(k > j)
         soft = wider.to(rows.dtype)
-        return rows * (hard + soft - soft.detach())
+        return rows * (hard + (soft - soft.detach()))
 
     def _priced(self, scores: Tensor, price: Tensor | float) -> Tensor:
         return scores - price * torch.arange(self.embedding_dim + 1, device=scores.device)
