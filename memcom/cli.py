@@ -157,6 +157,97 @@ def compare(ratios: tuple[float, ...], **options: Any) -> None:
     experiments.compare_command(ratios=list(ratios) or [16.0], **options)
 
 
+def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Split "4,8,16" into numbers."""
+    if value is None:
+        return None
+    try:
+        return [float(part) for part in value.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"expected numbers separated by commas, got {value!r}") from error
+
+
+@main.command()
+@click.argument("spec", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--data", help="A data set's name, or your own CSV, TSV or Parquet file.")
+@click.option("--user-col", help="Column of the user in your own file.")
+@click.option("--item-col", help="Column of the item.")
+@click.option("--time-col", help="Column of the time; without it the split is by hash.")
+@click.option("--rating-col", help="Column of the rating.")
+@click.option("--label-col", help="Column of the label, for tasks that classify.")
+@click.option("--task", help="What is measured.  [default: ranking]")
+@click.option("--methods", callback=_methods, help="Names separated by commas.")
+@click.option("--ratios", callback=_numbers, help="Compression ratios, as in 4,8,16.")
+@click.option("--nbytes", multiple=True, help='Byte budget, as in "1.5 MB"; several times.')
+@click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 3]")
+@click.option("--learning-rates", callback=_numbers, help="Grid for all methods, as in 3e-3,1e-2.")
+@click.option("--profile", type=click.Choice(["fast", "full"]), help="Effort.  [default: full]")
+@click.option(
+    "--set",
+    "set_options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Option of the task; a list such as embedding_dim=[64,128] tries all of it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results/sweep"),
+    show_default=True,
+    help="Folder of the trials and the report; a sweep goes on where it was.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="Where trials run: this process, processes of this machine, a Ray cluster.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: all cores]")
+@click.option("--retry-failed", is_flag=True, help="Run failed trials once more.")
+@click.option("--dry-run", "show_plan", is_flag=True, help="Say what would be run, bytes and time.")
+@click.option("--report-only", is_flag=True, help="Write the report of what is there; run nothing.")
+def sweep(
+    spec: str | None,
+    user_col: str | None,
+    item_col: str | None,
+    time_col: str | None,
+    rating_col: str | None,
+    label_col: str | None,
+    **options: Any,
+) -> None:
+    """Train compressors over ratios, seeds and learning rates; resume; report.
+
+    SPEC is a TOML file; options replace what it says. Without one they say everything.
+    """
+    from memcom import experiments
+
+    names = ("out", "engine", "jobs", "retry_failed", "show_plan", "report_only")
+    running = {name: options.pop(name) for name in names}
+    options["nbytes"] = options["nbytes"] or None
+    columns = {
+        "user_col": user_col,
+        "item_col": item_col,
+        "time_col": time_col,
+        "rating_col": rating_col,
+        "label_col": label_col,
+    }
+    wanted = experiments.spec_of(spec, columns=columns, **options)
+    click.echo(experiments.sweep_command(wanted, draw=_drawing(), **running))
+
+
+def _drawing() -> Any:
+    """The function that draws a sweep, or None where there is no Matplotlib."""
+    try:
+        from memcom.plots import quality_against_ratio
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "memcom":
+            raise
+        click.echo(f"no pictures: {error.name} is not installed", err=True)
+        return None
+    return quality_against_ratio
+
+
 @main.command()
 @click.argument("names", nargs=-1)
 @click.option("--profile", type=click.Choice(["fast", "full"]), default="fast", show_default=True)

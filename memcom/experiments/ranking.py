@@ -111,4 +111,5 @@ TASK = Task(
     },
     controls=CONTROLS,
     untrained=("popular",),
+    label="nDCG@{k}",
 )

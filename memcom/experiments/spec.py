@@ -1,19 +1,19 @@
 """What a sweep is to try: data × methods × budgets × seeds × learning rates, from a TOML file.
 
-    task = "ranking"
-    profile = "full"
-    data = ["movielens"]                      # or [[data]] tables with name, user_col, item_col
-    methods = ["hash", "qr", "memcom"]        # the controls of every report come by themselves
-    ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
-    seeds = 3
-    learning_rates = [3e-3, 1e-2, 3e-2]       # left out: those of the profile
+task = "ranking"
+profile = "full"
+data = ["movielens"]                      # or [[data]] tables with name, user_col, item_col
+methods = ["hash", "qr", "memcom"]        # the controls of every report come by themselves
+ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
+seeds = 3
+learning_rates = [3e-3, 1e-2, 3e-2]       # left out: those of the profile
 
-    [rates_of]                                # a grid of its own for a method
-    memcom = [1e-2, 3e-2, 1e-1]
-    [options]                                 # changes to the options of the task's profile
-    epochs = 100
-    [vary]                                    # options that are tried in all combinations
-    embedding_dim = [64, 128]
+[rates_of]                                # a grid of its own for a method
+memcom = [1e-2, 3e-2, 1e-1]
+[options]                                 # changes to the options of the task's profile
+epochs = 100
+[vary]                                    # options that are tried in all combinations
+embedding_dim = [64, 128]
 """
 
 from __future__ import annotations
@@ -97,12 +97,16 @@ class Spec:
         set_ = object.__setattr__  # the dataclass is frozen, this brings values into one form
         data = self.data if isinstance(self.data, Sequence) else (self.data,)
         set_(self, "data", tuple(map(Source.of, (data,) if isinstance(data, str) else data)))
-        methods = [canonical(m) for m in self.methods if m not in (*task.controls, "full")]
+        plain = (*task.controls, "full")  # always there
+        methods = [canonical(m) for m in self.methods if m not in plain]
         set_(self, "methods", tuple(dict.fromkeys(methods)))
         set_(self, "ratios", tuple(map(float, self.ratios)))
         set_(self, "nbytes", tuple(map(parse_nbytes, self.nbytes)))
         set_(self, "learning_rates", tuple(map(float, self.learning_rates)))
-        rates_of = {m: tuple(map(float, rates)) for m, rates in self.rates_of.items()}
+        rates_of = {
+            m if m in plain else canonical(m): tuple(map(float, rates))
+            for m, rates in self.rates_of.items()
+        }
         set_(self, "rates_of", rates_of)
         if not self.data:
             raise ValueError("data must name at least one data set")

@@ -16,7 +16,6 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +74,7 @@ def _numbers(label: str, value: Any) -> Iterator[tuple[str, bytes]]:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Job:
     """A setting on a data set: what is run once and kept under one key."""
 
     data: DataKey
@@ -93,7 +92,7 @@ class Record:
     """A finished trial.
 
     Attributes:
-        trial: What was run.
+        job: What was run.
         outcome: What came out; None if it failed.
         failed: Reason of the failure in one line; empty if there was none.
         traceback: The failure in full.
@@ -101,21 +100,26 @@ class Record:
         about: Versions, commit, machine, time of day: noted, decides nothing.
     """
 
-    trial: Trial
+    job: Job
     outcome: Outcome | None = None
     failed: str = ""
     traceback: str = ""
     seconds: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def finished(self) -> str:
+        """When the trial ended, to the microsecond."""
+        return str(self.about.get("finished"))
+
     def as_json(self) -> dict[str, Any]:
         """The record as JSON values; arrays are float32, compressed, in base 64."""
         content: dict[str, Any] = {
             "format": FORMAT,
-            "key": self.trial.key,
+            "key": self.job.key,
             "status": "failed" if self.outcome is None else "finished",
-            "data": asdict(self.trial.data),
-            "setting": asdict(self.trial.setting),
+            "data": asdict(self.job.data),
+            "setting": asdict(self.job.setting),
         }
         if self.outcome is None:
             content |= {"failed": self.failed, "traceback": self.traceback}
@@ -147,9 +151,9 @@ class Record:
         """
         if content.get("format") != FORMAT:
             raise ValueError(f"format {content.get('format')!r} is not {FORMAT}")
-        trial = Trial(DataKey(**content["data"]), Setting(**content["setting"]))
-        if trial.key != content["key"]:
-            raise ValueError(f"its configuration has key {trial.key}, it says {content['key']}")
+        job = Job(DataKey(**content["data"]), Setting(**content["setting"]))
+        if job.key != content["key"]:
+            raise ValueError(f"its configuration has key {job.key}, it says {content['key']}")
         outcome = None
         if content["status"] == "finished":
             values = content["outcome"]
@@ -162,7 +166,7 @@ class Record:
                 units={name: _unpack(packed) for name, packed in values["units"].items()},
             )
         return cls(
-            trial,
+            job,
             outcome,
             content.get("failed", ""),
             content.get("traceback", ""),
@@ -196,65 +200,68 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Record] = {}
+        self._forgotten: dict[str, str] = {}
 
-    def path(self, trial: Trial) -> Path:
+    def path(self, job: Job) -> Path:
         """Where the record of a trial is, or would be."""
-        setting = trial.setting
+        setting = job.setting
         budget = "once"
         if setting.ratio is not None:
             budget = f"{setting.ratio:g}x"
         elif setting.nbytes is not None:
             budget = f"{setting.nbytes}B"
         rate = "" if setting.learning_rate is None else f"-lr{setting.learning_rate:g}"
-        name = f"{budget}{rate}-seed{setting.seed}-{trial.key}.json"
-        parts = map(_slug, (trial.data.name, setting.task, setting.method))
+        name = f"{budget}{rate}-seed{setting.seed}-{job.key}.json"
+        parts = map(_slug, (job.data.name, setting.task, setting.method))
         return self.folder.joinpath("trials", *parts, name)
 
-    def get(self, trial: Trial) -> Record | None:
+    def get(self, job: Job) -> Record | None:
         """The record of a trial, or None if it has not been run.
+
+        Args:
+            job: The trial.
+
+        Returns:
+            The record; files are read once.
 
         Raises:
             ValueError: The file is damaged; it is named.
         """
-        if trial.key not in self._read:
-            path = self.path(trial)
-            if not path.exists():
-                return None
-            self._read[trial.key] = self._load(path)
-        return self._read[trial.key]
+        if job.key in self._read:
+            return self._read[job.key]
+        path = self.path(job)
+        if not path.exists():
+            return None
+        record = self._load(path)
+        if self._forgotten.get(job.key) == record.finished:
+            return None
+        self._read[job.key] = record
+        return record
+
+    def forget(self, job: Job) -> None:
+        """Behave as if the record of a trial were not there, until another takes its place."""
+        record = self.get(job)
+        if record is not None:
+            self._forgotten[job.key] = record.finished
+            del self._read[job.key]
 
     def put(self, record: Record) -> Path:
         """Write a record, in one step; an older one of the same trial is replaced."""
-        path = write_json(self.path(record.trial), record.as_json())
-        self._read[record.trial.key] = record
+        path = write_json(self.path(record.job), record.as_json())
+        self._read[record.job.key] = record
         return path
-
-    def refresh(self, trial: Trial) -> Record | None:
-        """As `get`, read again from the file."""
-        self._read.pop(trial.key, None)
-        return self.get(trial)
 
     def records(self) -> list[Record]:
         """All records in the folder, in the order of their paths."""
         return [self._load(path) for path in sorted((self.folder / "trials").glob("**/*.json"))]
 
-    @contextmanager
-    def claim(self, trial: Trial) -> Iterator[bool]:
-        """Try to be the one process that runs a trial; True inside if so."""
-        lock = self.lock(trial)
-        try:
-            yield lock is not None
-        finally:
-            if lock is not None:
-                lock.release()
-
-    def lock(self, trial: Trial) -> Any:
+    def lock(self, job: Job) -> Any:
         """A lock on the trial to be released by the caller; None if another process has it."""
         from filelock import FileLock, Timeout
 
         folder = self.folder / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{trial.key}.lock")
+        lock = FileLock(folder / f"{job.key}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

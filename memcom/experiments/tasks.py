@@ -101,6 +101,8 @@ class Task:
         controls: Methods without a table, and so without ratio: ``popular``, ``bias-only``, ...
         untrained: Those of the controls that learn nothing: one trial each, no grid, no seeds.
         unit: What `Outcome.units` counts, in the singular, for headings.
+        label: What to call the metric in headings, with options in braces, as in ``nDCG@{k}``;
+            its name if empty.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Task:
     controls: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()
     unit: str = "user"
+    label: str = ""
 
 
 def task_names() -> list[str]:

@@ -1,0 +1,192 @@
+"""From trials to rows: means, intervals, losses against the full table, tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from memcom.experiments.significance import bootstrap, holm, paired_tests, percentiles
+from memcom.experiments.statistics import Interval, mean_interval
+from memcom.experiments.store import Record, Store
+from memcom.experiments.sweep import Line, Table, choose
+from memcom.experiments.tasks import Outcome
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row: a method at a budget. NaN where nothing can be said.
+
+    Attributes:
+        method: Compressor or control.
+        ratio: Ratio asked for, or None.
+        budget: Bytes asked for, or None.
+        status: ``finished``; else what is wrong: cannot be that small, failed, unfinished.
+        nbytes: Bytes really stored in the input embedding.
+        compression_ratio: Bytes of the full fp32 table over these; NaN without a table.
+        total_nbytes: Stored bytes of the whole model.
+        value: Test metric, mean over seeds, with its 95 % interval over units and seeds.
+        half_width: Half the 95 % interval over seeds alone, by Student's t.
+        loss: Relative loss to the full table, positive is worse, with its interval.
+        p_value: Wilcoxon's signed-rank test against the full table, paired by unit.
+        p_value_t: Paired t test against the full table.
+        p_holm: `p_value` adjusted for all rows of the table.
+        others: The other metrics, means over seeds.
+        valid: Validation metric, mean over seeds.
+        learning_rate: Chosen on validation.
+        best_epoch: Epoch of the weights, mean over seeds.
+        seeds: Number of seeds that finished.
+        failed: Number of failed trials, the grid included.
+        seconds: Time of all trials of the row.
+    """
+
+    method: str
+    ratio: float | None
+    budget: int | None
+    status: str
+    nbytes: int = 0
+    compression_ratio: float = math.nan
+    total_nbytes: int = 0
+    value: Interval = NOTHING
+    half_width: float = math.nan
+    loss: Interval = NOTHING
+    p_value: float = math.nan
+    p_value_t: float = math.nan
+    p_holm: float = math.nan
+    others: dict[str, float] = field(default_factory=dict)
+    valid: float = math.nan
+    learning_rate: float = math.nan
+    best_epoch: float = math.nan
+    seeds: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def tidy(self, metric: str) -> dict[str, Any]:
+        """The row as flat CSV fields; the metric's fields carry its name."""
+        flat = asdict(self)
+        for name, values in (("value", self.value), ("loss", self.loss)):
+            del flat[name]
+            new = metric if name == "value" else name
+            flat |= {new: values.value, f"{new}_low": values.low, f"{new}_high": values.high}
+        flat["seed_half_width"] = flat.pop("half_width")
+        return flat | flat.pop("others")
+
+
+def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Summary]:
+    """The rows of a table from what the store holds now.
+
+    Args:
+        table: The plan.
+        store: The trials.
+        draws: Bootstrap samples.
+
+    Returns:
+        A row for every line of the plan, in its order.
+    """
+    runs = [_runs(table, line, store) for line in table.lines]
+    rows = [_row(table, line, run, store) for line, run in zip(table.lines, runs, strict=True)]
+    full = next(i for i, row in enumerate(rows) if row.method == "full")
+    metric = table.task.metric
+    units = {
+        str(i): np.stack([run.units[metric] for run in outcomes])
+        for i, outcomes in enumerate(runs)
+        if outcomes and all(metric in run.units for run in outcomes)
+    }
+    drawn = bootstrap(units, draws=draws)
+    sign = 1 if table.task.higher_is_better else -1
+    base = rows[full].value.value
+    for i, row in enumerate(rows):
+        if not row.seeds:
+            continue
+        value = row.value.value
+        own, of_full = drawn.get(str(i)), drawn.get(str(full))
+        if own is not None:
+            rows[i] = row = replace(row, value=percentiles(value, own))
+        if i == full or not rows[full].seeds or base == 0:
+            continue
+        change = Interval(sign * (1 - value / base), math.nan, math.nan)
+        if own is None or of_full is None or not of_full.all():
+            rows[i] = replace(row, loss=change)
+            continue
+        tests = paired_tests(units[str(i)].mean(0), units[str(full)].mean(0))
+        change = percentiles(change.value, sign * (1 - own / of_full))
+        rows[i] = replace(row, loss=change, p_value=tests.wilcoxon, p_value_t=tests.t)
+    adjusted = holm([row.p_value for row in rows])
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def records_of(table: Table, store: Store) -> list[Record]:
+    """All trials of a table that there are, in the order of the plan."""
+    found = (store.get(job) for job in table.wanted(store))
+    return [record for record in found if record is not None]
+
+
+def _of_line(table: Table, line: Line, store: Store) -> list[Record]:
+    return records_of(replace(table, lines=[line]), store)
+
+
+def _runs(table: Table, line: Line, store: Store) -> list[Outcome]:
+    """The outcomes of the chosen learning rate, one per seed that finished."""
+    chosen = choose([table.job(setting) for setting in line.cell.grid], store, table.task)
+    if line.impossible or chosen is None:
+        return []
+    rate = chosen.job.setting.learning_rate
+    same = [r for r in _of_line(table, line, store) if r.job.setting.learning_rate == rate]
+    return [record.outcome for record in same if record.outcome is not None]
+
+
+def _row(table: Table, line: Line, runs: Sequence[Outcome], store: Store) -> Summary:
+    setting = line.cell.setting
+    records = _of_line(table, line, store)
+    failures = [record for record in records if record.outcome is None]
+    row = Summary(
+        setting.method,
+        setting.ratio,
+        setting.nbytes,
+        _status(line, records, failures, runs),
+        failed=len(failures),
+        seconds=sum(record.seconds for record in records),
+    )
+    if not runs:
+        return row
+    metric, size = table.task.metric, runs[0].size
+    mean, half = mean_interval([run.metrics[metric] for run in runs])
+    chosen = choose([table.job(each) for each in line.cell.grid], store, table.task)
+    rate = chosen.job.setting.learning_rate if chosen else None
+    return replace(
+        row,
+        nbytes=size.nbytes,
+        compression_ratio=size.full_nbytes / size.nbytes if size.nbytes else math.nan,
+        total_nbytes=size.nbytes + runs[0].output_nbytes,
+        value=Interval(mean, mean - half, mean + half),  # over seeds, where there are no units
+        half_width=half,
+        others={
+            name: float(np.mean([run.metrics[name] for run in runs]))
+            for name in runs[0].metrics
+            if name != metric
+        },
+        valid=float(np.mean([run.valid for run in runs])),
+        learning_rate=math.nan if rate is None else rate,
+        best_epoch=float(np.mean([run.best_epoch for run in runs])),
+        seeds=len(runs),
+    )
+
+
+def _status(
+    line: Line, records: Sequence[Record], failures: Sequence[Record], runs: Sequence[Outcome]
+) -> str:
+    if line.impossible:
+        return f"cannot be that small: {line.impossible}"
+    seeds = line.cell.seeds if line.cell.trained else 1
+    if len(runs) == seeds:
+        return "finished"
+    if runs and len(records) == line.cell.num_trials:
+        return f"{seeds - len(runs)} of {seeds} seeds failed: {failures[-1].failed}"
+    if failures and len(failures) == len(line.cell.grid) == len(records):
+        return f"failed: {failures[-1].failed}"
+    return f"unfinished: {len(records)} of {line.cell.num_trials} trials"
