@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ OFFSETS = torch.tensor([0, 3, 4, 4, 7])  # the third user has no history
 
 def pooled(table: np.ndarray) -> np.ndarray:
     bounds = OFFSETS.tolist()
-    parts = [ITEMS.numpy()[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [ITEMS.numpy()[a:b] for a, b in itertools.pairwise(bounds)]
     return np.stack([table[p].mean(0) if len(p) else np.zeros(table.shape[1]) for p in parts])
 
 

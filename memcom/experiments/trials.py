@@ -106,7 +106,7 @@ def build_ranker(trial: Trial, data: Interactions) -> Ranker:
 
     Raises:
         BudgetError: The method cannot be that small.
-        KeyError: There is no such method.
+        ValueError: There is no such method.
     """
     if trial.method == "popular":
         return MostPopular(data.item_counts)
@@ -168,8 +168,8 @@ def _run(trial: Trial, data: Interactions, start: float) -> Result:
         output_nbytes=model.output_nbytes,
         valid_ndcg=trained.valid_ndcg,
         best_epoch=trained.best_epoch,
-        ndcg=tested.ndcg.numpy(),
-        recall=tested.recall.numpy(),
+        ndcg=tested.ndcg.double().numpy(),
+        recall=tested.recall.double().numpy(),
         seconds=time.perf_counter() - start,
     )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 from memcom.training import Histories
@@ -9,7 +11,7 @@ from tests.training.data import planted
 def lists(histories: Histories) -> list[list[int]]:
     bounds = histories.offsets.tolist()
     items = histories.items.tolist()
-    return [items[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [items[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 SOME = Histories.from_lengths(torch.tensor([2, 0, 3, 1]), torch.tensor([5, 6, 7, 8, 9, 4]))

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import memcom
+from memcom.experiments import ModelOptions, Trial, build_ranker, run_trial, run_trials
+from memcom.experiments.trials import best_of
+from memcom.training import TrainingOptions
+from tests.training.data import planted
+
+QUICK = TrainingOptions(epochs=4, batch_size=50, evaluate_every=2)
+SMALL = ModelOptions(embedding_dim=8)
+
+
+def trial(method: str, ratio: float | None = 2, seed: int = 0) -> Trial:
+    return Trial(method, ratio, seed, SMALL, QUICK)
+
+
+def test_bytes_are_those_of_the_layer_and_within_the_budget() -> None:
+    result = run_trial(trial("memcom"), planted())
+    layer = memcom.build("memcom", 60, 8, ratio=2)
+    assert not result.failed
+    assert result.nbytes == layer.nbytes <= 60 * 8 * 4 / 2
+    assert result.compression_ratio == 60 * 8 * 4 / layer.nbytes
+    assert result.output_nbytes == 4 * (60 * 8 + 60)
+    assert len(result.ndcg) == len(result.recall) == 200
+
+
+def test_options_in_the_name_reach_the_layer() -> None:
+    model = build_ranker(trial("qr(operation=concat)"), planted())
+    assert model.embedding.operation == "concat"
+
+
+def test_a_build_depends_on_the_seed_and_on_nothing_before() -> None:
+    torch.manual_seed(1)
+    one = build_ranker(trial("hash"), planted())
+    torch.manual_seed(2)
+    two = build_ranker(trial("hash"), planted())
+    three = build_ranker(trial("hash", seed=1), planted())
+    assert torch.equal(one.embedding.materialize(), two.embedding.materialize())
+    assert not torch.equal(one.embedding.materialize(), three.embedding.materialize())
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason"),
+    [
+        (trial("memcom", ratio=50), "BudgetError: memcom cannot store 60 x 8"),
+        (trial("no-such"), "ValueError: no compressor"),
+        (replace(trial("hash"), training=replace(QUICK, learning_rate=1e30)), "TrainingError"),
+    ],
+)
+def test_a_failed_trial_has_a_reason_and_no_score(failing: Trial, reason: str) -> None:
+    result = run_trial(failing, planted())
+    assert result.failed.startswith(reason)
+    assert "Traceback" in result.traceback
+    assert not len(result.ndcg)
+    assert result.valid_ndcg == -np.inf
+    good = run_trial(trial("popular", None), planted())
+    assert best_of([result, good]) is good
+
+
+def test_what_is_measured_is_the_frozen_layer() -> None:
+    """A layer that trains more than it ships is scored, and counted, as shipped."""
+    result = run_trial(trial("hash(bits=8)"), planted())
+    plan = memcom.plan("hash", 60, 8, ratio=2, bits=8)
+    assert not result.failed
+    assert result.nbytes == plan.nbytes
+
+
+@pytest.mark.slow
+def test_worker_processes_give_the_same_results_in_the_same_order() -> None:
+    trials = [trial("full", None), trial("hash"), trial("memcom", 50), trial("popular", None)]
+    here, there = run_trials(trials, planted()), run_trials(trials, planted(), jobs=2)
+    for a, b in zip(here, there, strict=True):
+        assert (a.trial, a.failed, a.valid_ndcg) == (b.trial, b.failed, b.valid_ndcg)
+        np.testing.assert_array_equal(a.ndcg, b.ndcg)
