@@ -44,7 +44,7 @@ def spectrum(table: Tensor | nn.Module, chunk_size: int = CHUNK) -> Tensor:
         chunk = chunk.double()
         gram = chunk.T @ chunk if gram is None else gram + chunk.T @ chunk
         rows += len(chunk)
-    if gram is None or not len(gram):
+    if gram is None or not rows or not len(gram):
         raise ValueError("an empty table has no singular values")
     if not bool(gram.isfinite().all()):
         raise ValueError("the table holds values that are not finite")

@@ -120,9 +120,11 @@ def _complementary(emb: Any) -> Statement:
 
 
 def _binary_code(emb: layers.BinaryCodeEmbedding) -> Statement:
+    rows = next(iter(emb.state_dict().values())).shape[0]
     if emb.shared and emb.fusion != "concat":
         return Statement(
-            "shared",
+            # Ids 1 and `rows` are such a pair, unless codes are hashed or the ids do not go so far.
+            "shared" if emb.hash is None and emb.num_embeddings > rows else "depends",
             "ids whose code blocks are permutations of each other are equal: blocks (1, 0) and "
             "(0, 1), for instance",
             "One table is read by every block and the fusion forgets the order",

@@ -44,7 +44,8 @@ def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:
             low = middle
     exact = widths(low)
     sizes = exact.floor().long()
-    missed = (exact - sizes).masked_fill(sizes == embedding_dim, -1.0)
+    missed = ((exact - sizes) * 1e9).round()  # so that rounding does not decide between equals
+    missed = missed.masked_fill(sizes == embedding_dim, -1.0)
     left = num_values - int(sizes.sum())
     sizes[missed.argsort(descending=True, stable=True)[:left]] += 1
     return sizes
