@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from memcom.data import Interactions
 from memcom.models import Ranker
+from memcom.procedures import Schedule, schedule_for
 from memcom.training.evaluation import HeldOut, evaluate
 from memcom.training.histories import Histories
 from memcom.training.losses import sampled_softmax_loss, softmax_loss
@@ -107,6 +108,9 @@ def fit(
 ) -> Fit:
     """Train a ranker on the training part; stop on the validation part; never see the test part.
 
+    A table that becomes small while it trains (see `memcom.procedures`) follows its schedule, and
+    only epochs in which it keeps to its budget can be the best.
+
     The same seed gives the same weights on a CPU, with the same number of threads. Batches and
     held-out parts depend on the seed only, so that models can be compared on equal samples.
 
@@ -149,6 +153,13 @@ def fit(
     with bar, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         stepper = Stepper(model, data, histories, options, seed)
+        stepper.schedule = schedule_for(
+            getattr(model, "embedding", model),
+            options.epochs * -(-len(users) // options.batch_size),
+            model=model,
+            optimizer=stepper.optimizer,
+            reward=lambda: float(evaluate(model, valid, k=options.k).ndcg.mean()),
+        )
         losses = []
         for epoch in range(1, options.epochs + 1):
             losses.append(_epoch(stepper, users))
@@ -159,6 +170,8 @@ def fit(
             curve.append((epoch, sum(losses) / len(losses), score))
             losses.clear()
             bar.set_postfix(nDCG=f"{score:.4f}")
+            if not stepper.within_budget:
+                continue
             if score > best:
                 best_epoch, best, best_state = epoch, score, copy.deepcopy(model.state_dict())
             elif epoch - best_epoch >= options.patience:
@@ -196,12 +209,20 @@ class Stepper:
         q = (torch.as_tensor(data.item_counts, dtype=torch.float64) + 1) ** 0.75
         self.cumulative = torch.cumsum(q, 0)
         self.log_q = torch.log(q / q.sum()).float().to(self.device)
+        self.schedule: Schedule[Any] | None = None
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the table has become as small as it has to be."""
+        return self.schedule is None or self.schedule.steps >= self.schedule.prune_steps
 
     def step(self, users: Tensor) -> Tensor:
         """One update on the histories of ``users (m,)``; returns the loss, detached."""
         loss = self.loss(users)
         loss.backward()
         self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step(self.histories.take(users).items)
         self.optimizer.zero_grad()
         return loss.detach()
 
