@@ -32,7 +32,7 @@ class CSREmbedding(CompressedEmbedding):
         num_chunks: Chunks kept in all rows together.
         chunk_dim: Coordinates of a chunk. The last of a row is cut off if it does not fit.
         longest: Most chunks of one row; a lookup reads so many. All of a row by default.
-        seed: Of the chunks kept at random. `from_table` takes any others.
+        seed: Of the chunks kept at random. `from_chunks` takes any others.
         **common: See `Common`.
 
     State: ``values`` (num_chunks, chunk_dim), drawn so that the mean square over all coordinates
