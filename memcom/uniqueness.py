@@ -246,7 +246,7 @@ STATEMENTS: dict[type, Statement | Callable[[Any], Statement]] = {
         "two ids are equal if in every column they share the cluster and the hashed row",
         "Clusters are learned; the second table's hash parts ids of a cluster by chance",
     ),
-    layers.Int8Embedding: _OWN_ROW._replace(reason="While it trains; frozen, rows may round to one"),
+    layers.Int8Embedding: _OWN_ROW._replace(reason="In training; frozen, rows may round to one"),
     layers.QuantizedEmbedding: _ROUNDED,
     layers.JaggedEmbedding: _OWN_NUMBERS,
     layers.CSREmbedding: _OWN_NUMBERS,
