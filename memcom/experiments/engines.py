@@ -248,14 +248,20 @@ def about(device: str) -> dict[str, Any]:
 @cache
 def _commit() -> str:
     """The commit of the sources if they are a checkout, with ``+`` if they were changed."""
-    git = ["git", "-C", str(Path(memcom.__file__).parent)]
-    try:
-        found = subprocess.run(
-            [*git, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    folder = Path(memcom.__file__).parent
+    ask = (
+        ["ls-files", "--error-unmatch", "__init__.py"],  # else it is somebody else's checkout
+        ["describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+    )
+    found = ""
+    for words in ask:
+        try:
+            answer = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        if answer.returncode:
+            return ""
+        found = answer.stdout.strip()
+    return found

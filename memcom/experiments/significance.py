@@ -51,7 +51,8 @@ def bootstrap(
     if not values:
         return means
     users = numbers.pop()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 0])
+    rng_of = {name: np.random.default_rng([seed, 1 + i]) for i, name in enumerate(values)}
     stacked = np.concatenate([np.asarray(array, np.float64) for array in values.values()])
     for first in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - first)
@@ -61,7 +62,7 @@ def bootstrap(
         row = 0
         for name, array in values.items():
             seeds = len(array)
-            chosen = rng.integers(0, seeds, (seeds, size))
+            chosen = rng_of[name].integers(0, seeds, (seeds, size))
             of_name = by_run[row : row + seeds]
             means[name][first : first + size] = np.take_along_axis(of_name, chosen, 0).mean(0)
             row += seeds

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from memcom.experiments.significance import bootstrap, holm, paired_tests, percentiles
+from memcom.experiments.significance import Tests, bootstrap, holm, paired_tests, percentiles
 from memcom.experiments.statistics import Interval, mean_interval
 from memcom.experiments.store import Record, Store
 from memcom.experiments.sweep import Line, Table, choose
 from memcom.experiments.tasks import Outcome
 
 NOTHING = Interval(math.nan, math.nan, math.nan)
+NOT_TESTED = Tests(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,16 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Summary]
         own, of_full = drawn.get(str(i)), drawn.get(str(full))
         if own is not None:
             rows[i] = row = replace(row, value=percentiles(value, own))
-        if i == full or not rows[full].seeds or base == 0:
+        if i == full or not rows[full].seeds:
             continue
-        change = Interval(sign * (1 - value / base), math.nan, math.nan)
-        if own is None or of_full is None or not of_full.all():
-            rows[i] = replace(row, loss=change)
-            continue
-        tests = paired_tests(units[str(i)].mean(0), units[str(full)].mean(0))
-        change = percentiles(change.value, sign * (1 - own / of_full))
-        rows[i] = replace(row, loss=change, p_value=tests.wilcoxon, p_value_t=tests.t)
+        loss, tests = NOTHING, NOT_TESTED
+        if base:
+            loss = Interval(sign * (1 - value / base), math.nan, math.nan)
+        if own is not None and of_full is not None:
+            tests = paired_tests(units[str(i)].mean(0), units[str(full)].mean(0))
+            if of_full.all():
+                loss = percentiles(loss.value, sign * (1 - own / of_full))
+        rows[i] = replace(row, loss=loss, p_value=tests.wilcoxon, p_value_t=tests.t)
     adjusted = holm([row.p_value for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
 
