@@ -102,12 +102,10 @@ class _Rowwise(Optimizer):
                 fused.append(name)
         return fused
 
-    @torch.no_grad()
-    def _change_now(self, weight: Tensor) -> Any:
+    def _change_now(self, weight: Tensor) -> tuple[str, State, list[float]]:
+        """A weight's next step, for the kernels to carry out."""
         group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
-        change = kernels.change(weight, self.rule, *self._advance(weight, group))
-        assert change is not None, "a table that is looked up by the kernels can be changed by them"
-        return change
+        return (self.rule, *self._advance(weight, group))
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
         """A weight's moments and the constants of its next step."""

@@ -81,7 +81,8 @@ def test_rowwise_adagrad_is_its_formula(context):
         rows = np.sort(rng.choice(50, 9, replace=False))
         g = rng.normal(size=(9, 8)).astype(np.float32)
         indices = torch.from_numpy(rows).unsqueeze(0)
-        table.grad = torch.sparse_coo_tensor(indices, torch.from_numpy(g), table.shape)
+        values = torch.from_numpy(g)
+        table.grad = torch.sparse_coo_tensor(indices, values, (50, 8), check_invariants=True)
         with context():
             optimizer.step()
         total[rows] += np.square(g).mean(1, keepdims=True)

@@ -152,8 +152,7 @@ def change(
             return None
     from memcom.kernels import _update
 
-    kind = {"sgd": _update.SGD, "adagrad": _update.ADAGRAD, "adam": _update.ADAM}[rule]
-    return _update.Change(kind, states, numbers)
+    return _update.Change(rule, states, numbers)
 
 
 def carry_out(step: Change, table: Tensor, gradient: Tensor) -> None:
@@ -164,12 +163,13 @@ def carry_out(step: Change, table: Tensor, gradient: Tensor) -> None:
     torch.autograd.graph.increment_version(table)
 
 
-def change_during_backward(layer: Any, stepper: Callable[[Tensor], Change] | None) -> bool:
+def change_during_backward(layer: Any, stepper: Callable[[Tensor], Any] | None) -> bool:
     """Have a layer's tables changed during the backward pass, instead of getting gradients.
 
     Args:
         layer: As for `fused`.
-        stepper: Gives the `change` of a table; None for gradients again.
+        stepper: Gives a table's next step: rule, states and numbers as for `change`; None for
+            gradients again.
 
     Returns:
         Whether the layer is one whose tables the kernels can change so.
@@ -275,7 +275,7 @@ def _state_obstacle(ids: Tensor) -> str:
     if (
         torch._C._len_torch_dispatch_stack()
         or torch._C._are_functorch_transforms_active()
-        or torch.jit.is_tracing()
+        or torch._C._get_tracing_state() is not None
         or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"

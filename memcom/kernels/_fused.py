@@ -17,7 +17,7 @@ from memcom.kernels._native import num_threads, run
 from memcom.kernels._program import LIMIT, PADDING, Program
 from memcom.kernels._update import Change
 
-Stepper = Callable[[Tensor], Change]
+Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output below which one thread is quicker
 CHUNKS = 4  # chunks of work per thread, so that a slow one does not keep the others waiting
@@ -98,9 +98,8 @@ class FusedLookup(torch.autograd.Function):
             some = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=True))
             found = (next(some) if need else None for need in needed)
         elif stepper is not None:
-            changes = [
-                stepper(t) if need else None for t, need in zip(program.tables, needed, strict=True)
-            ]
+            pairs = zip(program.tables, needed, strict=True)
+            changes = [Change(*stepper(table)) if need else None for table, need in pairs]
             change_tables(program, ids, grad.contiguous(), changes)
         else:
             found = gradients(program, ids, grad.contiguous(), needed, sparse)

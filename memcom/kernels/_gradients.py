@@ -12,11 +12,12 @@ from torch import Tensor
 from memcom.kernels import _segments as seg
 from memcom.kernels._backward import accumulate_task
 from memcom.kernels._native import num_threads, run
-from memcom.kernels._program import FUSION, MULT, NUMBER, ROWS, SCALES, WEIGHTS, Program
+from memcom.kernels._program import FUSION, MULT, ROWS, SCALES, WEIGHTS, Program
 from memcom.kernels._update import Change, update
 
 SERIAL = 1 << 16  # numbers in the gradient below which one thread is quicker
 CHUNKS = 8  # chunks of work per thread, so that a slow one does not keep the others waiting
+_NO_MORE = (0,) * (seg.JOB - seg.SORTED)
 
 
 def gradients(
@@ -90,31 +91,34 @@ class _Sweep:
     """The reads of every table, sorted by row, and the memory that takes."""
 
     def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
-        count, tables = ids.numel(), program.tables
+        count, tables, reads = ids.numel(), program.tables, program.reads
         entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
-        reads = np.bincount(program.code[1:, NUMBER], minlength=len(tables)).tolist()
-        self.space = np.empty(sum(3 * n * count + 1 for n in reads), np.int64)
-        self.jobs = np.zeros((len(tables), seg.JOB), np.int64)
-        place, id_bits = self.space.ctypes.data, max(0, count - 1).bit_length()
-        for job, n, table in zip(self.jobs, reads, tables, strict=True):
+        lines = entries * count  # the row numbers of all reads come first
+        self.space = np.empty(lines + sum(3 * n * count + 1 for n in reads), np.int64)
+        factors = np.empty((2, wide + 1, count), np.float32)
+        self.base, id_bits, jobs = self.space.ctypes.data, max(0, count - 1).bit_length(), []
+        place = self.base + lines * 8
+        for n, table in zip(reads, tables, strict=True):
             size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
             buffers = place, place + size, place + 2 * size
-            job[: seg.SORTED] = (n, (n - 1).bit_length(), id_bits, row_bits, *buffers)
+            jobs.append([n, (n - 1).bit_length(), id_bits, row_bits, *buffers, *_NO_MORE])
             place += 3 * size + 8
-        lines, factors = np.empty((entries, count), np.int64), np.empty((2, wide + 1, count), "f4")
+        self.jobs = np.array(jobs, np.int64)
+        first = factors.ctypes.data
         fields = [0, 0, program.address, entries + 1, ids.data_ptr(), ids.element_size(), count]
-        fields += [lines.ctypes.data, factors.ctypes.data, factors[1].ctypes.data]
+        fields += [self.base, first, first + factors.nbytes // 2]
         fields += [self.jobs.ctypes.data, len(tables), grad.data_ptr(), 0, 0, 0]
         self.task = np.array(fields, np.int64)
-        self.alive = program, ids, grad, lines, factors
+        self.address = self.task.ctypes.data
+        self.alive = program, ids, grad, factors
         self.threads = num_threads() if count * program.width >= SERIAL else 1
         self._launch(seg.prepare_task, count)
         self._launch(seg.segment_task, len(tables))
 
     def rows(self, which: int) -> Any:
         """The different rows that were read, ascending."""
-        job, base = self.jobs[which], self.space.ctypes.data
-        ordered, starts = (job[seg.SORTED] - base) // 8, (job[seg.STARTS] - base) // 8
+        job = self.jobs[which]
+        ordered, starts = (job[[seg.SORTED, seg.STARTS]] - self.base) // 8
         firsts = self.space[starts : starts + job[seg.FOUND]]
         return self.space[ordered + firsts] >> (job[seg.ID_BITS] + job[seg.USE_BITS])
 
@@ -144,4 +148,4 @@ class _Sweep:
     def _launch(self, function: Any, work: int, which: int = 0) -> None:
         self.task[seg.NEXT], self.task[seg.WHICH] = 0, which
         self.task[seg.CHUNK] = -(-work // (self.threads * CHUNKS)) or 1
-        run(function, self.task.ctypes.data, self.threads)
+        run(function, self.address, self.threads)

@@ -41,6 +41,7 @@ class Program(NamedTuple):
         width: Coordinates of a vector.
         tables: The different tables, in the order of the ``NUMBER`` of an entry.
         seeds: Tensors that hold the seeds; kept alive here.
+        reads: How often each table is read for an id.
     """
 
     code: NDArray[np.int64]
@@ -48,6 +49,7 @@ class Program(NamedTuple):
     width: int
     tables: tuple[Tensor, ...]
     seeds: tuple[Tensor, ...]
+    reads: tuple[int, ...]
 
 
 def obstacle(recipe: Recipe) -> str:
@@ -164,4 +166,6 @@ def bind(plan: Layout) -> Program:
         if entry[SEED]:
             entry[SEED] = plan.seeds[entry[SEED] - 1].data_ptr()
     width = int(code[0, WIDTH])
-    return Program(code, code.ctypes.data, width, tuple(plan.tables), tuple(plan.seeds))
+    numbers = [entry[NUMBER] for entry in plan.code[1:]]
+    reads = tuple(numbers.count(k) for k in range(len(plan.tables)))
+    return Program(code, code.ctypes.data, width, tuple(plan.tables), tuple(plan.seeds), reads)

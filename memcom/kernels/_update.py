@@ -19,6 +19,7 @@ from memcom.kernels._native import (
 )
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
+_RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
 AHEAD = 12  # rows between asking for a row and changing it
 CHUNK = 256  # rows that a thread takes at a time
 SERIAL = 1 << 14  # numbers to change below which one thread is quicker
@@ -30,13 +31,13 @@ class Change:
     """One step of an optimizer on one table.
 
     Args:
-        rule: `SGD`, `ADAGRAD` or `ADAM`.
+        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``.
         states: The table's moments: none, ``(rows, 1)``, or two of the table's shape.
         numbers: The rule's constants: (rate), (rate, eps) or (rate, eps, 1 - beta1, 1 - beta2).
     """
 
-    def __init__(self, rule: int, states: tuple[Tensor, ...], numbers: list[float]) -> None:
-        self.rule = rule
+    def __init__(self, rule: str, states: tuple[Tensor, ...], numbers: list[float]) -> None:
+        self.rule = _RULES[rule]
         self.states = states
         self.numbers = np.array(numbers, np.float32)
 
