@@ -68,10 +68,12 @@ def dry_run(
 def finished_seconds(table: Table, store: Store) -> dict[str, float]:
     """Median seconds of the folder's finished trials of this data and these options, by method."""
     seconds = defaultdict(list)
+    like = table.lines[0].cell.setting
     for record in store.records():
-        same = record.job.data == table.data and record.job.setting.options == table.options
-        if same and record.outcome is not None and record.job.setting.task == table.task.name:
-            seconds[record.job.setting.method].append(record.seconds)
+        one = record.job.setting
+        same = (record.job.data, one.task, one.options) == (table.data, like.task, like.options)
+        if same and record.outcome is not None:
+            seconds[one.method].append(record.seconds)
     return {method: median(values) for method, values in seconds.items()}
 
 

@@ -92,11 +92,10 @@ def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, undisturbed, monke
     monkeypatch.setenv("TOY_KILL", str(tmp_path))
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "60")  # for a busy machine
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    head = {"num_cpus": 0, "include_dashboard": False}
+    head = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        first = cluster.add_node(num_cpus=1)
-        cluster.add_node(num_cpus=1)
+        other = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
         written: list[Path] = []
         put = Store.put
@@ -104,7 +103,7 @@ def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, undisturbed, monke
         def put_and_lose_a_node(store, record):
             written.append(put(store, record))
             if len(written) == 5:
-                cluster.remove_node(first, allow_graceful=False)
+                cluster.remove_node(other, allow_graceful=False)
             return written[-1]
 
         monkeypatch.setattr(Store, "put", put_and_lose_a_node)
