@@ -83,3 +83,67 @@ def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
     assert ndcg["full"] > ndcg["truncate"] > recorded["popular"]
     assert ndcg["full"] > ndcg["double-hash(fusion=concat)"] > recorded["popular"]
     assert all(row["nbytes"] <= 9_066 * 64 * 4 / 16 for row in results if row["method"] != "full")
+
+
+@expect("02_quotient_remainder")
+def quotient_remainder(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    # 9,066 films on 566 rows: 10 rows of 17 and 556 of 16.
+    assert recorded["pairs_hash"] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
+    assert recorded["rows_sqrt"] == 95 + 96
+    assert recorded["bytes_16_collisions"] == 4 * 64 * (16 + 567)
+    for operation in ("mult", "add", "concat"):
+        assert recorded[f"equal_pairs_{operation}"] == 0
+        assert recorded[f"equal_pairs_trained_{operation}"] == 0
+        assert recorded[f"pooling_first_{operation}"] is (operation != "mult")
+    assert recorded["laws_kept"] == {  # of sums, of logarithms
+        "add": [True, False],
+        "concat": [True, True],
+        "mult": [False, True],
+        "full table": [False, False],
+    }
+    assert recorded["first_wrong_id"] == 16_777_219
+    assert recorded["distinct_pairs"] == [2004, 4000]
+    # (E x)^2 / E x^2 of products and of sums of two uniform numbers in [0, 1].
+    for operation, limit in (("mult", 9 / 16), ("add", 6 / 7)):
+        around_zero, positive = recorded[f"cosine_{operation}"]
+        assert abs(around_zero) < 0.1
+        assert abs(positive - limit) < 0.1
+    assert (recorded["top_rows_many"], recorded["top_rows_16"]) == (100, 7)
+    assert (recorded["pairs_mixed"], recorded["pairs_chinese"]) == (0, 0)
+    score = {result["method"]: result["ndcg_at_10"] for result in results}
+    assert min(*score.values(), recorded["all_positive"]) > recorded["popular"]
+    assert max(score, key=lambda name: score[name]) == "full"
+    assert score["qr(operation=mult)"] > score["qr(operation=add)"]
+    assert score["qr(operation=mult)"] > score["qr(num_collisions=16)"]
+
+
+@expect("04_binary_codes")
+def binary_codes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    assert recorded["succession_is_mixed_radix"] is True
+    assert recorded["pairs_sharing_all"] == 0
+    # The last block of 4,999,999 holds its bits from 12, 22 and 20 on.
+    assert recorded["rows_5m"] == [
+        4096 + (4_999_999 >> 12) + 1,
+        2 * 2048 + (4_999_999 >> 22) + 1,
+        2 * 1024 + (4_999_999 >> 20) + 1,
+    ]
+    assert recorded["distinct_shared_small"] == 20
+    assert recorded["distinct_repaired"] == [64, 64]
+    assert recorded["distinct_shared_24_bits"] == 2_829_056
+    # Bits 0, 3, ..., 21 weighed by their place in the code; then twice and four times that.
+    assert recorded["rows_asked"] == [2_396_745, 4_793_490, 9_586_980]
+    assert recorded["out_of_range"] == 10_000 - 256  # ids of eight bits stay inside
+    long_ids, dense_ids = recorded["shared_hashes"]
+    assert dense_ids == 0
+    assert 70 < long_ids < 165  # 116 expected, give or take 11
+    assert recorded["top_rows"]["succession"] == [100, 1]
+    assert recorded["top_rows"]["skip"] == [16, 8]
+    assert all(rows < 100 for rows in recorded["top_rows"]["hash"])
+    score = {(result["method"], result["ratio_asked"]): result["ndcg_at_10"] for result in results}
+    assert len(score) == len(results) == 8
+    assert min(score.values()) > recorded["popular"]
+    assert max(score, key=lambda key: score[key]) == ("full", None)
+    assert score["bch", 16] > score["bch", 100]
+    assert score["bch(block_bits=7)", None] > score["bch(strategy=skip,block_bits=7)", None]
