@@ -147,3 +147,48 @@ def binary_codes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> Non
     assert max(score, key=lambda key: score[key]) == ("full", None)
     assert score["bch", 16] > score["bch", 100]
     assert score["bch(block_bits=7)", None] > score["bch(strategy=skip,block_bits=7)", None]
+
+
+@expect("05_the_family")
+def the_family(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    # fmt: off
+    assert set(recorded["checked"]) >= {
+        "hash", "double-hash", "bloom", "memcom", "scalar-qr", "hash-embedding", "path",
+        "low-rank", "mixed-dim", "tt", "dhe", "robe", "dpq", "int8",
+    }
+    # fmt: on
+    assert recorded["methods"] >= 28
+    assert recorded["exported"] == recorded["methods"]
+    assert recorded["too_small"] == ["full", "int8", "int4"]
+    equal = recorded["equal_pairs"]
+    assert equal["truncate"] == 8501 * 8500 // 2  # 565 rows kept, one for the other 8,501
+    assert equal["hash"] > 100 * equal["double-hash"] > 0
+    assert {equal[name] for name in ("full", "low-rank", "qr", "crt", "bch", "memcom", "tt")} == {0}
+    score = {result["method"]: result["ndcg_at_10"] for result in results}
+    assert score.keys() >= {"full", "bloom", "hash-embedding", "memcom", "low-rank", "tt"}
+    assert min(score.values()) > recorded["popular"]
+    assert score["hash-embedding"] > score["bloom"] - 0.03
+    for result in results:
+        if result["method"] != "full":
+            assert result["nbytes"] <= 9066 * 64 * 4 / 16
+
+
+@expect("07_collision_microscope")
+def collision_microscope(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    pairs = recorded["colliding_pairs"]
+    assert pairs["truncate"] == 8501 * 8500 // 2
+    assert {pairs[name] for name in ("full", "qr", "crt", "bch", "scalar-qr")} == {0}
+    # 9,066 films in 566 rows by remainder: 10 rows of 17 and 556 of 16; none with room for all.
+    assert recorded["remainder_pairs"][1] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
+    assert recorded["remainder_pairs"][-2:] == [0, 0]
+    for codes, found in zip((200, 566, 2_000, 8_000), recorded["hash_pairs"], strict=False):
+        assert abs(found * codes / (9066 * 9065 / 2) - 1) < 0.05
+    assert recorded["fullest"] == {"hash": 29, "remainder": 17}
+    hidden = recorded["hidden_ratings"]
+    best = hidden["remainder, ids by popularity"]
+    assert best == hidden["truncate: the rest shares one row"]
+    assert best < min(hidden["hash"], hidden["remainder, ids shuffled"])
+    equal = recorded["equal_by_bits"]
+    assert equal["4"] > equal["8"] > equal["12"] >= equal["16"] >= equal["24"]
