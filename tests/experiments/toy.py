@@ -1,9 +1,9 @@
 """A task that costs next to nothing: numbers drawn from a hash of the setting.
 
 Environment variables steer it: TOY_LOG is a file that gets a line per trial that is run, TOY_FAIL
-a method that fails, TOY_KILL a folder: two trials of the method `truncate` kill their process unless
-they find a file named after them there, which they leave behind first. TOY_KILL_ALWAYS names a
-method that always kills its process.
+a method that fails, TOY_KILL a folder: two trials of the method `truncate` kill their process
+unless they find a file named after them there, which they leave behind first. TOY_KILL_ALWAYS
+names a method that always kills its process.
 """
 
 from __future__ import annotations
