@@ -1,4 +1,6 @@
-"""Ranking metrics for many users at once: nDCG@k and Recall@k, one value per user.
+"""Metrics, one value per user or row where they are means: nDCG@k, Recall@k, accuracy, log loss.
+
+AUC alone belongs to all rows together. Ranking metrics, for many users at once:
 
     DCG@k = sum over relevant items of 1 / log2(rank + 1), where rank <= k
     nDCG  = DCG / (DCG of a ranking with all relevant items in front)
@@ -13,6 +15,7 @@ the popular items. Compressors that give several items one vector do produce tie
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Relevance = Tensor | tuple[Tensor, Tensor]
@@ -79,6 +82,92 @@ def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tu
     best = torch.stack([ideal, num_relevant.clamp(min=1).double()], dim=1)
     values = (found / best).masked_fill((num_relevant == 0)[:, None], torch.nan).float()
     return values[:, 0], values[:, 1]
+
+
+def auc(scores: Tensor, label: Tensor) -> float:
+    """Area under the ROC curve: how often a positive row scores above a negative one.
+
+    A tie counts one half, as in the rank-sum statistic of Mann and Whitney, by which it is
+    computed in one sort.
+
+    Args:
+        scores: ``(n,)`` floating point, higher says positive.
+        label: ``(n,)`` boolean or 0/1.
+
+    Returns:
+        A number in [0, 1]; 0.5 for scores that know nothing.
+
+    Raises:
+        ValueError: Shapes differ, a score is NaN, or there is only one class.
+    """
+    if scores.ndim != 1 or scores.shape != label.shape:
+        raise ValueError(
+            f"scores and label must be (n,), got {tuple(scores.shape)} and {tuple(label.shape)}"
+        )
+    if torch.isnan(scores).any():
+        raise ValueError("scores contain NaN; a ranking needs numbers")
+    positive = label != 0
+    num_positive = int(positive.sum())
+    num_negative = len(label) - num_positive
+    if not num_positive or not num_negative:
+        raise ValueError(
+            f"AUC needs both classes, got {num_positive} positive and {num_negative} negative rows"
+        )
+    _, place, counts = torch.unique(scores, return_inverse=True, return_counts=True)
+    mean_rank = torch.cumsum(counts, 0).double() - (counts - 1).double() / 2
+    above = mean_rank[place[positive]].sum() - num_positive * (num_positive + 1) / 2
+    return float(above) / (num_positive * num_negative)
+
+
+def log_loss(logits: Tensor, label: Tensor) -> Tensor:
+    """Negative log likelihood of each row's label, in nats.
+
+    Args:
+        logits: ``(n,)`` log odds of class 1, or ``(n, classes)`` unnormalised log probabilities.
+        label: ``(n,)`` int64 class numbers.
+
+    Returns:
+        ``(n,)`` float32 values >= 0, never infinite for finite logits.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    _check_rows(logits, label)
+    if logits.ndim == 1:
+        target = label.to(torch.float64)
+        losses = F.binary_cross_entropy_with_logits(logits.double(), target, reduction="none")
+    else:
+        losses = F.cross_entropy(logits.double(), label, reduction="none")
+    return losses.float()
+
+
+def accuracy(scores: Tensor, label: Tensor) -> Tensor:
+    """Whether each row's label has the highest score.
+
+    Args:
+        scores: ``(n, classes)`` floating point.
+        label: ``(n,)`` int64 class numbers.
+
+    Returns:
+        ``(n,)`` float32: 1, 0, or 1/t where the label is one of t classes that share the highest
+        score, the expected value under a random choice among them.
+
+    Raises:
+        ValueError: Shapes do not fit, or a score is NaN.
+    """
+    _check_rows(scores, label)
+    if scores.ndim != 2 or torch.isnan(scores).any():
+        raise ValueError(f"scores must be (n, classes) without NaN, got {tuple(scores.shape)}")
+    highest = scores == scores.max(dim=1, keepdim=True).values
+    return (highest.gather(1, label[:, None])[:, 0] / highest.sum(1)).float()
+
+
+def _check_rows(scores: Tensor, label: Tensor) -> None:
+    if label.ndim != 1 or scores.ndim not in (1, 2) or len(scores) != len(label):
+        raise ValueError(
+            f"label must be (n,) and scores (n,) or (n, classes), got {tuple(label.shape)} and "
+            f"{tuple(scores.shape)}"
+        )
 
 
 def _positions(scores: Tensor, k: int) -> int:

@@ -19,6 +19,7 @@ from memcom.data.adjacency import (
     load_gowalla,
     load_lastfm_2k,
 )
+from memcom.data.clicks import load_synthetic_clicks
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k
 from memcom.data.files import is_file_name, load_file
@@ -58,6 +59,7 @@ _LOADERS: dict[str, Callable[..., Any]] = {
     "criteo": load_criteo,
     "criteo-10k": load_criteo_10k,
     "synthetic": load_synthetic,
+    "synthetic-clicks": load_synthetic_clicks,
 }
 
 

@@ -24,6 +24,7 @@ NAMES = [
     "criteo",
     "criteo-10k",
     "synthetic",
+    "synthetic-clicks",
 ]
 
 

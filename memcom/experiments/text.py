@@ -1,0 +1,122 @@
+"""The text task: the class of a text from the mean of its token vectors; accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memcom.classifiers import Classifier, Prior, TextClassifier
+from memcom.data import LabelledBags
+from memcom.experiments.options import (
+    build_table,
+    default_options,
+    plan_table,
+    planned_size,
+    seeded,
+    sort_options,
+)
+from memcom.experiments.tasks import Outcome, Setting, Size, Task
+from memcom.metrics import accuracy, log_loss
+from memcom.training.supervised import SupervisedOptions, TextExamples, fit_supervised, predict
+
+CONTROLS = ("prior",)
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """The classifier around the token table.
+
+    Attributes:
+        embedding_dim: Width of the vectors.
+        hidden: Widths of the dense tail.
+        dropout: Dropout probability of the tail.
+        std: Standard deviation of the rows at the start.
+        max_tokens: Only the first so many tokens of a text.
+    """
+
+    embedding_dim: int = 64
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    std: float = 0.1
+    max_tokens: int = 256
+
+
+def size(setting: Setting, data: LabelledBags) -> Size:
+    """Bytes of the token table as planned; see `memcom.plan`."""
+    if setting.method in CONTROLS:
+        return planned_size()
+    shape, _ = sort_options(setting, TextOptions, SupervisedOptions)
+    return planned_size(plan_table(setting, data.num_tokens, shape.embedding_dim))
+
+
+def run(setting: Setting, data: LabelledBags, device: str = "cpu") -> Outcome:
+    """Train a text classifier, freeze its table, classify the texts of the test part.
+
+    Args:
+        setting: From a sweep.
+        data: Texts with a split.
+        device: Where to train.
+
+    Returns:
+        Accuracy and log loss (nats), per text and in the mean.
+
+    Raises:
+        BudgetError: The method cannot be that small.
+    """
+    shape, training = sort_options(setting, TextOptions, SupervisedOptions)
+    parts = {s: TextExamples.of(data, s, max_tokens=shape.max_tokens) for s in ("train", "valid")}
+    stored = size(setting, data)
+    model: Classifier
+    if setting.method == "prior":
+        model = Prior(parts["train"].label, data.num_classes)
+    else:
+        planned = plan_table(setting, data.num_tokens, shape.embedding_dim)
+        with seeded(setting.seed):
+            model = TextClassifier(
+                build_table(planned, shape.std),
+                data.num_classes,
+                hidden=shape.hidden,
+                dropout=shape.dropout,
+            )
+    trained = fit_supervised(
+        model.to(device),
+        parts["train"],
+        parts["valid"],
+        lambda logits, label: float(accuracy(logits, label).mean()),
+        training,
+        seed=setting.seed,
+    )
+    model.freeze_tables()
+    test = TextExamples.of(data, "test", max_tokens=shape.max_tokens)
+    logits = predict(model, test)
+    units = {
+        "accuracy": accuracy(logits, test.label).numpy(),
+        "log_loss": log_loss(logits, test.label).numpy(),
+    }
+    return Outcome(
+        metrics={name: float(values.mean(dtype="float64")) for name, values in units.items()},
+        valid=trained.valid,
+        size=Size(model.input_nbytes, stored.full_nbytes),
+        output_nbytes=model.output_nbytes,
+        best_epoch=trained.best_epoch,
+        units=units,
+    )
+
+
+_TRAINING = SupervisedOptions(batch_size=128, epochs=30, patience=4)
+
+TASK = Task(
+    name="text",
+    metric="accuracy",
+    accepts=LabelledBags,
+    run=run,
+    size=size,
+    profiles={
+        "fast": default_options(
+            [1e-2], TextOptions(embedding_dim=32, max_tokens=128), _TRAINING, epochs=8, patience=2
+        ),
+        "full": default_options([3e-3, 1e-2, 3e-2], TextOptions(), _TRAINING),
+    },
+    controls=CONTROLS,
+    untrained=CONTROLS,
+    unit="text",
+)
