@@ -97,7 +97,7 @@ TASK = Task(
     size=size,
     profiles={
         "fast": default_options(
-            [1e-2], StreamModelOptions(), StreamOptions(), epochs=3, max_events=500
+            [1e-2], StreamModelOptions(), StreamOptions(), epochs=1, max_events=500
         ),
         "full": default_options(
             [1e-3, 3e-3, 1e-2], StreamModelOptions(), StreamOptions(), segments=20, max_events=2000
