@@ -142,7 +142,7 @@ def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 )
 @click.option("--methods", callback=_methods, help="Names separated by commas.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--profile", type=click.Choice(["fast", "full"]), default="fast", show_default=True)
+@click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

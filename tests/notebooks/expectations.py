@@ -37,7 +37,7 @@ def memcom(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
     equal = recorded["equal_pairs"]
     assert equal["none"] <= equal["fp16"] <= equal["int8"] < recorded["equal_pairs_hash"]
     score = {result["method"]: result["ndcg_at_10"] for result in results}
-    assert score.keys() == {"full", "hash", "low-rank", "memcom", "memcom-bias"}
+    assert score.keys() == {"full", "hash(seed=None)", "low-rank", "memcom", "memcom-bias"}
     assert min(score.values()) > recorded["popular"]
     assert score["memcom"] > score["low-rank"]
 
@@ -192,3 +192,18 @@ def collision_microscope(recorded: dict[str, Any], results: list[dict[str, Any]]
     assert best < min(hidden["hash"], hidden["remainder, ids shuffled"])
     equal = recorded["equal_by_bits"]
     assert equal["4"] > equal["8"] > equal["12"] >= equal["16"] >= equal["24"]
+
+
+@expect("06_sizes_and_pruning")
+def sizes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    # The slope of a sigmoid at -150 is exactly 0 in 32 bits, at -15 it is e^-15.
+    assert recorded["slope_at_minus_150"] == 0
+    assert recorded["slope_at_minus_15"] > 3e-7
+    control = recorded["cut_afterwards"]
+    assert control["popular"] < control["cut"] < control["full"]
+    for result in results:
+        assert result["ratio"] >= 8
+        assert result["ndcg_at_10"] > control["popular"]
+    # A column takes 6 of the 38 bits of a kept number, and the row offsets a little more.
+    assert 6 / 38 < recorded["index_share"] < 0.25
