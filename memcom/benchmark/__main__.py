@@ -9,10 +9,13 @@ from memcom.benchmark.targets import check
 
 
 def main(arguments: list[str]) -> int:
-    """Run, print the table of targets, and return 1 if one is missed.
+    """Run and print the table of targets.
 
     Args:
         arguments: A CSV file to write, and ``--full`` for every size rather than the targets'.
+
+    Returns:
+        The exit code: 1 if a target is missed.
     """
     files = [a for a in arguments if not a.startswith("--")]
     rows = run(files[0] if files else None, quick="--full" not in arguments)

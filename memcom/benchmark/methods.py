@@ -84,6 +84,9 @@ def training_ways(n: int, e: int, largest: int, *, dense: bool) -> Iterator[dict
         e: Width.
         largest: Most ids in a step.
         dense: Also those that touch every row, which take long and four times the table's memory.
+
+    Yields:
+        The ways that belong together, by name; a baseline is first.
     """
     rows, upstream = max(1, n // RATIO), torch.randn(largest, e)
 
