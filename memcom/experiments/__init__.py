@@ -9,6 +9,8 @@ from memcom.experiments.compare import Profile as Profile
 from memcom.experiments.compare import compare as compare
 from memcom.experiments.costs import Costs as Costs
 from memcom.experiments.costs import measure as measure
+from memcom.experiments.planning import Table as Table
+from memcom.experiments.planning import tables as tables
 from memcom.experiments.report import format_comparison as format_comparison
 from memcom.experiments.report import write as write
 from memcom.experiments.rows import Comparison as Comparison
@@ -21,9 +23,7 @@ from memcom.experiments.statistics import relative_change as relative_change
 from memcom.experiments.store import Store as Store
 from memcom.experiments.summary import Summary as Summary
 from memcom.experiments.summary import summarise as summarise
-from memcom.experiments.sweep import Table as Table
 from memcom.experiments.sweep import sweep as sweep
-from memcom.experiments.sweep import tables as tables
 from memcom.experiments.sweep_command import spec_of as spec_of
 from memcom.experiments.sweep_command import sweep_command as sweep_command
 from memcom.experiments.sweep_report import write_report as write_report

@@ -8,23 +8,17 @@ do not depend on the engine. On a GPU several small trials share a device.
 from __future__ import annotations
 
 import copy
-import os
-import platform
-import subprocess
 import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import datetime, timezone
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-import memcom
-from memcom.experiments.store import Job, Record
+from memcom.experiments.provenance import about, devices
+from memcom.experiments.records import Job, Record
 from memcom.experiments.tasks import get_task
 from memcom.experiments.trials import available_cores
 
@@ -221,47 +215,3 @@ def start(engine: str, data: Any, jobs: int | None = None) -> Engine:
     if engine not in makers:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     return makers[engine]()
-
-
-def devices() -> list[str]:
-    """``["cuda:0", ...]`` where there are GPUs, else ``["cpu"]``."""
-    return [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
-
-
-def about(device: str) -> dict[str, Any]:
-    """Versions, machine and time of day, to be noted beside a result."""
-    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-    name = platform.processor() or platform.machine()
-    if device != "cpu":
-        name = torch.cuda.get_device_name(device)
-    return {
-        "memcom": memcom.__version__,
-        "commit": _commit(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": device,
-        "machine": f"{name}, {os.cpu_count()} cores",
-        "finished": now,
-    }
-
-
-@cache
-def _commit() -> str:
-    """The commit of the sources if they are a checkout, with ``+`` if they were changed."""
-    folder = Path(memcom.__file__).parent
-    ask = (
-        ["ls-files", "--error-unmatch", "__init__.py"],  # else it is somebody else's checkout
-        ["describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-    )
-    found = ""
-    for words in ask:
-        try:
-            answer = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        if answer.returncode:
-            return ""
-        found = answer.stdout.strip()
-    return found

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from memcom.experiments.engines import attempt, devices
+from memcom.experiments.engines import attempt
+from memcom.experiments.planning import Table
+from memcom.experiments.provenance import devices
 from memcom.experiments.store import Store
-from memcom.experiments.sweep import Table
 from memcom.experiments.sweep_report import duration
 from memcom.experiments.tasks import Setting
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from memcom.experiments.planning import Line, Table, choose
+from memcom.experiments.records import Record
 from memcom.experiments.significance import Tests, bootstrap, holm, paired_tests, percentiles
 from memcom.experiments.statistics import Interval, mean_interval
-from memcom.experiments.store import Record, Store
-from memcom.experiments.sweep import Line, Table, choose
+from memcom.experiments.store import Store
 from memcom.experiments.tasks import Outcome
 
 NOTHING = Interval(math.nan, math.nan, math.nan)

@@ -12,128 +12,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from memcom.budget import BudgetError
-from memcom.data import load
-from memcom.experiments.engines import Engine, about, start
-from memcom.experiments.spec import Cell, Spec
-from memcom.experiments.store import DataKey, Job, Record, Store
-from memcom.experiments.tasks import Setting, Size, Task, get_task
+from memcom.experiments.engines import Engine, start
+from memcom.experiments.planning import Table, tables
+from memcom.experiments.provenance import about
+from memcom.experiments.records import Job, Record
+from memcom.experiments.spec import Spec
+from memcom.experiments.store import Store
 
 # A trial whose worker died so often has failed; from the first time on it runs alone.
 MAX_DEATHS = 3
 POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a table with its plan.
-
-    Attributes:
-        cell: Its trials.
-        size: Planned bytes of the input embedding; None if there is no such plan.
-        impossible: Why the method cannot be that small; empty if it can.
-    """
-
-    cell: Cell
-    size: Size | None
-    impossible: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """All rows that are compared with one another: one data set, one set of options.
-
-    Attributes:
-        data: Which data.
-        loaded: The data itself.
-        task: The task.
-        options: The complete options of the task.
-        varied: Those of them that differ between the tables of the sweep.
-        lines: Controls and full table first.
-    """
-
-    data: DataKey
-    loaded: Any
-    task: Task
-    options: dict[str, Any]
-    varied: dict[str, Any]
-    lines: list[Line]
-
-    @property
-    def label(self) -> str:
-        """The data set's name and the options that vary."""
-        return " ".join([self.data.name, *(f"{k}={v}" for k, v in self.varied.items())])
-
-    def job(self, setting: Setting) -> Job:
-        """A setting of this table, with its data."""
-        return Job(self.data, setting)
-
-    def wanted(self, store: Store) -> Iterator[Job]:
-        """Every trial that is known to be needed, given what the store holds."""
-        for line in self.lines:
-            if line.impossible:
-                continue
-            grid = [self.job(setting) for setting in line.cell.grid]
-            yield from grid
-            chosen = choose(grid, store, self.task)
-            if chosen is not None:
-                yield from map(self.job, line.cell.more_seeds(chosen.job.setting))
-
-
-def choose(grid: list[Job], store: Store, task: Task) -> Record | None:
-    """The record that is best on validation; None as long as one is missing or if all failed."""
-    records = [store.get(job) for job in grid]
-    finished = [record for record in records if record is not None and record.outcome is not None]
-    if None in records or not finished:
-        return None
-    sign = 1 if task.higher_is_better else -1
-    return max(finished, key=lambda record: sign * record.outcome.valid)  # type: ignore[union-attr]
-
-
-def tables(spec: Spec, loaded: Any = None) -> Iterator[Table]:
-    """The tables of a spec, planned; each data set is loaded when its turn comes.
-
-    Args:
-        spec: The sweep.
-        loaded: Data to use instead of loading it, for a spec with one source.
-
-    Yields:
-        Tables in the order of data sets and combinations of options.
-
-    Raises:
-        TypeError: The data is not of the kind that the task takes.
-        ValueError: A method has no such option.
-    """
-    task = get_task(spec.task)
-    for source in spec.data:
-        data = load(source.name, **source.options) if loaded is None else loaded
-        if not isinstance(data, task.accepts):
-            raise TypeError(
-                f"{task.name} needs {task.accepts.__name__}, {source.label} is "
-                f"{type(data).__name__}"
-            )
-        key = DataKey.of(source, data)
-        for options in spec.variants():
-            varied = {name: options[name] for name in spec.vary}
-            lines = [_line(cell, task, data) for cell in spec.cells(options)]
-            yield Table(key, data, task, options, varied, lines)
-
-
-def _line(cell: Cell, task: Task, data: Any) -> Line:
-    try:
-        return Line(cell, task.size(cell.setting, data))
-    except BudgetError as error:
-        return Line(cell, None, str(error))
-    except TypeError as error:  # an option that the method does not have
-        raise ValueError(f"{cell.setting.method}: {error}") from error
 
 
 def sweep(

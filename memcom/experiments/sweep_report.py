@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from memcom.experiments.files import write_csv, write_text
-from memcom.experiments.store import Record, Store
+from memcom.experiments.planning import Table
+from memcom.experiments.records import Record
+from memcom.experiments.store import Store
 from memcom.experiments.summary import Summary, records_of, summarise
-from memcom.experiments.sweep import Table
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
 Draw = Callable[..., Any]

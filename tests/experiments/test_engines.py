@@ -9,9 +9,10 @@ import torch
 
 from memcom.data import load
 from memcom.experiments import engines
+from memcom.experiments.planning import tables
 from memcom.experiments.store import Store
-from memcom.experiments.sweep import sweep, tables
-from tests.experiments.test_sweep import NUM_TRIALS, contents, runs, spec
+from memcom.experiments.sweep import sweep
+from tests.experiments.test_sweep import contents, runs, spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,14 +84,17 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(tmp_path, data, monkey
 
 
 @pytest.mark.slow
-def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, undisturbed, monkeypatch):
+def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, monkeypatch):
     ray = pytest.importorskip("ray", reason="Ray, the extra `cluster`, is not installed")
     from ray.cluster_utils import Cluster
 
+    few = spec(ratios=(2,), seeds=1)
+    sweep(few, tmp_path / "undisturbed", data=data, progress=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("TOY_KILL", str(tmp_path))
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "60")  # for a busy machine
+    monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is noticed soon
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     head = {"num_cpus": 1, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -102,18 +106,18 @@ def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, undisturbed, monke
 
         def put_and_lose_a_node(store, record):
             written.append(put(store, record))
-            if len(written) == 5:
+            if len(written) == 3:
                 cluster.remove_node(other, allow_graceful=False)
             return written[-1]
 
         monkeypatch.setattr(Store, "put", put_and_lose_a_node)
-        sweep(spec(), tmp_path / "out", data=data, engine="ray", progress=False)
+        sweep(few, tmp_path / "out", data=data, engine="ray", progress=False)
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert contents(tmp_path / "out") == undisturbed
-    assert len(written) == len(set(written)) == NUM_TRIALS
-    assert len(runs(tmp_path / "log")) == NUM_TRIALS
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+    assert len(written) == len(set(written)) == 1 + 2 * 6
+    assert len(runs(tmp_path / "log")) == 1 + 2 * 6
 
 
 def test_unknown_engines_and_sizes_are_refused(data):

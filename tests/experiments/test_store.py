@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from memcom.data import load
+from memcom.experiments.records import DataKey, Job, Record
 from memcom.experiments.spec import Source
-from memcom.experiments.store import DataKey, Job, Record, Store
+from memcom.experiments.store import Store
 from memcom.experiments.tasks import Outcome, Setting, Size
 
 

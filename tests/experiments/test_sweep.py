@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from memcom.data import load
+from memcom.experiments.planning import choose, tables
+from memcom.experiments.records import Job
 from memcom.experiments.spec import Spec
-from memcom.experiments.store import Job, Store
-from memcom.experiments.sweep import choose, sweep, tables
+from memcom.experiments.store import Store
+from memcom.experiments.sweep import sweep
 from tests.experiments import toy
 
 METHODS = ("hash", "memcom")

@@ -10,9 +10,10 @@ import pytest
 
 from memcom.data import load
 from memcom.experiments.estimate import dry_run
+from memcom.experiments.planning import tables
 from memcom.experiments.store import Store
 from memcom.experiments.summary import summarise
-from memcom.experiments.sweep import sweep, tables
+from memcom.experiments.sweep import sweep
 from memcom.experiments.sweep_report import duration, write_report
 from tests.experiments.test_sweep import NUM_TRIALS, spec
 
