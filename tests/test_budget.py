@@ -120,3 +120,10 @@ def test_specs(spec, parsed):
 def test_malformed_specs_are_refused(spec):
     with pytest.raises(ValueError, match="a method is written"):
         memcom.parse_spec(spec)
+
+
+def test_the_smallest_binary_code_is_found():
+    # 9,066 ids have 14 bits: 7 blocks of two bits take 27 rows, 14 of one bit take 28.
+    plan = memcom.plan("bch", 9066, 64, nbytes=27 * 64 * 4)
+    assert plan.arguments == {"block_bits": 2}
+    assert plan.nbytes == 27 * 64 * 4

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
-from memcom.kernels import Recipe, lookup
+from memcom.kernels import Recipe, fused, lookup
 
 
 class Common(TypedDict, total=False):
@@ -210,6 +210,29 @@ class CompressedEmbedding(nn.Module):
 
 class TableEmbedding(CompressedEmbedding):
     """A compressor that is address -> look up -> fuse: it only has to say its `recipe`."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Vectors of ``ids``, in one compiled sweep where `memcom.kernels` can; else as any other.
+
+        Args:
+            ids: As for `CompressedEmbedding.forward`.
+
+        Returns:
+            Tensor of shape ``(*ids.shape, embedding_dim)``.
+
+        Raises:
+            IndexError: An id is out of range.
+        """
+        if self.is_recipe_alone:
+            vectors = fused(self, ids)
+            if vectors is not None:
+                return vectors
+        return super().forward(ids)
+
+    @property
+    def is_recipe_alone(self) -> bool:
+        """Whether the recipe says everything: nothing is done to its vectors afterwards."""
+        return type(self).compose is TableEmbedding.compose
 
     def recipe(self) -> Recipe:
         """Which rows of which tables are read, and how they become one vector."""

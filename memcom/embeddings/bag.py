@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memcom.embeddings._contract import CompressedEmbedding, choice
+from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding, choice
+from memcom.kernels import fused_bag
 
 
 class EmbeddingBag(nn.Module):
@@ -63,6 +64,9 @@ class EmbeddingBag(nn.Module):
             TypeError, IndexError: As the compressor does.
             ValueError: The shapes do not fit, as `torch.nn.functional.embedding_bag` says.
         """
+        pooled = self._fused(ids, offsets, per_sample_weights)
+        if pooled is not None:
+            return pooled
         vectors = self.embedding(ids).reshape(-1, self.embedding.embedding_dim)
         positions = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
         padding_idx = self.embedding.padding_idx
@@ -80,6 +84,23 @@ class EmbeddingBag(nn.Module):
             include_last_offset=self.include_last_offset,
             padding_idx=padding_idx,
         )
+
+    def _fused(
+        self, ids: Tensor, offsets: Tensor | None, per_sample_weights: Tensor | None
+    ) -> Tensor | None:
+        """The same in one compiled sweep, where `memcom.kernels` can."""
+        layer = self.embedding
+        if not (isinstance(layer, TableEmbedding) and layer.is_recipe_alone):
+            return None
+        if torch.compiler.is_compiling() or (ids.ndim == 1) == (offsets is None):
+            return None
+        if offsets is None:
+            offsets = torch.arange(ids.shape[0] + 1) * ids.shape[1]
+        elif not self.include_last_offset:
+            offsets = torch.cat([offsets, offsets.new_tensor([len(ids)])])
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.flatten()
+        return fused_bag(layer, ids.flatten(), offsets, self.mode, per_sample_weights)
 
     def extra_repr(self) -> str:
         """The mode."""

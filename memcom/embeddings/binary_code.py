@@ -45,8 +45,8 @@ class BinaryCodeEmbedding(TableEmbedding):
         shared: One table for all blocks, instead of one each. With ``"sum"`` and ``"mult"`` the
             vectors are then not unique: see `memcom.collisions`.
         fusion: ``"sum"``, ``"concat"`` or ``"mult"``.
-        hash: None to take the id itself as the code, else the seed of a hash. Hashing makes
-            n^2 / 2^33 pairs of ids collide, as expected of 32 bits.
+        hash: None to take the id itself as the code, else the seed of a hash of 32 bits. It is
+            one-to-one on ids below 2^32, so hashing alone makes no two of them equal.
         **common: See `Common`.
 
     State: ``tables.0``, ``tables.1``, ...: one per block, or ``tables.0`` alone if shared; none
@@ -93,14 +93,7 @@ class BinaryCodeEmbedding(TableEmbedding):
     def digits(self) -> list[Digit]:
         """The address of each block."""
         seed = None if self.hash is None else self.seeds[0]
-        digits = binary_code_digits(
-            self.code_bits, self.block_bits, strategy=self.strategy, seed=seed
-        )
-        if self.hash is None and self.strategy == "succession":
-            top = digits[-1]
-            used = (self.num_embeddings - 1) // top.divisor + 1
-            digits[-1] = top._replace(modulus=used)
-        return digits
+        return code_digits(self.num_embeddings, self.block_bits, self.strategy, seed)
 
     def recipe(self) -> Recipe:
         """One read per block."""
@@ -126,6 +119,7 @@ class BinaryCodeEmbedding(TableEmbedding):
         hash: int | None = None,
         fusion: str = "sum",
         shared: bool = False,
+        strategy: str = "succession",
         **options: Any,
     ) -> Sizes:
         """Every block length from one bit to the whole code that leaves each block its share."""
@@ -135,14 +129,32 @@ class BinaryCodeEmbedding(TableEmbedding):
             blocks = -(-length // bits)
             return blocks <= embedding_dim and not (shared and embedding_dim % blocks)
 
-        every = range(1, length + 1)
+        def rows(bits: int) -> int:  # one bit is not always the smallest: two may save a row
+            digits = code_digits(num_embeddings, bits, strategy, None if hash is None else 0)
+            moduli = [digit.modulus for digit in digits]
+            return max(moduli) if shared else sum(moduli)
+
+        every = [bits for bits in range(1, length + 1) if fusion != "concat" or fits(bits)]
         return Sizes(
-            [bits for bits in every if fits(bits)] if fusion == "concat" else every,
+            sorted(every, key=rows),
             lambda scale: {"block_bits": scale},
-            "blocks of one bit, two rows each, are the smallest",
+            "blocks of one or two bits, with as many rows as their values, are the smallest",
         )
 
 
 def code_bits(num_embeddings: int, hash: int | None) -> int:
     """Length of the binary code: that of the largest id, or of the hash."""
     return max(1, (num_embeddings - 1).bit_length()) if hash is None else HASH_BITS
+
+
+def code_digits(
+    num_embeddings: int, block_bits: int, strategy: str, seed: Tensor | int | None
+) -> list[Digit]:
+    """The blocks' addresses; without a hash the last run of bits has only the rows ids reach."""
+    length = code_bits(num_embeddings, None if seed is None else 0)
+    hashed = seed if isinstance(seed, Tensor) else None
+    digits = binary_code_digits(length, block_bits, strategy=strategy, seed=hashed)
+    if seed is None and strategy == "succession":
+        top = digits[-1]
+        digits[-1] = top._replace(modulus=(num_embeddings - 1) // top.divisor + 1)
+    return digits
