@@ -52,14 +52,34 @@ def family() -> str:
 def results() -> str:
     """The committed comparison, one table a ratio."""
     found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
-    facts = "; ".join(f"{name}: {fact}" for name, fact in found["about"].items())
+    facts = [f"- **{name}**: {fact}" for name, fact in found["about"].items()]
     lines = [
-        facts + ".",
+        *facts,
+        "",
+        _reading(found),
         "",
         "| asked | method | bytes | ratio | nDCG@10 | loss to full | lookup | step |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     return "\n".join(lines + [_result(row) for row in found["rows"]])
+
+
+def _reading(found: dict[str, Any]) -> str:
+    """What the table says, in words: the task's signal, then MEmCom beside the paper's figure."""
+    popular = 100 * found["margins"]["popular"]["value"]
+    (memcom,) = (r for r in found["rows"] if r["method"] == "memcom" and r["ratio"] == 16)
+    rivals = [r for r in found["rows"] if r["ratio"] == 16 and not r["method"].startswith("memcom")]
+    apart = [r["method"] for r in rivals if r["loss_low"] > memcom["loss_high"]]
+    low, loss, high = (100 * memcom[key] for key in ("loss_low", "loss", "loss_high"))
+    return (
+        f"The full table is {popular:.0f} % above the most popular items, so the task carries "
+        f"signal. At 16× MEmCom loses {loss:.1f} % of its nDCG@10 ({low:.1f} to {high:.1f}, 95 % "
+        "over users); the paper's abstract reports 4 % at 16× on other data and with other models. "
+        "On 671 users most intervals overlap: clearly worse than MEmCom at 16× "
+        + (f"is only {', '.join(apart)}" if apart else "is none of the methods here")
+        + ". A loss below zero means a score above the full table's. `lookup` and `step` are times "
+        "over those of the full table."
+    )
 
 
 def _result(row: dict[str, Any]) -> str:

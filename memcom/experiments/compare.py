@@ -7,10 +7,13 @@ through the same. The test part is looked at once per trial and decides nothing.
 
 from __future__ import annotations
 
+import os
+import platform
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from tqdm.auto import tqdm
 
 from memcom.data import Interactions
@@ -186,4 +189,6 @@ def _about(
         f"{effort.training.weight_decay:g}, learning rate of {rates} by validation; {seeds} seeds",
         "times": "ratios to the full table, medians of interleaved pairs on fresh random ids",
         "threads": f"1 per trial, {jobs} at a time",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, torch {torch.__version__}",
     }
