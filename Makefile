@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 EXTRAS := data,notebooks,stats,fast,export,test,dev
 STAMP := $(VENV)/.installed
 # Two workers share the cores; more threads in each would only get in each other's way.
-PYTEST ?= -n 2
+PYTEST ?= -n 2 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -140,6 +140,7 @@ def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
         "user_col": "reader",
         "item_col": "paper",
         "time_col": None,
+        "split": None,
         "ratios": [4.0, 16.0],
         "methods": ["full", "qr(operation='add',threshold=9)"],
         "seeds": 2,

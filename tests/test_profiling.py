@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 import memcom
-from memcom import profiling
+from memcom import kernels, profiling
 
 
 class Clocked(nn.Embedding):
@@ -87,7 +87,8 @@ def test_sparse_formula_equals_what_torch_holds(name, make):
     emb = memcom.MEmComEmbedding(300, 8, num_buckets=20, sparse=True)
     optimizer = make(list(emb.parameters()))
     ids = torch.tensor([[1, 2, 1], [4, 24, 299]])
-    emb(ids).sum().backward()
+    with kernels.plain():  # compiled, a row that was read twice is one row of the gradient
+        emb(ids).sum().backward()
     grads = [p.grad for p in emb.parameters()]
     held = sum(g._indices().numel() * 8 + g._values().numel() * 4 for g in grads)
     optimizer.step()

@@ -165,12 +165,13 @@ METHODS: dict[str, MethodStyle] = {
     **dict(_family(_BROWN, ">", dpq="DPQ", mgqe="MGQE", lhf="learned hash")),
     **dict(_family(_PURPLE, "p", int8="int8", int4="int4")),
     **dict(_family(_GREEN, "d", pep="PEP", amtl="AMTL", fiited="FIITED", scall="SCALL")),
+    **dict(_family(_VERMILION, "8", jagged="jagged rows", csr="sparse rows")),
 }
 """Look of each registry name and of the controls."""
 
 _SPARE = [
     MethodStyle("", color, marker, fill, dash)
-    for marker in "hH8"
+    for marker in "hH"
     for fill, dash in zip(_FILLS, _DASHES, strict=True)
     for color in (_BLUE,)
 ]
