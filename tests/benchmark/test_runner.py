@@ -24,8 +24,8 @@ def test_a_run_times_every_method_and_writes_it_down(tmp_path):
     assert promised <= {(r["phase"], r["method"], r["baseline"]) for r in rows}
     assert all(r["torch"] and r["processor"] for r in written)
     for row in rows:
-        if row["method"] == row["baseline"]:
-            assert row["ratio"] == 1
+        if row["method"] == row["baseline"]:  # so tiny a table may leave no trace in the peak
+            assert row["ratio"] == 1 or row["resident"] == 0
         if row["phase"] != targets.MEMORY:
             assert row["seconds_low"] <= row["seconds"] <= row["seconds_high"]
             assert row["threads"] == 1
