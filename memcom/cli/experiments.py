@@ -1,108 +1,13 @@
-"""The command ``memcom``.
-
-Each command imports what it needs when it runs, so that ``memcom --help`` is quick, and only turns
-words into arguments: the work is done by the rooms below. A new command is one more decorated
-function. Errors that a user can mend (a bad value, a missing file, a budget that cannot be met)
-are shown as one line with exit code 2 (set MEMCOM_TRACEBACK=1 to see more); anything else is a
-fault of ours and keeps its traceback.
-"""
+"""``memcom compare``, ``memcom sweep``: train compressors and say how good they are."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-
-class _Group(click.Group):
-    """A group whose commands show a user's errors as one line instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (ValueError, OSError) as error:  # ours derive from these: BudgetError, ...
-            if isinstance(error, BrokenPipeError) or os.environ.get("MEMCOM_TRACEBACK"):
-                raise
-            raise click.UsageError(" ".join(str(error).split())) from error
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] == "memcom":
-                raise
-            raise click.UsageError(
-                f"{error.name} is not installed; `python -m memcom.doctor` says how to mend that"
-            ) from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="memcom-kit")
-def main() -> None:
-    """Learn, build and measure compressed embedding tables."""
-
-
-@main.group()
-def data() -> None:
-    """Data sets: which there are, what they hold, and getting them."""
-
-
-@data.command("list")
-def list_() -> None:
-    """List the names of the data sets."""
-    from memcom import data
-
-    for name in data.names():
-        click.echo(name)
-
-
-@data.command()
-@click.argument("name")
-def info(name: str) -> None:
-    """Show source, licence, size and citation of data set NAME."""
-    from memcom import data
-
-    click.echo(data.describe(name))
-
-
-@data.command()
-@click.argument("name")
-def fetch(name: str) -> None:
-    """Make sure data set NAME is on this machine and undamaged; print where."""
-    from memcom import data
-
-    click.echo(data.fetch(name))
-
-
-@main.command()
-@click.argument("name")
-@click.argument("num_embeddings", type=click.IntRange(min=1))
-@click.argument("embedding_dim", type=click.IntRange(min=1))
-@click.option("--ratio", type=float, help="At least this many times smaller than the full table.")
-@click.option("--nbytes", metavar="SIZE", help='At most this many bytes, such as "1.5 MB".')
-def plan(
-    name: str, num_embeddings: int, embedding_dim: int, ratio: float | None, nbytes: str | None
-) -> None:
-    """Size compressor NAME for a ratio or a byte budget.
-
-    NAME is a name of `memcom.available()`, with options where it has some:
-    "qr(operation='concat')".
-    """
-    import memcom
-
-    if (ratio is None) == (nbytes is None) and name != "full":
-        raise click.UsageError("give one of --ratio and --nbytes")
-    budget: dict[str, Any] = {"ratio": ratio, "nbytes": nbytes}
-    try:
-        method, options = memcom.parse_spec(name)
-        found = memcom.plan(method, num_embeddings, embedding_dim, **budget, **options)
-    except TypeError as error:  # no such option of the method
-        raise click.UsageError(f"{name}: {error}") from error
-    arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
-    click.echo(f"method     {found.name}")
-    click.echo(f"arguments  {arguments or 'none'}")
-    click.echo(f"stored     {found.nbytes:,} bytes of {found.full_nbytes:,}")
-    click.echo(f"ratio      {found.compression_ratio:.2f}")
-    if found.note:
-        click.echo(f"note       {found.note}")
+from memcom.cli._group import main
 
 
 def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -246,41 +151,3 @@ def _drawing() -> Any:
         click.echo(f"no pictures: {error.name} is not installed", err=True)
         return None
     return quality_against_ratio
-
-
-@main.command()
-@click.argument("names", nargs=-1)
-@click.option("--profile", type=click.Choice(["fast", "full"]), default="fast", show_default=True)
-@click.option("--site", default="site", show_default=True, help="Folder for the pages.")
-@click.option("--folder", default="notebooks", show_default=True, help="Folder of the notebooks.")
-def run(names: tuple[str, ...], profile: str, site: str, folder: str) -> None:
-    """Run the notebooks whose names begin with NAMES (default: all) and write their pages."""
-    from memcom import notebook
-
-    try:
-        notebook.run_all(names or None, profile=profile, site=site, folder=folder)
-    except notebook.CourseError as error:
-        click.echo(notebook.report(site))
-        raise click.ClickException(str(error)) from error
-    click.echo(notebook.report(site))
-    click.echo(f"\n{Path(site) / 'index.html'}")
-
-
-@main.command()
-@click.option("--site", default="site", show_default=True, help="Folder of the pages.")
-def site(site: str) -> None:
-    """Write the pages of the last run again, without running anything."""
-    from memcom import notebook
-
-    try:
-        click.echo(notebook.rebuild(site))
-    except notebook.CourseError as error:
-        raise click.ClickException(str(error)) from error
-
-
-@main.command()
-def doctor() -> None:
-    """Check this installation and say how to mend what is wrong."""
-    from memcom import doctor
-
-    raise SystemExit(doctor.main())

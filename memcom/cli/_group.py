@@ -1,0 +1,32 @@
+"""The group that holds all commands, and how it shows a user's errors."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+
+class _Group(click.Group):
+    """A group whose commands show a user's errors as one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:  # ours derive from these: BudgetError, ...
+            if isinstance(error, BrokenPipeError) or os.environ.get("MEMCOM_TRACEBACK"):
+                raise
+            raise click.UsageError(" ".join(str(error).split())) from error
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "memcom":
+                raise
+            raise click.UsageError(
+                f"{error.name} is not installed; `python -m memcom.doctor` says how to mend that"
+            ) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="memcom-kit")
+def main() -> None:
+    """Learn, build and measure compressed embedding tables."""

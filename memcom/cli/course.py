@@ -1,0 +1,39 @@
+"""``memcom run``, ``memcom site``: run the notebooks, write their pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from memcom.cli._group import main
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@click.option("--profile", type=click.Choice(["fast", "full"]), default="fast", show_default=True)
+@click.option("--site", default="site", show_default=True, help="Folder for the pages.")
+@click.option("--folder", default="notebooks", show_default=True, help="Folder of the notebooks.")
+def run(names: tuple[str, ...], profile: str, site: str, folder: str) -> None:
+    """Run the notebooks whose names begin with NAMES (default: all) and write their pages."""
+    from memcom import notebook
+
+    try:
+        notebook.run_all(names or None, profile=profile, site=site, folder=folder)
+    except notebook.CourseError as error:
+        click.echo(notebook.report(site))
+        raise click.ClickException(str(error)) from error
+    click.echo(notebook.report(site))
+    click.echo(f"\n{Path(site) / 'index.html'}")
+
+
+@main.command()
+@click.option("--site", default="site", show_default=True, help="Folder of the pages.")
+def site(site: str) -> None:
+    """Write the pages of the last run again, without running anything."""
+    from memcom import notebook
+
+    try:
+        click.echo(notebook.rebuild(site))
+    except notebook.CourseError as error:
+        raise click.ClickException(str(error)) from error
