@@ -31,6 +31,8 @@ def write_text(path: Path | str, text: str) -> Path:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a loss of power may leave an empty file under the name
         os.chmod(temporary, 0o644)  # mkstemp's 0600 is for secrets
         os.replace(temporary, path)
     except BaseException:

@@ -86,7 +86,15 @@ class Store:
         return [self._load(path) for path in sorted((self.folder / "trials").glob("**/*.json"))]
 
     def lock(self, job: Job) -> Any:
-        """A lock on the trial to be released by the caller; None if another process has it."""
+        """A lock on the trial, so that no other process runs it.
+
+        Args:
+            job: The trial.
+
+        Returns:
+            The lock, to be released by the caller; None if another process has it. What a process
+            that was killed has left half-written is removed.
+        """
         from filelock import FileLock, Timeout
 
         folder = self.folder / ".locks"
@@ -96,6 +104,9 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             return None
+        path = self.path(job)
+        for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
+            half_written.unlink()
         return lock
 
     def _load(self, path: Path) -> Record:

@@ -13,21 +13,21 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from memcom.experiments.engines import Engine, start
+from memcom.experiments.engines import Engine, NotDelivered, start
 from memcom.experiments.planning import Table, tables
 from memcom.experiments.provenance import about
 from memcom.experiments.records import Job, Record
 from memcom.experiments.spec import Spec
 from memcom.experiments.store import Store
 
-# A trial whose worker died so often has failed; from the first time on it runs alone.
-MAX_DEATHS = 3
+# A trial that loses so many workers while no other runs beside it has failed.
+MAX_LOST_ALONE = 3
 POLL_SECONDS = 0.5
 
 
@@ -58,6 +58,7 @@ def sweep(
     Raises:
         ValueError: The spec makes no sense, or a file of the folder is damaged.
         TypeError: The data is not of the kind that the task takes.
+        RuntimeError: Workers cannot be started, or trials do not get through to them.
     """
     spec = spec if isinstance(spec, Spec) else Spec.read(spec)
     if data is not None and len(spec.data) > 1:
@@ -95,8 +96,7 @@ def drive(
             record = store.get(job)
             if record is not None and record.outcome is None:
                 store.forget(job)
-    running: dict[Future[Record], tuple[Job, Any]] = {}
-    deaths: Counter[str] = Counter()
+    crew = _Crew(store, engine)
     total = sum(line.cell.num_trials for line in table.lines if not line.impossible)
     there = sum(store.get(job) is not None for job in table.wanted(store))
     bar = tqdm(total=total, initial=there, desc=table.label, unit="trial", disable=not progress)
@@ -109,63 +109,98 @@ def drive(
                 if not todo:
                     break
                 bar.set_postfix_str(todo[0].setting.method)
-                _hand_out(todo, running, deaths, store, engine)
-                finished, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
+                crew.hand_out(todo)
+                finished, _ = wait(crew.running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in finished:
-                    _take_in(future, running, deaths, store)
-                if not running and not finished:
+                    crew.take_in(future)
+                if not crew.running and not finished:
                     time.sleep(POLL_SECONDS)  # all that is left is in other hands
         finally:
-            for _, lock in running.values():
-                lock.release()
+            crew.let_go()
         bar.update(total - bar.n)  # rows whose whole grid failed have no further seeds
 
 
-def _hand_out(
-    todo: list[Job],
-    running: dict[Future[Record], tuple[Job, Any]],
-    deaths: Counter[str],
-    store: Store,
-    engine: Engine,
-) -> None:
-    """Start trials while there is room; one that has lost a worker runs alone."""
-    at_work = {job.key for job, _ in running.values()}
-    slots = engine.slots()
-    for job in sorted(todo, key=lambda job: deaths[job.key]):
-        suspect = deaths[job.key] > 0
-        alone = any(deaths[key] for key in at_work)
-        if len(at_work) >= slots or alone or (suspect and at_work):
-            return
-        if job.key in at_work:
-            continue
-        lock = store.lock(job)
-        if lock is None:
-            continue
-        if store.get(job) is not None:  # finished by another process just before we had the lock
-            lock.release()
-            continue
-        running[engine.submit(job)] = (job, lock)
-        at_work.add(job.key)
+@dataclass(frozen=True)
+class _Running:
+    """A trial under way, its lock, and whether no other runs beside it."""
+
+    job: Job
+    lock: Any
+    alone: bool
 
 
-def _take_in(
-    future: Future[Record],
-    running: dict[Future[Record], tuple[Job, Any]],
-    deaths: Counter[str],
-    store: Store,
-) -> None:
-    """Keep a finished trial; one whose worker died is left to be tried again, a few times."""
-    job, lock = running.pop(future)
-    try:
-        error = future.exception()
-        if error is None:
-            store.put(future.result())
-            return
-        deaths[job.key] += 1
-        if deaths[job.key] >= MAX_DEATHS:
-            reason = f"its worker died {MAX_DEATHS} times, as by a lack of memory"
-            store.put(
-                Record(job, None, reason, f"{type(error).__name__}: {error}", 0.0, about("cpu"))
-            )
-    finally:
-        lock.release()
+class _Crew:
+    """Hands trials to an engine and takes records in.
+
+    A worker that dies says little about its trial: it may be the system that lacks memory, or
+    somebody who stops a process. So a trial that lost its worker runs again, alone from then on,
+    and only what it does alone is counted against it.
+    """
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self.store, self.engine = store, engine
+        self.running: dict[Future[Record], _Running] = {}
+        self.lost: Counter[str] = Counter()  # by key: workers lost, alone or not
+        self.lost_alone: Counter[str] = Counter()
+
+    def hand_out(self, todo: list[Job]) -> None:
+        """Start trials while there is room."""
+        at_work = {each.job.key for each in self.running.values()}
+        slots = self.engine.slots()
+        for job in sorted(todo, key=lambda job: self.lost[job.key]):
+            suspect = self.lost[job.key] > 0
+            full = len(at_work) >= slots or any(self.lost[key] for key in at_work)
+            if full or (suspect and at_work):
+                return
+            if job.key in at_work:
+                continue
+            lock = self.store.lock(job)
+            if lock is None:
+                continue
+            if self.store.get(job) is not None:  # finished elsewhere just before we had the lock
+                lock.release()
+                continue
+            alone = suspect or slots == 1
+            try:
+                self.running[self.engine.submit(job)] = _Running(job, lock, alone)
+            except BaseException:
+                lock.release()
+                raise
+            at_work.add(job.key)
+
+    def take_in(self, future: Future[Record]) -> None:
+        """Keep a finished trial, or leave one whose worker was lost to be tried again.
+
+        Args:
+            future: A future of `running` that is done.
+
+        Raises:
+            RuntimeError: A trial does not get through to its worker, time after time. That is no
+                property of the trial, and so nothing is stored.
+        """
+        run = self.running.pop(future)
+        key = run.job.key
+        try:
+            error = future.exception()
+            if error is None:
+                self.store.put(future.result())
+                return
+            self.lost[key] += 1
+            self.lost_alone[key] += run.alone
+            if self.lost_alone[key] < MAX_LOST_ALONE:
+                return
+            if isinstance(error, NotDelivered):
+                raise RuntimeError(
+                    f"{run.job.setting.method}: the trial does not get through to its worker, or "
+                    f"its result back, {MAX_LOST_ALONE} times: {error}"
+                ) from error
+            reason = f"its worker died {MAX_LOST_ALONE} times when it ran alone, as by a lack of "
+            trace = f"{type(error).__name__}: {error}"
+            self.store.put(Record(run.job, None, f"{reason}memory", trace, 0.0, about("cpu")))
+        finally:
+            run.lock.release()
+
+    def let_go(self) -> None:
+        """Release the locks of what is under way."""
+        for each in self.running.values():
+            each.lock.release()
