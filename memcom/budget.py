@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
 from memcom.embeddings._contract import whole
 
@@ -73,7 +75,7 @@ class Plan:
 
     def __str__(self) -> str:
         """One line: the constructor call, its bytes and what was rounded."""
-        options = "".join(f", {k}={v!r}" for k, v in self.arguments.items())
+        options = "".join(f", {k}={_short(v)}" for k, v in self.arguments.items())
         return (
             f"{self.name}({self.num_embeddings}, {self.embedding_dim}{options}): "
             f"{self.nbytes:,} bytes, {self.compression_ratio:.2f}x"
@@ -205,6 +207,11 @@ def build(
     common = {k: v for k, v in options.items() if k in _COMMON}
     planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
     return planned.build(**common)
+
+
+def _short(value: Any) -> str:
+    """A value as it is written, a tensor by its shape."""
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
 
 
 def _construct(

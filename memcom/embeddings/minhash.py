@@ -25,8 +25,8 @@ KEY_VALUES = 256
 
 
 def minhash_signatures(
-    ids: ArrayLike,
-    users: ArrayLike,
+    ids: ArrayLike | Tensor,
+    users: ArrayLike | Tensor,
     num_embeddings: int,
     *,
     num_keys: int = 8,
@@ -53,8 +53,7 @@ def minhash_signatures(
         ValueError: The two arrays differ in length, or a user is negative.
         IndexError: An id is out of range.
     """
-    item = torch.from_numpy(np.array(ids, dtype=np.int64).reshape(-1))
-    user = torch.from_numpy(np.array(users, dtype=np.int64).reshape(-1))
+    item, user = _integers(ids), _integers(users)
     if len(item) != len(user):
         raise ValueError(f"ids and users must be as long, got {len(item)} and {len(user)}")
     if len(item) and not 0 <= int(item.min()) <= int(item.max()) < num_embeddings:
@@ -70,6 +69,12 @@ def minhash_signatures(
         least.scatter_reduce_(0, item, murmur3(user, key_seed), "amin")
         signatures[known, k] = (least[known] % KEY_VALUES).to(torch.uint8)
     return signatures
+
+
+def _integers(values: ArrayLike | Tensor) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.reshape(-1).long()
+    return torch.from_numpy(np.array(values, dtype=np.int64).reshape(-1))
 
 
 def random_signatures(num_embeddings: int, num_keys: int = 8, *, seed: int = 0) -> Tensor:

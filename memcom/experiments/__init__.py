@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from memcom.experiments.command import compare_command as compare_command
-from memcom.experiments.compare import DEFAULT_METHODS as DEFAULT_METHODS
 from memcom.experiments.compare import PROFILES as PROFILES
 from memcom.experiments.compare import Profile as Profile
 from memcom.experiments.compare import compare as compare

@@ -6,7 +6,10 @@ compressed so that all together meet the budget (`memcom.budget.plan_tables`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from torch import Tensor
 
 from memcom.budget import Plan, plan, plan_tables
 from memcom.classifiers import Classifier, Prior
@@ -23,6 +26,8 @@ from memcom.experiments.options import (
 )
 from memcom.experiments.tasks import Outcome, Setting, Size, Task
 from memcom.metrics import auc, log_loss
+from memcom.procedures import prepare
+from memcom.training import Record
 from memcom.training.supervised import ClickExamples, SupervisedOptions, fit_supervised, predict
 
 CONTROLS = ("prior", "bias-only")
@@ -115,8 +120,10 @@ def build_model(
         return FieldBias(list(data.cardinalities.values()), num_dense)
     with seeded(setting.seed):
         tables = {
-            field: build_table(planned, shape.std)
-            for field, planned in plans(setting, data, shape).items()
+            field: build_table(
+                planned, shape.std, train.occurrences(column, planned.num_embeddings)
+            )
+            for column, (field, planned) in enumerate(plans(setting, data, shape).items())
         }
         if shape.model == "dlrm":
             return DLRM(
@@ -148,15 +155,32 @@ def run(setting: Setting, data: LabelledRows, device: str = "cpu") -> Outcome:
     """
     shape, training = sort_options(setting, ClickOptions, SupervisedOptions)
     train, valid = (ClickExamples.of(data, split) for split in ("train", "valid"))
+
+    def trained(model: Classifier) -> Record:
+        return fit_supervised(
+            model.to(device),
+            train,
+            valid,
+            lambda logits, label: -float(log_loss(logits, label).mean()),
+            training,
+            seed=setting.seed,
+        )
+
+    @cache
+    def narrow_tables(width: int) -> list[Tensor]:
+        full = replace(setting, method="full", ratio=None, nbytes=None)
+        model = build_model(full, data, replace(shape, embedding_dim=width), train)
+        trained(model)
+        return [table.materialize() for _, _, table in model.tables()]
+
+    def pretrain(column: int, width: int) -> Tensor:
+        return narrow_tables(width)[column]
+
     model = build_model(setting, data, shape, train)
-    trained = fit_supervised(
-        model.to(device),
-        train,
-        valid,
-        lambda logits, label: -float(log_loss(logits, label).mean()),
-        training,
-        seed=setting.seed,
-    )
+    for column, (_, _, table) in enumerate(model.tables()):
+        known = train.occurrences(column, table.num_embeddings)
+        prepare(table, known, partial(pretrain, column), seed=setting.seed)
+    record = trained(model)
     model.freeze_tables()
     test = ClickExamples.of(data, "test")
     logits = predict(model, test)
@@ -166,10 +190,10 @@ def run(setting: Setting, data: LabelledRows, device: str = "cpu") -> Outcome:
             "log_loss": float(losses.mean(dtype="float64")),
             "auc": auc(logits, test.label),
         },
-        valid=-trained.valid,
+        valid=-record.valid,
         size=Size(model.input_nbytes, size(setting, data).full_nbytes),
         output_nbytes=model.output_nbytes,
-        best_epoch=trained.best_epoch,
+        best_epoch=record.best_epoch,
         units={"log_loss": losses},
     )
 

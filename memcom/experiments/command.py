@@ -33,7 +33,7 @@ def compare_command(
         time_col: Column of the time.
         split: ``"time"`` or ``"random"``; None is the data set's own.
         ratios: Compression ratios.
-        methods: Compressors; the default list if None.
+        methods: Compressors; every one of the registry if None.
         seeds: Seeds per method.
         profile: ``"fast"`` or ``"full"``.
         out: Folder for ``compare.csv`` and ``compare.json``.

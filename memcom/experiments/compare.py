@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from memcom.data import Interactions
-from memcom.embeddings import parse_spec
+from memcom.embeddings import available, parse_spec
 from memcom.experiments.costs import measure
 from memcom.experiments.rows import Comparison, Row, make_row, per_user, with_loss
 from memcom.experiments.statistics import relative_change
@@ -31,21 +31,8 @@ from memcom.experiments.trials import (
 )
 from memcom.training import TrainingOptions
 
-DEFAULT_METHODS = (
-    "full",
-    "small-dim",
-    "truncate",
-    "low-rank",
-    "hash",
-    "double-hash",
-    "qr",
-    "qr(operation=concat)",
-    "mixed-radix",
-    "crt",
-    "bch",
-    "memcom",
-    "memcom-bias",
-)
+# Besides every method of the registry. Multiplication is the default operation.
+VARIANTS = ("qr(operation=concat)",)
 
 
 @dataclass(frozen=True)
@@ -86,8 +73,8 @@ def compare(
     Args:
         data: Interactions with a split.
         ratios: Compression ratios of the input embedding, each >= 1.
-        methods: Compressors, options allowed as in ``"qr(operation=concat)"``; `DEFAULT_METHODS`
-            if None. The full table and the controls are always there.
+        methods: Compressors, options allowed as in ``"qr(operation=concat)"``; every
+            one of the registry if None. The full table and the controls are always there.
         seeds: Number of seeds per method, 0, 1, ...
         profile: ``"fast"``, ``"full"``, or a profile of your own.
         model: The ranker around the embedding; the default if None.
@@ -111,7 +98,7 @@ def compare(
     effort = PROFILES[profile] if isinstance(profile, str) else profile
     shape = model or ModelOptions()
     jobs = available_cores() if jobs is None else jobs
-    cells = _cells(DEFAULT_METHODS if methods is None else methods, ratios)
+    cells = _cells([*available(), *VARIANTS] if methods is None else methods, ratios)
 
     tried = [
         [_trial(*cell, rate, effort, shape) for rate in _rates(cell, effort)] for cell in cells

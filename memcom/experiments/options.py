@@ -11,6 +11,7 @@ import torch
 from memcom.budget import Plan, plan
 from memcom.embeddings import CompressedEmbedding, parse_spec
 from memcom.experiments.tasks import Setting, Size
+from memcom.procedures import Occurrences, learned_options
 
 
 def sort_options(setting: Setting, *classes: type) -> list[Any]:
@@ -62,9 +63,12 @@ def default_options(
 
 
 def ratio_of(setting: Setting, full_nbytes: int) -> float | None:
-    """The setting's budget as a ratio; a hair more than that of its bytes, so none is exceeded."""
+    """The setting's budget as a ratio; a hair less than that of its bytes, so that all may be used.
+
+    Bytes are whole numbers, so the hair never adds one.
+    """
     if setting.nbytes is not None:
-        return full_nbytes / setting.nbytes * (1 + 1e-12)
+        return full_nbytes / setting.nbytes * (1 - 1e-12)
     return setting.ratio
 
 
@@ -87,9 +91,16 @@ def plan_table(setting: Setting, num_embeddings: int, embedding_dim: int) -> Pla
     return plan(name, num_embeddings, embedding_dim, ratio=ratio, **options)
 
 
-def build_table(planned: Plan, std: float) -> CompressedEmbedding:
-    """The planned layer with sparse gradients, its rows drawn with a standard deviation."""
-    layer = planned.build(sparse=True)
+def build_table(planned: Plan, std: float, known: Occurrences) -> CompressedEmbedding:
+    """The planned layer with sparse gradients, built with what its method learns from data.
+
+    Args:
+        planned: The plan.
+        std: Standard deviation of the rows at the start.
+        known: The training part.
+    """
+    learned = learned_options(planned.name, known, head=planned.arguments.get("head", 0))
+    layer = planned.build(sparse=True, **learned)
     layer.reset_parameters(std)
     return layer
 

@@ -1,26 +1,36 @@
-"""The ranking task: held-out items of a user among all items, from the items before them."""
+"""The ranking task: held-out items of a user among all items, from the items before them.
+
+Trained by a softmax over all items, or by RankNet (the task ``"pairwise"``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from functools import partial
 
-from memcom.budget import plan
+import numpy as np
+
 from memcom.data import Interactions
-from memcom.embeddings import parse_spec
+from memcom.experiments.options import (
+    default_options,
+    plan_table,
+    planned_size,
+    ratio_of,
+    sort_options,
+)
 from memcom.experiments.tasks import Outcome, Setting, Size, Task
-from memcom.experiments.trials import CONTROLS, ModelOptions, Trial, build_ranker
-from memcom.models import HistoryRanker
-from memcom.training import HeldOut, TrainingOptions, evaluate, fit
+from memcom.experiments.trials import CONTROLS, ModelOptions, Trial, train_trial
+from memcom.training import PairwiseOptions, TrainingOptions
 
 
-def as_trial(setting: Setting, data: Interactions) -> Trial:
+def as_trial(
+    setting: Setting, data: Interactions, training: type[TrainingOptions] = TrainingOptions
+) -> Trial:
     """The setting as a `Trial`: options sorted into model and training, bytes into a ratio.
 
     Args:
         setting: From a sweep.
         data: Gives the number of items.
+        training: Class of the training options, which says by which loss.
 
     Returns:
         The trial.
@@ -28,41 +38,34 @@ def as_trial(setting: Setting, data: Interactions) -> Trial:
     Raises:
         TypeError: There is no such option.
     """
-    of_model = {each.name for each in fields(ModelOptions)}
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in setting.options.items()
-    }
-    model = ModelOptions(**{name: v for name, v in options.items() if name in of_model})
-    training: dict[str, Any] = {name: v for name, v in options.items() if name not in of_model}
-    if setting.learning_rate is not None:
-        training["learning_rate"] = setting.learning_rate
-    ratio = setting.ratio
-    if setting.nbytes is not None:
-        # A hair less, so that rounding never takes a byte off the budget.
-        ratio = 4 * data.num_items * model.embedding_dim / setting.nbytes * (1 - 1e-12)
-    return Trial(setting.method, ratio, setting.seed, model, TrainingOptions(**training))
+    model, effort = sort_options(setting, ModelOptions, training)
+    ratio = ratio_of(setting, 4 * data.num_items * model.embedding_dim)
+    return Trial(setting.method, ratio, setting.seed, model, effort)
 
 
-def size(setting: Setting, data: Interactions) -> Size:
+def size(
+    setting: Setting, data: Interactions, training: type[TrainingOptions] = TrainingOptions
+) -> Size:
     """Bytes of the input embedding as planned; see `memcom.plan`."""
     if setting.method in CONTROLS:
-        return Size(0, 0)
-    name, options = parse_spec(setting.method)
-    width = as_trial(setting, data).model.embedding_dim
-    planned = plan(
-        name, data.num_items, width, ratio=setting.ratio, nbytes=setting.nbytes, **options
-    )
-    return Size(planned.nbytes, planned.full_nbytes)
+        return planned_size()
+    width = as_trial(setting, data, training).model.embedding_dim
+    return planned_size(plan_table(setting, data.num_items, width))
 
 
-def run(setting: Setting, data: Interactions, device: str = "cpu") -> Outcome:
+def run(
+    setting: Setting,
+    data: Interactions,
+    device: str = "cpu",
+    training: type[TrainingOptions] = TrainingOptions,
+) -> Outcome:
     """Train a history ranker, freeze its embedding, rank all items for every user of the test part.
 
     Args:
         setting: From a sweep.
         data: Interactions with a split.
         device: Where to train.
+        training: Class of the training options.
 
     Returns:
         nDCG@k and Recall@k, per user and in the mean.
@@ -70,46 +73,37 @@ def run(setting: Setting, data: Interactions, device: str = "cpu") -> Outcome:
     Raises:
         BudgetError: The method cannot be that small.
     """
-    trial = as_trial(setting, data)
-    model = build_ranker(trial, data).to(device)
-    trained = fit(model, data, trial.training, seed=trial.seed)
-    stored = Size(0, 0)
-    if isinstance(model, HistoryRanker):
-        model.embedding = model.embedding.freeze()  # type: ignore[operator]
-        stored = Size(model.input_nbytes, 4 * data.num_items * trial.model.embedding_dim)
-    k = trial.training.k
-    tested = evaluate(model, HeldOut.of(data, "test").to(device), k=k)
-    units = {"ndcg": tested.ndcg.cpu().numpy(), "recall": tested.recall.cpu().numpy()}
+    result = train_trial(as_trial(setting, data, training), data, device)
+    units = {"ndcg": result.ndcg.astype(np.float32), "recall": result.recall.astype(np.float32)}
+    full = 4 * data.num_items * result.trial.model.embedding_dim if result.nbytes else 0
     return Outcome(
         metrics={name: float(values.mean(dtype="float64")) for name, values in units.items()},
-        valid=trained.valid_ndcg,
-        size=stored,
-        output_nbytes=model.output_nbytes,
-        best_epoch=trained.best_epoch,
+        valid=result.valid_ndcg,
+        size=Size(result.nbytes, full),
+        output_nbytes=result.output_nbytes,
+        best_epoch=result.best_epoch,
         units=units,
     )
 
 
-def _options(learning_rates: list[float], **changes: Any) -> Mapping[str, Any]:
-    """Every option of model and training with its default, and the grid of learning rates."""
-    every = asdict(ModelOptions()) | asdict(TrainingOptions()) | changes
-    del every["learning_rate"]
-    every["hidden"] = list(every["hidden"])
-    return {"learning_rates": learning_rates, **every}
+def _task(name: str, training: type[TrainingOptions], **full: int) -> Task:
+    options = ModelOptions(), training()
+    return Task(
+        name=name,
+        metric="ndcg",
+        accepts=Interactions,
+        run=partial(run, training=training),
+        size=partial(size, training=training),
+        profiles={
+            # Seconds per method on MovieLens: orderings of notebooks and tests, not results.
+            "fast": default_options([1e-2], *options, epochs=40),
+            "full": default_options([3e-3, 1e-2, 3e-2], *options, **full),
+        },
+        controls=CONTROLS,
+        untrained=("popular",),
+        label="nDCG@{k}",
+    )
 
 
-TASK = Task(
-    name="ranking",
-    metric="ndcg",
-    accepts=Interactions,
-    run=run,
-    size=size,
-    profiles={
-        # Seconds per method on MovieLens: orderings of notebooks and tests, not results.
-        "fast": _options([1e-2], epochs=40),
-        "full": _options([3e-3, 1e-2, 3e-2], epochs=150),
-    },
-    controls=CONTROLS,
-    untrained=("popular",),
-    label="nDCG@{k}",
-)
+TASK = _task("ranking", TrainingOptions, epochs=150)
+PAIRWISE = _task("pairwise", PairwiseOptions, num_samples=1024)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from memcom.budget import Plan, plan
 from memcom.data import Interactions
 from memcom.experiments.options import (
     build_table,
@@ -16,8 +19,9 @@ from memcom.experiments.options import (
 from memcom.experiments.tasks import Outcome, Setting, Size, Task
 from memcom.experiments.trials import CONTROLS
 from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.procedures import prepare
 from memcom.training.stream import Stream, StreamOptions
-from memcom.training.streaming import run_stream
+from memcom.training.streaming import fit_past, run_stream
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,19 @@ def run(setting: Setting, data: Interactions, device: str = "cpu") -> Outcome:
     shape, options = sort_options(setting, StreamModelOptions, StreamOptions)
     stream = Stream(data, options)
     capacity = stream.vocabulary.capacity
+    known = stream.occurrences()
     stored = Size(0, 0)
+
+    def ranker(planned: Plan) -> HistoryRanker:
+        with seeded(setting.seed):
+            table = build_table(planned, shape.std, known)
+            return HistoryRanker(table, item_counts=stream.counts).to(device)
+
+    def pretrain(width: int) -> Tensor:
+        narrow = ranker(plan("full", capacity, width))
+        fit_past(narrow, stream, options, seed=setting.seed)
+        return narrow.embedding.materialize()  # type: ignore[operator]
+
     model: Ranker
     if setting.method == "popular":
         model = MostPopular(stream.counts)
@@ -70,9 +86,8 @@ def run(setting: Setting, data: Interactions, device: str = "cpu") -> Outcome:
         model = ItemBias(capacity, item_counts=stream.counts)
     else:
         planned = plan_table(setting, capacity, shape.embedding_dim)
-        with seeded(setting.seed):
-            table = build_table(planned, shape.std)
-            model = HistoryRanker(table, item_counts=stream.counts)
+        model = ranker(planned)
+        prepare(model.embedding, known, pretrain, seed=setting.seed)  # type: ignore[arg-type]
         stored = planned_size(planned)
     output_nbytes = model.output_nbytes
     result = run_stream(model.to(device), stream, options, seed=setting.seed)

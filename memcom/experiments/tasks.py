@@ -18,7 +18,7 @@ import numpy as np
 # Name of a task -> "module:attribute", so that a sweep imports only what it runs.
 _KNOWN = {
     "ranking": "memcom.experiments.ranking:TASK",
-    "pairwise": "memcom.experiments.pairwise:TASK",
+    "pairwise": "memcom.experiments.ranking:PAIRWISE",
     "text": "memcom.experiments.text:TASK",
     "clicks": "memcom.experiments.clicks:TASK",
     "streaming": "memcom.experiments.streaming:TASK",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from memcom.budget import Plan, plan
 from memcom.classifiers import Classifier, Prior, TextClassifier
 from memcom.data import LabelledBags
 from memcom.experiments.options import (
@@ -16,6 +19,8 @@ from memcom.experiments.options import (
 )
 from memcom.experiments.tasks import Outcome, Setting, Size, Task
 from memcom.metrics import accuracy, log_loss
+from memcom.procedures import Occurrences, prepare
+from memcom.training import Record
 from memcom.training.supervised import SupervisedOptions, TextExamples, fit_supervised, predict
 
 CONTROLS = ("prior",)
@@ -64,27 +69,38 @@ def run(setting: Setting, data: LabelledBags, device: str = "cpu") -> Outcome:
     """
     shape, training = sort_options(setting, TextOptions, SupervisedOptions)
     parts = {s: TextExamples.of(data, s, max_tokens=shape.max_tokens) for s in ("train", "valid")}
-    stored = size(setting, data)
+
+    def trained(model: Classifier) -> Record:
+        return fit_supervised(
+            model.to(device),
+            parts["train"],
+            parts["valid"],
+            lambda logits, label: float(accuracy(logits, label).mean()),
+            training,
+            seed=setting.seed,
+        )
+
+    def classifier(planned: Plan) -> TextClassifier:
+        with seeded(setting.seed):
+            table = build_table(planned, shape.std, known)
+            return TextClassifier(
+                table, data.num_classes, hidden=shape.hidden, dropout=shape.dropout
+            )
+
+    def pretrain(width: int) -> Tensor:
+        narrow = classifier(plan("full", data.num_tokens, width))
+        trained(narrow)
+        return narrow.bag.embedding.materialize()
+
     model: Classifier
     if setting.method == "prior":
         model = Prior(parts["train"].label, data.num_classes)
     else:
-        planned = plan_table(setting, data.num_tokens, shape.embedding_dim)
-        with seeded(setting.seed):
-            model = TextClassifier(
-                build_table(planned, shape.std),
-                data.num_classes,
-                hidden=shape.hidden,
-                dropout=shape.dropout,
-            )
-    trained = fit_supervised(
-        model.to(device),
-        parts["train"],
-        parts["valid"],
-        lambda logits, label: float(accuracy(logits, label).mean()),
-        training,
-        seed=setting.seed,
-    )
+        texts = parts["train"].texts
+        known = Occurrences(texts.items, texts.rows, data.num_tokens)
+        model = classifier(plan_table(setting, data.num_tokens, shape.embedding_dim))
+        prepare(model.bag.embedding, known, pretrain, seed=setting.seed)
+    record = trained(model)
     model.freeze_tables()
     test = TextExamples.of(data, "test", max_tokens=shape.max_tokens)
     logits = predict(model, test)
@@ -94,10 +110,10 @@ def run(setting: Setting, data: LabelledBags, device: str = "cpu") -> Outcome:
     }
     return Outcome(
         metrics={name: float(values.mean(dtype="float64")) for name, values in units.items()},
-        valid=trained.valid,
-        size=Size(model.input_nbytes, stored.full_nbytes),
+        valid=record.valid,
+        size=Size(model.input_nbytes, size(setting, data).full_nbytes),
         output_nbytes=model.output_nbytes,
-        best_epoch=trained.best_epoch,
+        best_epoch=record.best_epoch,
         units=units,
     )
 

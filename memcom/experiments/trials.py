@@ -1,4 +1,4 @@
-"""One trial: build, train, evaluate one model with one seed. A trial that crashes has failed."""
+"""One trial: build, prepare, train, freeze, evaluate one ranker with one seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ import torch
 from tqdm.auto import tqdm
 
 from memcom.budget import build
-from memcom.data import Interactions
+from memcom.data import TRAIN, Interactions
 from memcom.embeddings import parse_spec
 from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.procedures import Occurrences, learned_options, prepare
 from memcom.training import HeldOut, TrainingOptions, evaluate, fit
 
 CONTROLS = ("popular", "item-bias")
@@ -94,12 +95,20 @@ class Result:
     seconds: float = 0.0
 
 
+def occurrences(data: Interactions) -> Occurrences:
+    """The pairs of the training part: which items occur with which users."""
+    trained = data.split == TRAIN
+    ids, users = torch.from_numpy(data.item[trained]), torch.from_numpy(data.user[trained])
+    return Occurrences(ids, users, data.num_items)
+
+
 def build_ranker(trial: Trial, data: Interactions) -> Ranker:
     """The untrained model of a trial, the same whatever was drawn before.
 
     Args:
         trial: What to build.
-        data: Gives the number of items and their training counts.
+        data: Gives the number of items, their training counts, and what the method learns from it
+            before it is built.
 
     Returns:
         The ranker, on the CPU.
@@ -113,6 +122,7 @@ def build_ranker(trial: Trial, data: Interactions) -> Ranker:
     if trial.method == "item-bias":
         return ItemBias(data.num_items, item_counts=data.item_counts)
     name, options = parse_spec(trial.method)
+    options |= learned_options(name, occurrences(data), head=options.get("head", 0))
     shape = trial.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
@@ -126,10 +136,56 @@ def build_ranker(trial: Trial, data: Interactions) -> Ranker:
         )
 
 
-def run_trial(trial: Trial, data: Interactions, *, threads: int = 1) -> Result:
-    """Train and evaluate one model. Nothing is raised: a failure is a result of its own.
+def train_trial(trial: Trial, data: Interactions, device: str = "cpu") -> Result:
+    """Train and evaluate one model.
 
     The layer is trained, frozen to what is stored, and only then measured on the test part.
+
+    Args:
+        trial: What to run.
+        data: What to run it on.
+        device: Where to train.
+
+    Returns:
+        The result.
+
+    Raises:
+        BudgetError: The method cannot be that small.
+        TrainingError: The loss became infinite or NaN.
+    """
+    start = time.perf_counter()
+    model = build_ranker(trial, data).to(device)
+    if isinstance(model, HistoryRanker):
+
+        def pretrain(width: int) -> torch.Tensor:
+            narrow = replace(trial.model, embedding_dim=width)
+            full = build_ranker(replace(trial, method="full", ratio=None, model=narrow), data)
+            fit(full.to(device), data, trial.training, seed=trial.seed)
+            return full.embedding.materialize()  # type: ignore[operator, union-attr]
+
+        prepare(model.embedding, occurrences(data), pretrain, seed=trial.seed)  # type: ignore[arg-type]
+    trained = fit(model, data, trial.training, seed=trial.seed)
+    nbytes, ratio = 0, 0.0
+    if isinstance(model, HistoryRanker):
+        model.embedding = model.embedding.freeze()  # type: ignore[operator]
+        nbytes = model.input_nbytes
+        ratio = 4 * data.num_items * trial.model.embedding_dim / nbytes
+    tested = evaluate(model, HeldOut.of(data, "test").to(device), k=trial.training.k)
+    return Result(
+        trial,
+        nbytes=nbytes,
+        compression_ratio=ratio,
+        output_nbytes=model.output_nbytes,
+        valid_ndcg=trained.valid,
+        best_epoch=trained.best_epoch,
+        ndcg=tested.ndcg.double().cpu().numpy(),
+        recall=tested.recall.double().cpu().numpy(),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def run_trial(trial: Trial, data: Interactions, *, threads: int = 1) -> Result:
+    """`train_trial`, but nothing is raised: a failure is a result of its own.
 
     Args:
         trial: What to run.
@@ -140,38 +196,15 @@ def run_trial(trial: Trial, data: Interactions, *, threads: int = 1) -> Result:
     Returns:
         The result.
     """
-    start = time.perf_counter()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return _run(trial, data, start)
+        return train_trial(trial, data)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Result(trial, failed=reason, traceback=traceback.format_exc())
     finally:
         torch.set_num_threads(before)
-
-
-def _run(trial: Trial, data: Interactions, start: float) -> Result:
-    model = build_ranker(trial, data)
-    trained = fit(model, data, trial.training, seed=trial.seed)
-    nbytes, ratio = 0, 0.0
-    if isinstance(model, HistoryRanker):
-        model.embedding = model.embedding.freeze()  # type: ignore[operator]
-        nbytes = model.input_nbytes
-        ratio = 4 * data.num_items * trial.model.embedding_dim / nbytes
-    tested = evaluate(model, HeldOut.of(data, "test"), k=trial.training.k)
-    return Result(
-        trial,
-        nbytes=nbytes,
-        compression_ratio=ratio,
-        output_nbytes=model.output_nbytes,
-        valid_ndcg=trained.valid_ndcg,
-        best_epoch=trained.best_epoch,
-        ndcg=tested.ndcg.double().numpy(),
-        recall=tested.recall.double().numpy(),
-        seconds=time.perf_counter() - start,
-    )
 
 
 def run_trials(

@@ -10,6 +10,7 @@ from memcom.kernels._dispatch import fused_bag as fused_bag
 from memcom.kernels._dispatch import lookup as lookup
 from memcom.kernels._dispatch import plain as plain
 from memcom.kernels._dispatch import warm_up as warm_up
+from memcom.kernels._distinct import once_each as once_each
 from memcom.kernels._lookup import FUSIONS as FUSIONS
 from memcom.kernels._lookup import Read as Read
 from memcom.kernels._lookup import Recipe as Recipe

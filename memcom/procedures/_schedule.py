@@ -52,6 +52,11 @@ class Schedule(Generic[Layer]):
         """Whether this step ends an interval, or the time for pruning."""
         return self.steps % self.every == 0 or self.steps == self.prune_steps
 
+    @property
+    def within_budget(self) -> bool:
+        """Whether the layer has become as small as it has to be."""
+        return self.steps >= self.prune_steps
+
     def allowed(self, start: int, end: int) -> int:
         """How much may be in use now: from ``start`` down to ``end`` at ``prune_steps``.
 
@@ -64,6 +69,9 @@ class Schedule(Generic[Layer]):
     def export(self) -> CompressedEmbedding:
         """The ordinary layer that is stored: within the budget, whatever the step."""
         return self.emb.freeze()
+
+    def close(self) -> None:
+        """Stop watching the layer, for a schedule that does."""
 
 
 def forget_moments(

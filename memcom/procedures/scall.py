@@ -82,7 +82,7 @@ class SCALLSchedule(Schedule[SCALLEmbedding]):
         decay: float = 0.7,
         seed: int = 0,
     ) -> None:
-        super().__init__(emb, prune_steps=every, every=every)
+        super().__init__(emb, prune_steps=1, every=every)
         if not 0 < decay <= 1:
             raise ValueError(f"decay must be in (0, 1], got {decay}")
         self.reward, self.decay = reward, decay

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from memcom.training.fitting import TrainingError
+
+class TrainingError(RuntimeError):
+    """Training went wrong: the loss is no number any more."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def run_epochs(
     epochs: int,
     patience: int,
     evaluate_every: int = 1,
+    eligible: Callable[[], bool] = lambda: True,
     seed: int = 0,
     progress: bool = False,
 ) -> Record:
@@ -56,6 +59,8 @@ def run_epochs(
         epochs: At most so many passes.
         patience: Stop when the score has not improved for so many epochs.
         evaluate_every: Epochs between two looks at validation.
+        eligible: Whether the weights as they are may be the best, as a table that still has to
+            become smaller may not. The last epoch has to be.
         seed: Of dropout.
         progress: Show a progress bar.
 
@@ -86,6 +91,8 @@ def run_epochs(
             curve.append((number, sum(losses) / len(losses), valid))
             losses.clear()
             bar.set_postfix(valid=f"{valid:.4f}")
+            if not eligible():
+                continue
             if valid > best:
                 best_epoch, best, best_state = number, valid, copy.deepcopy(model.state_dict())
             elif number - best_epoch >= patience:

@@ -13,19 +13,15 @@ whether at the top of the ranking or far below: nDCG@k is not what is optimised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memcom.data import Interactions
 from memcom.models import Ranker
-from memcom.training.evaluation import HeldOut, evaluate
-from memcom.training.fitting import Stepper, TrainingOptions
 from memcom.training.histories import Histories
-from memcom.training.loop import Record, run_epochs
+from memcom.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,18 @@ class PairwiseOptions(TrainingOptions):
         super().__post_init__()
         if self.num_samples is None or self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
-        if not 0 <= self.popularity <= 4:
-            raise ValueError(f"popularity must be in [0, 4], got {self.popularity}")
+
+    def loss(
+        self,
+        model: Ranker,
+        given: Histories,
+        held_out: Histories,
+        samples: Tensor | None,
+        log_q: Tensor,
+    ) -> Tensor:
+        """RankNet over all pairs of a held-out item and a sample; see `pairwise_loss`."""
+        assert samples is not None
+        return pairwise_loss(model, given, held_out, samples)
 
 
 def ranknet_loss(difference: Tensor, above: Tensor | float = 1.0) -> Tensor:
@@ -92,95 +98,3 @@ def pairwise_loss(model: Ranker, given: Histories, held_out: Histories, samples:
     per_user = per_user.index_add(1, rows, torch.stack([losses.sum(1), pairs.sum(1)]))
     has_pairs = per_user[1] > 0
     return (per_user[0] / per_user[1].clamp(min=1)).sum() / has_pairs.sum().clamp(min=1)
-
-
-class PairwiseStepper(Stepper):
-    """`Stepper` whose loss is RankNet.
-
-    Args:
-        model: Trained in place.
-        data: Gives the popularity that negatives are drawn by.
-        histories: Training histories of all users.
-        options: How to train.
-        seed: Of the divisions and negatives.
-    """
-
-    def __init__(
-        self,
-        model: Ranker,
-        data: Interactions,
-        histories: Histories,
-        options: PairwiseOptions,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(model, data, histories, options, seed)
-        counts = torch.as_tensor(data.item_counts, dtype=torch.float64)
-        self.cumulative = torch.cumsum((counts + 1) ** options.popularity, 0)
-
-    def loss(self, users: Tensor) -> Tensor:
-        """RankNet on a fresh random division of the histories of ``users (m,)``."""
-        histories = self.histories.take(users)
-        chosen = torch.rand(len(histories.items), generator=self.generator) < self.options.held_out
-        held_out, given = (part.to(self.device) for part in histories.divide(chosen))
-        draws = torch.rand(self.num_samples, generator=self.generator, dtype=torch.float64)
-        samples = torch.searchsorted(self.cumulative, draws * self.cumulative[-1])
-        samples = samples.clamp(max=self.model.num_items - 1).to(self.device)
-        return pairwise_loss(self.model, given, held_out, samples)
-
-
-def fit_pairwise(
-    model: Ranker,
-    data: Interactions,
-    options: PairwiseOptions | None = None,
-    *,
-    seed: int = 0,
-    progress: bool = False,
-    **changes: Any,
-) -> Record:
-    """Train a ranker with RankNet; choose the epoch by nDCG@k over all items, on validation.
-
-    As `memcom.training.fit`, but for the loss.
-
-    Args:
-        model: Trained in place, on the device it is on; ends with the weights of its best epoch.
-        data: Interactions with training and validation parts.
-        options: How to train; the defaults if None.
-        seed: Of batches, held-out parts, negatives and dropout.
-        progress: Show a progress bar.
-        **changes: Replace single options, such as ``epochs=20``.
-
-    Returns:
-        The training record; its score is nDCG@k.
-
-    Raises:
-        TrainingError: The loss became infinite or NaN.
-        ValueError: There are no histories to train on, or the sizes do not fit.
-    """
-    options = replace(options or PairwiseOptions(), **changes)
-    if model.num_items != data.num_items:
-        raise ValueError(
-            f"the model ranks {model.num_items} items, {data.name} has {data.num_items}"
-        )
-    valid = HeldOut.of(data, "valid").to(next(model.parameters()).device)
-    histories = Histories.of(data, "train")
-    users = (histories.lengths >= 2).nonzero()[:, 0]
-    if not len(users):
-        raise ValueError(f"{data.name}: no user has two training items, nothing to learn from")
-    learns = any(parameter.requires_grad for parameter in model.parameters())
-    stepper = PairwiseStepper(model, data, histories, options, seed) if learns else None
-
-    def epoch() -> float:
-        assert stepper is not None
-        order = users[torch.randperm(len(users), generator=stepper.generator)]
-        return float(torch.stack([stepper.step(u) for u in order.split(options.batch_size)]).mean())
-
-    return run_epochs(
-        model,
-        epoch,
-        lambda: float(evaluate(model, valid, k=options.k).ndcg.mean()),
-        epochs=options.epochs,
-        patience=options.patience,
-        evaluate_every=options.evaluate_every,
-        seed=seed,
-        progress=progress,
-    )

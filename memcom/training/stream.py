@@ -12,6 +12,7 @@ from torch import Tensor
 from memcom.data import Interactions
 from memcom.data.ordering import mix64
 from memcom.data.streams import StreamVocabulary
+from memcom.procedures import Occurrences
 from memcom.training.histories import Histories
 
 
@@ -79,6 +80,7 @@ class Stream:
     Attributes:
         vocabulary: Ids, learnt on the past.
         values: ``(events,)`` int64, the item of each event under a name without meaning.
+        users: ``(events,)`` int64, the user of each event.
         past: Number of events that are the past.
         held_out: Where its last tenth starts, which says when to stop training on the rest.
         counts: ``(capacity,)`` float32, events of each id before ``held_out``.
@@ -94,7 +96,7 @@ class Stream:
         order = np.lexsort((data.item, data.user, data.time))
         # Scrambled, so that not even ties are broken by what the future holds.
         self.values = mix64(data.item[order]).view(np.int64)
-        users = data.user[order]
+        self.users = users = data.user[order]
         self.past = int(len(order) * options.past)
         edges = np.linspace(self.past, len(order), options.segments + 1).astype(int).tolist()
         if self.past < 10 or len(order) - self.past < options.segments:
@@ -123,6 +125,11 @@ class Stream:
         place += np.repeat(self._rank[events] - lengths, lengths)
         items = self.vocabulary.ids(self.values[self._by_user[place]])
         return Histories.from_lengths(torch.from_numpy(lengths), torch.from_numpy(items))
+
+    def occurrences(self) -> Occurrences:
+        """Which ids occur with which users before `held_out`."""
+        users = torch.from_numpy(self.users[: self.held_out])
+        return Occurrences(self.wanted(np.arange(self.held_out)), users, self.vocabulary.capacity)
 
     def wanted(self, events: np.ndarray) -> Tensor:
         """Today's ids of the items of ``events (m,)``."""

@@ -25,6 +25,7 @@ from memcom.embeddings import CompressedEmbedding
 from memcom.metrics import ndcg_and_recall_at_k
 from memcom.models import MostPopular, Ranker
 from memcom.optim import LazyAdam
+from memcom.procedures import follow
 from memcom.training.loop import Record, run_epochs
 from memcom.training.stream import Stream, StreamOptions
 
@@ -83,15 +84,7 @@ def run_stream(
             f"{stream.vocabulary.capacity} ids"
         )
     learner = _Learner(model, stream, options, seed)
-    last = _some(stream.held_out, stream.past, options.max_events)
-    record = run_epochs(
-        model,
-        lambda: learner.learn(np.arange(stream.held_out)),
-        lambda: float(learner.measure(last)[0].mean()),
-        epochs=options.epochs,
-        patience=options.patience,
-        seed=seed,
-    )
+    record = learner.learn_past(seed)
     found: list[tuple[Tensor, ...]] = []
     devices = [learner.device] if learner.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -106,8 +99,24 @@ def run_stream(
             stream.vocabulary.learn(stream.values[start:stop])
             for _ in range(options.online_epochs):
                 learner.learn(np.arange(start, stop))
+    learner.procedures.close()
     segment, ndcg, recall, new = (torch.cat(parts) for parts in zip(*found, strict=True))
     return StreamResult(record, segment, ndcg, recall, new)
+
+
+def fit_past(model: Ranker, stream: Stream, options: StreamOptions, *, seed: int = 0) -> Record:
+    """Train on the past alone, as `run_stream` begins.
+
+    Args:
+        model: A ranker of ``stream.vocabulary.capacity`` items; trained in place.
+        stream: Left as it is.
+        options: How to train.
+        seed: Of batches, measured events and dropout.
+
+    Returns:
+        The training record.
+    """
+    return _Learner(model, stream, options, seed).learn_past(seed)
 
 
 class _Learner:
@@ -119,6 +128,21 @@ class _Learner:
         self.device = next(model.parameters()).device
         learned = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = LazyAdam(learned, lr=options.learning_rate) if learned else None
+        num_steps = options.epochs * -(-stream.held_out // options.batch_size)
+        self.procedures = follow(model, num_steps, optimizer=self.optimizer)
+
+    def learn_past(self, seed: int) -> Record:
+        """Train on the past but for its last tenth, which says when to stop."""
+        last = _some(self.stream.held_out, self.stream.past, self.options.max_events)
+        return run_epochs(
+            self.model,
+            lambda: self.learn(np.arange(self.stream.held_out)),
+            lambda: float(self.measure(last)[0].mean()),
+            epochs=self.options.epochs,
+            patience=self.options.patience,
+            eligible=lambda: self.procedures.within_budget,
+            seed=seed,
+        )
 
     def learn(self, events: np.ndarray) -> float:
         """One pass in random order; the mean loss. A control that counts, counts."""
@@ -137,6 +161,7 @@ class _Learner:
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
+            self.procedures.step()
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
 

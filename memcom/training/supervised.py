@@ -18,6 +18,7 @@ from memcom.classifiers import Classifier
 from memcom.data import LabelledBags, LabelledRows
 from memcom.data.containers import TRAIN, split_code
 from memcom.optim import LazyAdam
+from memcom.procedures import Occurrences, follow
 from memcom.training.histories import Histories
 from memcom.training.loop import Record, run_epochs
 
@@ -127,6 +128,11 @@ class ClickExamples:
         ids = torch.stack([torch.from_numpy(column)[rows] for column in data.fields.values()], 1)
         return cls(ids, dense[rows], torch.from_numpy(data.label)[rows])
 
+    def occurrences(self, column: int, num_embeddings: int) -> Occurrences:
+        """Which ids of a field occur in which rows; no two ids of a field share one."""
+        ids = self.ids[:, column]
+        return Occurrences(ids, torch.arange(len(ids)), num_embeddings)
+
     def take(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Ids ``(m, fields)`` and dense columns ``(m, d)``."""
         return self.ids[rows], self.dense[rows]
@@ -171,6 +177,7 @@ def fit_supervised(
 ) -> Record:
     """Train a classifier by its log loss; choose the epoch by a score on the validation rows.
 
+    Tables that become small while they train follow their schedules (see `memcom.procedures`).
     The same seed gives the same weights on a CPU, with the same number of threads.
 
     Args:
@@ -197,6 +204,12 @@ def fit_supervised(
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = LazyAdam(learned, lr=options.learning_rate) if learned else None
 
+    def valid_score() -> float:
+        return score(predict(model, valid), valid.label)
+
+    num_steps = options.epochs * -(-len(train.label) // options.batch_size)
+    procedures = follow(model, num_steps, optimizer=optimizer, reward=valid_score)
+
     def step(rows: Tensor) -> Tensor:
         assert optimizer is not None
         logits = model(*(part.to(device) for part in train.take(rows)))
@@ -204,22 +217,27 @@ def fit_supervised(
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        procedures.step()
         return loss.detach()
 
     def epoch() -> float:
         order = torch.randperm(len(train.label), generator=generator)
         return float(torch.stack([step(rows) for rows in order.split(options.batch_size)]).mean())
 
-    return run_epochs(
-        model,
-        epoch,
-        lambda: score(predict(model, valid), valid.label),
-        epochs=options.epochs,
-        patience=options.patience,
-        evaluate_every=options.evaluate_every,
-        seed=seed,
-        progress=progress,
-    )
+    try:
+        return run_epochs(
+            model,
+            epoch,
+            valid_score,
+            epochs=options.epochs,
+            patience=options.patience,
+            evaluate_every=options.evaluate_every,
+            eligible=lambda: procedures.within_budget,
+            seed=seed,
+            progress=progress,
+        )
+    finally:
+        procedures.close()
 
 
 @torch.no_grad()

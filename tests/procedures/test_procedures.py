@@ -11,6 +11,7 @@ PROCEDURES = {
     "amtl": procedures.AMTLSchedule,
     "fiited": procedures.FIITEDSchedule,
     "scall": procedures.SCALLSchedule,
+    "cce": procedures.CCESchedule,
 }
 
 
@@ -34,6 +35,7 @@ def test_any_number_of_steps_ends_within_the_budget(name, steps):
         emb(ids).square().mean().backward()
         optimizer.step()
         schedule.step(ids)
+    assert schedule.within_budget
     small = schedule.export()
     assert small.nbytes <= emb.frozen_nbytes <= 4 * 200 * 8 / 4
     assert torch.equal(small.materialize(), emb.eval().materialize())

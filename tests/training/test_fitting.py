@@ -79,8 +79,8 @@ def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
     # So large a rate soon makes things worse again.
     record = fit(model, data, QUICK, learning_rate=0.3, epochs=60, patience=20, evaluate_every=2)
     valid = float(evaluate(model, HeldOut.of(data, "valid")).ndcg.mean())
-    assert valid == pytest.approx(record.valid_ndcg)
-    assert record.valid_ndcg == max(score for _, _, score in record.curve)
+    assert valid == pytest.approx(record.valid)
+    assert record.valid == max(score for _, _, score in record.curve)
     assert record.epochs in (60, record.best_epoch + 20)
 
 

@@ -8,7 +8,7 @@ import torch
 
 import memcom
 from memcom.models import HistoryRanker, ItemBias, MostPopular
-from memcom.training import HeldOut, Histories, PairwiseOptions, evaluate, fit_pairwise
+from memcom.training import HeldOut, Histories, PairwiseOptions, evaluate, fit
 from memcom.training.pairwise import pairwise_loss, ranknet_loss
 from tests.training.data import planted
 
@@ -24,7 +24,7 @@ def trained(name: str = "full", seed: int = 0, **changes: object) -> HistoryRank
     model = HistoryRanker(
         memcom.build(name, data.num_items, 8, **budget), item_counts=data.item_counts
     )
-    fit_pairwise(model, data, QUICK, seed=seed, **changes)
+    fit(model, data, QUICK, seed=seed, **changes)
     return model
 
 
@@ -71,7 +71,7 @@ def test_planted_taste_is_found_where_controls_find_none(popularity: float) -> N
     data = planted()
     held_out = HeldOut.of(data, "test")
     bias = ItemBias(60, item_counts=data.item_counts)
-    fit_pairwise(bias, data, QUICK)
+    fit(bias, data, QUICK)
     controls = [
         float(evaluate(m, held_out).ndcg.mean()) for m in (bias, MostPopular(data.item_counts))
     ]
@@ -92,7 +92,7 @@ def test_one_seed_gives_one_model_and_another_another(name: str) -> None:
 
 
 def test_nothing_to_learn_is_not_trained() -> None:
-    record = fit_pairwise(MostPopular(planted().item_counts), planted(), QUICK)
+    record = fit(MostPopular(planted().item_counts), planted(), QUICK)
     assert (record.best_epoch, record.epochs) == (0, 0)
 
 
