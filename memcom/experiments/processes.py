@@ -7,6 +7,9 @@ it reads or writes spoils the messages of all.
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -102,7 +105,7 @@ class _Worker:
         raise RuntimeError(f"worker processes die as soon as they are started: {died}") from died
 
     def end(self) -> None:
-        self.pool.shutdown(wait=True, kill_workers=True)
+        self.pool.shutdown(wait=True, kill_workers=not self.idle)
 
 
 def _pass_on(future: Future[Record], running: Future[Record]) -> None:
@@ -122,6 +125,14 @@ _data_of_worker: list[Any] = []
 def _start(data: Any) -> None:
     torch.set_num_threads(1)
     _data_of_worker[:] = [data]
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process once its parent is gone: nobody would take what it computes."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _ready() -> bool:

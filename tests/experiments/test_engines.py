@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from memcom.experiments import engines
 from memcom.experiments.planning import tables
 from memcom.experiments.store import Store
 from memcom.experiments.sweep import sweep
-from tests.experiments.test_sweep import contents, runs, spec
+from tests.experiments.test_sweep import contents, spec
 
 ROOT = Path(__file__).parents[2]
+RUN_BY = [("processes", "joblib", "stats"), ("ray", "ray", "cluster")]
 
 
 @pytest.fixture(scope="module")
@@ -83,41 +85,13 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(tmp_path, data, monkey
     assert "worker died 3 times" in failed.failed
 
 
-@pytest.mark.slow
-def test_ray_cluster_loses_workers_and_a_node(tmp_path, data, monkeypatch):
-    ray = pytest.importorskip("ray", reason="Ray, the extra `cluster`, is not installed")
-    from ray.cluster_utils import Cluster
-
-    few = spec(ratios=(2,), seeds=1)
-    sweep(few, tmp_path / "undisturbed", data=data, progress=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
-    monkeypatch.setenv("TOY_KILL", str(tmp_path))
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "60")  # for a busy machine
-    monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is noticed soon
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    head = {"num_cpus": 1, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        other = cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False)
-        written: list[Path] = []
-        put = Store.put
-
-        def put_and_lose_a_node(store, record):
-            written.append(put(store, record))
-            if len(written) == 3:
-                cluster.remove_node(other, allow_graceful=False)
-            return written[-1]
-
-        monkeypatch.setattr(Store, "put", put_and_lose_a_node)
-        sweep(few, tmp_path / "out", data=data, engine="ray", progress=False)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
-    assert len(written) == len(set(written)) == 1 + 2 * 6
-    assert len(runs(tmp_path / "log")) == 1 + 2 * 6
+@pytest.mark.parametrize(("engine", "package", "extra"), RUN_BY)
+def test_a_missing_package_is_named_with_its_extra(data, monkeypatch, engine, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    for module in ("processes", "cluster"):
+        monkeypatch.delitem(sys.modules, f"memcom.experiments.{module}", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs the package {package}.*\[{extra}\]"):
+        engines.start(engine, data)
 
 
 def test_unknown_engines_and_sizes_are_refused(data):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import random
+import threading
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memcom.data import load
-from memcom.experiments.planning import choose, tables
-from memcom.experiments.records import Job
+from memcom.experiments import engines
+from memcom.experiments.planning import Table, choose, tables
+from memcom.experiments.records import Job, Record
 from memcom.experiments.spec import Spec
 from memcom.experiments.store import Store
-from memcom.experiments.sweep import sweep
+from memcom.experiments.sweep import drive, sweep
 from tests.experiments import toy
 
 METHODS = ("hash", "memcom")
@@ -92,6 +96,79 @@ def test_killed_five_times_ends_as_undisturbed(tmp_path, data, monkeypatch):
     monkeypatch.delenv("TOY_LOG")
     sweep(spec(**options), tmp_path / "undisturbed", data=data, progress=False)
     assert contents(folder) == contents(tmp_path / "undisturbed")
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path, data):
+    sweep(spec(), tmp_path, data=data, progress=False)
+    (table,), store = list(tables(spec(), data)), Store(tmp_path)
+    path = store.path(table.job(table.lines[-1].cell.setting))
+    before = contents(tmp_path)
+    path.unlink()
+    half = path.with_name(f".{path.name}.abc123")
+    half.write_text('{"format": 1, "key": "')
+    sweep(spec(), tmp_path, data=data, progress=False)
+    assert not half.exists()
+    assert contents(tmp_path) == before
+
+
+class Unlucky:
+    """An engine with two slots whose first trials end with an error instead of a record."""
+
+    def __init__(self, data: Any, errors: list[Exception]) -> None:
+        self.data, self.errors = data, errors
+        self.alone: list[bool] = []
+        self.futures: list[Future[Record]] = []
+
+    def slots(self) -> int:
+        return 2
+
+    def submit(self, job: Job) -> Future[Record]:
+        self.alone.append(True)
+        if sum(not future.done() for future in self.futures):
+            self.alone[-2:] = [False, False]
+        self.futures.append(future := Future())
+        error = self.errors.pop(0) if self.errors else None
+
+        def end() -> None:
+            if error is None:
+                future.set_result(engines.attempt(job, self.data))
+            else:
+                future.set_exception(error)
+
+        threading.Timer(0.01, end).start()
+        return future
+
+
+def few_trials(data: Any) -> Table:
+    (table,) = tables(spec(ratios=(2,), learning_rates=(0.1,), seeds=1), data)
+    return table
+
+
+def test_workers_lost_in_company_are_not_held_against_a_trial(tmp_path, data):
+    engine = Unlucky(data, [RuntimeError("died")] * 2)
+    drive(few_trials(data), Store(tmp_path), engine, progress=False)
+    records = Store(tmp_path).records()
+    assert len(records) == 7
+    assert all(record.outcome is not None for record in records)
+    assert len(engine.alone) == 9
+    assert engine.alone.count(True) >= 2  # the two that lost a worker ran again, each alone
+
+
+def test_a_trial_has_failed_once_it_has_lost_its_worker_alone_time_after_time(tmp_path, data):
+    table = few_trials(data)
+    table = dataclasses.replace(table, lines=table.lines[1:2])
+    drive(table, Store(tmp_path), Unlucky(data, [RuntimeError("died")] * 4), progress=False)
+    (record,) = Store(tmp_path).records()
+    assert "worker died 3 times when it ran alone" in record.failed
+
+
+def test_a_trial_that_does_not_get_through_stops_the_sweep_and_is_no_failure(tmp_path, data):
+    errors = [engines.NotDelivered("no such module")] * 30
+    with pytest.raises(RuntimeError, match=r"get through to its worker.*no such module"):
+        drive(few_trials(data), Store(tmp_path), Unlucky(data, errors), progress=False)
+    assert not Store(tmp_path).records()
+    drive(few_trials(data), Store(tmp_path), Unlucky(data, []), progress=False)  # locks are free
+    assert len(Store(tmp_path).records()) == 7
 
 
 def test_two_processes_share_a_folder(tmp_path, data, monkeypatch):
