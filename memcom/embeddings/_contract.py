@@ -239,9 +239,11 @@ class TableEmbedding(CompressedEmbedding):
         raise TypeError(f"{type(self).__name__} has no recipe")
 
     def row_tables(self) -> list[str]:
-        """The tables of rows; weights of the id's own (one column, or `Recipe.weights`) are not."""
-        tables = {r.name: r.table for r in self.recipe().reads if isinstance(r.table, Tensor)}
-        return [name for name, table in tables.items() if table.shape[1] > 1]
+        """The tables of rows; weights (one column that multiplies, or `Recipe.weights`) are not."""
+        recipe = self.recipe()
+        tables = {r.name: r.table for r in recipe.reads if isinstance(r.table, Tensor)}
+        weighs = recipe.fusion == "mult"
+        return [name for name, t in tables.items() if t.shape[1] > 1 or not weighs]
 
     def compose(self, ids: Tensor) -> Tensor:
         """Carry out the recipe for checked int64 ``ids``."""

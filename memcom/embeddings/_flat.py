@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memcom.addresses import HASH_BITS, check_ids, murmur3
 from memcom.embeddings._contract import CompressedEmbedding
+from memcom.kernels import read_rows
 
 MAX_CELLS = 2**HASH_BITS  # a hash addresses no more
 
@@ -17,13 +17,19 @@ class FlatEmbedding(CompressedEmbedding):
 
     memory: nn.Parameter
 
+    each_once = True
+
     def cells(self, ids: Tensor) -> Tensor:
         """Cells of checked int64 ``ids``: ``(*ids.shape, embedding_dim)``."""
         raise TypeError(f"{type(self).__name__} does not say which cells it reads")
 
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a cell for every coordinate."""
-        return F.embedding(self.cells(ids), self.memory, sparse=self.sparse).squeeze(-1)
+        return read_rows(self.memory, self.cells(ids), sparse=self.sparse).squeeze(-1)
+
+    def row_tables(self) -> list[str]:
+        """The memory."""
+        return ["memory"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The cell of every coordinate, in the order of the coordinates."""

@@ -150,7 +150,20 @@ class AMTLEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The rows in their widths, at a higher price if they have too many numbers together."""
+        """The rows in their widths, at a higher price if they have too many numbers together.
+
+        On the meta device, where widths are not known, all ``num_values`` numbers.
+        """
+        if self.table.is_meta:
+            return JaggedEmbedding(
+                self.num_embeddings,
+                self.embedding_dim,
+                num_values=self.num_values,
+                padding_idx=self.padding_idx,
+                sparse=self.sparse,
+                device="meta",
+                dtype=self.table.dtype,
+            )
         sizes = torch.cat([self.sizes_of(ids) for ids in self.all_ids()])
         if int(sizes.sum()) > self.num_values:
             price = self.price_for(self.num_values)
@@ -160,13 +173,6 @@ class AMTLEmbedding(CompressedEmbedding):
         return JaggedEmbedding.from_table(
             table, sizes, padding_idx=self.padding_idx, sparse=self.sparse
         )
-
-    @property
-    def frozen_nbytes(self) -> int:
-        """Bytes of the kept numbers and the row offsets, at most."""
-        n, e = self.num_embeddings, self.embedding_dim
-        dtype = self.table.dtype
-        return JaggedEmbedding(n, e, num_values=self.num_values, device="meta", dtype=dtype).nbytes
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -90,9 +90,8 @@ class CCEEmbedding(CompressedEmbedding):
         return murmur3(ids + torch.zeros_like(seeds), seeds) % self.num_buckets
 
     def row_tables(self) -> list[str]:
-        """Both tables, if they are wider than one."""
-        wide = self.embedding_dim > self.num_columns and isinstance(self.centres, Tensor)
-        return ["centres", "residuals"] if wide else []
+        """Both tables."""
+        return ["centres", "residuals"]
 
     @torch.no_grad()
     def recluster(self, *, iterations: int = 20, generator: torch.Generator | None = None) -> None:

@@ -42,6 +42,8 @@ class CSREmbedding(CompressedEmbedding):
     columns: Tensor
     offsets: Tensor
 
+    each_once = True
+
     def __init__(
         self,
         num_embeddings: int,
@@ -149,9 +151,8 @@ class CSREmbedding(CompressedEmbedding):
         return {"rows": ids.masked_fill(start == end, self.num_embeddings)}
 
     def row_tables(self) -> list[str]:
-        """The chunks, if they are wider than one number."""
-        wide = isinstance(self.values, Tensor) and self.chunk_dim > 1
-        return ["values"] if wide else []
+        """The chunks; where they are stays as it is."""
+        return ["values"]
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

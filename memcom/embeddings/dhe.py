@@ -114,7 +114,7 @@ class DHEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The weights: a unit's are a row."""
-        return [f"weights.{j}" for j, w in enumerate(self.weights) if isinstance(w, Tensor)]
+        return [f"weights.{j}" for j in range(len(self.weights))]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The hashes, as ``"codes"``: there is no table, and ids with equal codes are equal."""

@@ -45,6 +45,8 @@ class DPQEmbedding(CompressedEmbedding):
     which is this kit's choice; the paper moves them by `regularizer` alone.
     """
 
+    each_once = True
+
     def __init__(
         self,
         num_embeddings: int,
@@ -120,33 +122,28 @@ class DPQEmbedding(CompressedEmbedding):
         pulled = (rows - query.detach()).square().mean()
         return pulled + commitment * (query - rows.detach()).square().mean()
 
-    def _frozen(self, device: torch.device | str) -> CodebookEmbedding:
-        return CodebookEmbedding(
+    @torch.no_grad()
+    def freeze(self) -> CompressedEmbedding:
+        """The codes as they are now, packed, and the codewords; the query table is dropped."""
+        frozen = CodebookEmbedding(
             self.num_embeddings,
             self.embedding_dim,
             num_groups=self.num_groups,
             tiers=self.tiers(),
             padding_idx=self.padding_idx,
             sparse=self.sparse,
-            device=device,
+            device="meta",
             dtype=self.values.dtype,
         )
-
-    @torch.no_grad()
-    def freeze(self) -> CompressedEmbedding:
-        """The codes as they are now, packed, and the codewords; the query table is dropped."""
-        frozen = self._frozen("meta").to_empty(device=self.device)
+        if self.values.is_meta:
+            return frozen
+        frozen = frozen.to_empty(device=self.device)
         frozen.values.copy_(self.values)
         first = torch.arange(self.num_groups, device=self.device) * self.num_codewords
         codes = [(self.addresses(ids)["values"] - first).int() for ids in self.all_ids(4096)]
         for tier, part in enumerate(torch.cat(codes).split([size for size, _ in self.tiers()])):
             frozen.set_codes(tier, part)
         return frozen
-
-    @property
-    def frozen_nbytes(self) -> int:
-        """Bytes of packed codes and codewords."""
-        return self._frozen("meta").nbytes
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

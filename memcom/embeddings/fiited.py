@@ -89,7 +89,21 @@ class FIITEDEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The chunks that have a slot, or the ``num_chunks`` of highest utility among them."""
+        """The chunks that have a slot, or the ``num_chunks`` of highest utility among them.
+
+        On the meta device, where utilities are not known, ``num_chunks`` of them.
+        """
+        if self.slots.is_meta:
+            return CSREmbedding(
+                self.num_embeddings,
+                self.embedding_dim,
+                num_chunks=self.num_chunks,
+                chunk_dim=self.chunk_dim,
+                padding_idx=self.padding_idx,
+                sparse=self.sparse,
+                device="meta",
+                dtype=self.slots.dtype,
+            )
         kept = self.directory >= 0
         if int(kept.sum()) > self.num_chunks:
             ranked = self.utility.masked_fill(~kept, -torch.inf).flatten()
@@ -103,18 +117,6 @@ class FIITEDEmbedding(CompressedEmbedding):
             padding_idx=self.padding_idx,
             sparse=self.sparse,
         )
-
-    @property
-    def frozen_nbytes(self) -> int:
-        """Bytes of the kept chunks, their columns and the row offsets, at most."""
-        return CSREmbedding(
-            self.num_embeddings,
-            self.embedding_dim,
-            num_chunks=self.num_chunks,
-            chunk_dim=self.chunk_dim,
-            device="meta",
-            dtype=self.slots.dtype,
-        ).nbytes
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -73,7 +73,7 @@ class HeadEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The private rows; the tail speaks for itself."""
-        return ["private"] if isinstance(self.private, Tensor) else []
+        return ["private"]
 
     def freeze(self) -> CompressedEmbedding:
         """The same private rows over the frozen tail."""

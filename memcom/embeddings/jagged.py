@@ -20,6 +20,7 @@ from memcom.addresses import check_ids
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.kernels import read_rows
 
 
 class JaggedEmbedding(CompressedEmbedding):
@@ -38,6 +39,8 @@ class JaggedEmbedding(CompressedEmbedding):
     """
 
     offsets: Tensor
+
+    each_once = True
 
     def __init__(
         self,
@@ -112,13 +115,17 @@ class JaggedEmbedding(CompressedEmbedding):
         """Read ``embedding_dim`` values from where the row begins; blank what is not its own."""
         start, end = self._bounds(ids)
         cells = start.unsqueeze(-1) + torch.arange(self.embedding_dim, device=ids.device)
-        rows = F.embedding(cells.clamp(max=self.num_values - 1), self.values, sparse=self.sparse)
+        rows = read_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
         return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """``rows``: the id itself, or ``num_embeddings`` for all ids that store nothing."""
         ids = check_ids(ids, self.num_embeddings)
         return {"rows": ids.masked_fill(self.sizes_of(ids) == 0, self.num_embeddings)}
+
+    def row_tables(self) -> list[str]:
+        """The values; where rows begin stays as it is."""
+        return ["values"]
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -91,6 +91,9 @@ class LearnedHashEmbedding(TableEmbedding):
 class MappedEmbedding(CompressedEmbedding):
     """A stored map in front of any compressor: ``inner(map[i])``.
 
+    ``MappedEmbedding(build(name, m, e, ratio=4, head=100, bits=8), rows)`` gives the m rows of
+    `memcom.learn_map` to any method, with private rows for the first of them and all of it packed.
+
     Args:
         inner: The compressor of the rows that the map points to.
         rows: int64 ``(num_embeddings,)``, values in ``[0, inner.num_embeddings)``.
@@ -109,7 +112,8 @@ class MappedEmbedding(CompressedEmbedding):
             len(rows), inner.embedding_dim, padding_idx=padding_idx, sparse=inner.sparse
         )
         self.inner = inner
-        self.register_buffer("map", pack(rows, bits_for(inner.num_embeddings)))
+        packed = pack(rows, bits_for(inner.num_embeddings))
+        self.register_buffer("map", packed.to(inner.device))
 
     def rows(self, ids: Tensor) -> Tensor:
         """Where the map sends checked int64 ``ids``."""

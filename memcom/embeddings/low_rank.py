@@ -52,7 +52,7 @@ class LowRankEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The factor."""
-        return ["factor"] if isinstance(self.factor, Tensor) and self.rank > 1 else []
+        return ["factor"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Each id reads its own row of ``factor``; ``projection`` is shared by all."""

@@ -88,9 +88,8 @@ class MixedDimEmbedding(CompressedEmbedding):
         return {"tables": check_ids(ids, self.num_embeddings)}
 
     def row_tables(self) -> list[str]:
-        """The tables of more than one column."""
-        rows = enumerate(self.tables)
-        return [f"tables.{f}" for f, t in rows if isinstance(t, Tensor) and t.shape[1] > 1]
+        """The blocks; projections stay as they are."""
+        return [f"tables.{f}" for f in range(len(self.tables))]
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw everything, so that a composed row has variance ``std**2``."""

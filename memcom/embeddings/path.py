@@ -109,7 +109,7 @@ class PathEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The first partition's rows; the maps of the others stay as they are."""
-        return ["table"] if isinstance(self.table, Tensor) else []
+        return ["table"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The row of ``table`` and the map of each further partition."""

@@ -109,6 +109,16 @@ class PEPEmbedding(CompressedEmbedding):
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
         """The ``num_values`` weights that are furthest above their thresholds."""
+        if self.table.is_meta:
+            return CSREmbedding(
+                self.num_embeddings,
+                self.embedding_dim,
+                num_chunks=self.num_values,
+                padding_idx=self.padding_idx,
+                sparse=self.sparse,
+                device="meta",
+                dtype=self.table.dtype,
+            )
         kept = self.kept()
         left = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept]
         return CSREmbedding.from_chunks(
@@ -118,13 +128,6 @@ class PEPEmbedding(CompressedEmbedding):
             padding_idx=self.padding_idx,
             sparse=self.sparse,
         )
-
-    @property
-    def frozen_nbytes(self) -> int:
-        """Bytes of the kept weights, their columns and the row offsets."""
-        n, e = self.num_embeddings, self.embedding_dim
-        dtype = self.table.dtype
-        return CSREmbedding(n, e, num_chunks=self.num_values, device="meta", dtype=dtype).nbytes
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -79,9 +79,8 @@ class CodebookEmbedding(CompressedEmbedding):
         return {"values": self._rows(check_ids(ids, self.num_embeddings))}
 
     def row_tables(self) -> list[str]:
-        """The codebooks, if a codeword is wider than one."""
-        wide = isinstance(self.values, Tensor) and self.values.shape[1] > 1
-        return ["values"] if wide else []
+        """The codebooks."""
+        return ["values"]
 
     @torch.no_grad()
     def set_codes(self, tier: int, codes: Tensor) -> None:

@@ -3,8 +3,9 @@
     x ~ offset + scale * q        q in {0, ..., 2^b - 1};  scale, offset: two fp16 numbers per row
 
 A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: 3.76 at 8 and 7.11 at 4 bits
-for 64 coordinates. Weights of an id's own, such as MEmCom's multipliers, keep their precision:
-in 8 bits many ids of a bucket would get an equal one.
+for 64 coordinates. Rows of fewer than 8 numbers, and arrays of single ones, share scale and offset
+in blocks of 64 numbers, for the same ratios. Weights of an id's own, such as MEmCom's multipliers,
+keep their precision: in 8 bits many ids of a bucket would get an equal one.
 
 The rounding is that of `memcom.embeddings.quantized_table`; see Guan et al., "Post-Training 4-bit
 Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from memcom.addresses import Digit
 from memcom.embeddings._contract import CompressedEmbedding, Sizes, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
-from memcom.embeddings.quantized_table import BITS, QuantizedTable
+from memcom.embeddings.quantized_table import BITS, QuantizedTable, pack_table
 from memcom.kernels import Read, Recipe
 
 
@@ -71,10 +72,10 @@ def quantize(
 
     Returns:
         A new layer of the same kind. Its `row_tables` have become modules of the class
-        `QuantizedTable`, and are not trained any more.
+        `QuantizedTable`, and are not trained any more. What is packed already stays as it is.
 
     Raises:
-        TypeError: Nothing in the layer is read by rows, so nothing would be smaller.
+        TypeError: Nothing would be smaller: the layer has no tables of rows, or they are packed.
         ValueError: As `QuantizedTable`.
     """
     layer = copy.deepcopy(emb.freeze())
@@ -84,7 +85,8 @@ def quantize(
         raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
     packed = 0
     for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
-        rows = part.row_tables()
+        plain = dict(part.named_parameters())
+        rows = [name for name in part.row_tables() if name in plain]
         _pack_tables(part, rows, bits)
         packed += len(rows)
         if weight_bits is not None and isinstance(part, TableEmbedding):
@@ -93,17 +95,16 @@ def quantize(
             names = {r.name for r in reads if isinstance(r.table, nn.Parameter)}
             _pack_tables(part, sorted(names), weight_bits)
     if not packed:
-        raise TypeError(
-            f"{type(layer).__name__} has no plain table that is read by rows, so there is nothing "
-            "to quantise"
-        )
+        done = {m.bits for m in layer.modules() if isinstance(m, QuantizedTable)}
+        why = f"is stored in {min(done)} bits already" if done else "has no tables of rows"
+        raise TypeError(f"{type(layer).__name__} {why}, so there is nothing to quantise")
     return layer
 
 
 def _pack_tables(part: nn.Module, names: list[str], bits: int) -> None:
     for name in names:
         owner, _, attribute = name.rpartition(".")
-        table = QuantizedTable(part.get_parameter(name), bits)
+        table = pack_table(part.get_parameter(name), bits)
         delattr(part.get_submodule(owner), attribute)
         setattr(part.get_submodule(owner), attribute, table)
 
@@ -132,7 +133,8 @@ class QuantizeLater(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """The vectors of the compressor."""
-        return self.embedding.compose(ids)
+        vectors: Tensor = self.embedding(ids)
+        return vectors
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Those of the compressor, prefixed by ``embedding.``."""

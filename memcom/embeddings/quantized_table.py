@@ -8,6 +8,9 @@ Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079:
 Here the offset is the row's minimum rounded *down* to fp16, and the scale the least fp16 number
 with which 2^b - 1 steps reach the maximum. No value then lies outside the grid, so the error of
 every value is at most half a stored step, the rounding of scale and offset included.
+
+Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
+numbers take the place of rows; all else is the same.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ from torch import Tensor, nn
 BITS = (4, 8, 16)
 CHUNK = 2**16
 """Rows quantised at a time."""
+BLOCK = 64
+"""Numbers that share a scale and an offset where a row is too narrow to have its own."""
+NARROW = 8
+"""Rows of fewer numbers are quantised in blocks: in 4 bits, most of a row would be its own scale
+and offset."""
 
 
 class QuantizedTable(nn.Module):
@@ -40,18 +48,21 @@ class QuantizedTable(nn.Module):
     codes: Tensor
     scale: Tensor
     offset: Tensor
+    unit = "row"
 
     def __init__(self, table: Tensor, bits: int = 8) -> None:
         super().__init__()
         if bits not in BITS:
             raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
-        self.bits, self.width, self.dtype = bits, table.shape[1], table.dtype
+        self.num_rows, self.width = table.shape
+        self.bits, self.dtype = bits, table.dtype
         chunk = len(table) if table.is_meta else CHUNK
         pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(chunk)]
         for name in pieces[0]:
             self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
         if not table.is_meta:
-            _refuse_infinite(table, *(b for b in self.buffers() if b.dtype == torch.float16))
+            stored = [b for b in self.buffers() if b.dtype == torch.float16]
+            _refuse_infinite(self.unit, table, *stored)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
@@ -77,7 +88,52 @@ class QuantizedTable(nn.Module):
 
     def extra_repr(self) -> str:
         """Shape and bits."""
-        return f"{len(self.codes)}, {self.width}, bits={self.bits}"
+        return f"{self.num_rows}, {self.width}, bits={self.bits}"
+
+
+class QuantizedBlocks(QuantizedTable):
+    """A table of narrow rows, or of single numbers, stored in blocks of 64 numbers.
+
+    Args:
+        table: ``(num_rows, width)``, floating point, finite; rows come out in its dtype.
+        bits: 4 or 8.
+
+    Raises:
+        ValueError: ``bits`` is something else, or a block does not fit into fp16 or is not finite.
+
+    State: ``codes`` (ceil(num_rows width bits / 8),) uint8, row after row, two per byte at 4 bits;
+    ``scale`` and ``offset`` (ceil(num_rows width / 64), 1) fp16.
+    """
+
+    unit = "block"
+
+    def __init__(self, table: Tensor, bits: int = 8) -> None:
+        if bits not in (4, 8):
+            raise ValueError(f"bits must be one of 4 and 8, got {bits!r}")
+        numbers = table.detach().flatten()
+        # The last number again fills the last block, whose range it leaves as it is.
+        filling = numbers[-1:].expand(-len(numbers) % BLOCK)
+        super().__init__(torch.cat([numbers, filling]).view(-1, BLOCK), bits)
+        self.num_rows, self.width = table.shape
+        self.codes = self.codes.flatten()[: -(-len(numbers) * bits // 8)].clone()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
+        number = rows.unsqueeze(-1) * self.width + torch.arange(self.width, device=rows.device)
+        if self.bits == 8:
+            codes = self.codes[number]
+        else:
+            pair = self.codes[number // 2].int()
+            codes = torch.where(number % 2 == 0, pair % 16, pair // 16)
+        block = number // BLOCK
+        offset, scale = self.offset[block].squeeze(-1), self.scale[block].squeeze(-1)
+        return (offset.float() + scale.float() * codes).to(self.dtype)
+
+
+def pack_table(table: Tensor, bits: int) -> QuantizedTable:
+    """A table in few bits: row by row, or in blocks if its rows are narrower than `NARROW`."""
+    narrow = table.shape[1] < NARROW and bits < 16
+    return QuantizedBlocks(table, bits) if narrow else QuantizedTable(table, bits)
 
 
 def _quantize_rows(rows: Tensor, bits: int) -> dict[str, Tensor]:
@@ -104,12 +160,12 @@ def _round_half(values: Tensor, *, up: bool) -> Tensor:
     return torch.where(wrong, bits + torch.where(away, 1, -1).to(bits.dtype), bits).view(half.dtype)
 
 
-def _refuse_infinite(table: Tensor, *stored: Tensor) -> None:
+def _refuse_infinite(unit: str, table: Tensor, *stored: Tensor) -> None:
     for numbers in stored:
         bad = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
         if len(bad):
             row = table[bad[0]].detach()
             raise ValueError(
-                f"row {int(bad[0])} cannot be quantised: it has values from {row.min():g} to "
+                f"{unit} {int(bad[0])} cannot be quantised: it has values from {row.min():g} to "
                 f"{row.max():g}, and what is stored in fp16 must be finite and in [-65504, 65504]"
             )

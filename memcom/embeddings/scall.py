@@ -89,17 +89,20 @@ class SCALLEmbedding(CompressedEmbedding):
         return {"table": check_ids(ids, self.num_embeddings)}
 
     def freeze(self) -> CompressedEmbedding:
-        """The numbers that show."""
+        """The numbers that show; on the meta device, where widths are not known, ``num_values``."""
+        if self.table.is_meta:
+            return JaggedEmbedding(
+                self.num_embeddings,
+                self.embedding_dim,
+                num_values=self.num_values,
+                padding_idx=self.padding_idx,
+                sparse=self.sparse,
+                device="meta",
+                dtype=self.table.dtype,
+            )
         return JaggedEmbedding.from_table(
             self.table.detach(), self.row_sizes, padding_idx=self.padding_idx, sparse=self.sparse
         )
-
-    @property
-    def frozen_nbytes(self) -> int:
-        """Bytes of all numbers of the budget and the row offsets."""
-        n, e = self.num_embeddings, self.embedding_dim
-        dtype = self.table.dtype
-        return JaggedEmbedding(n, e, num_values=self.num_values, device="meta", dtype=dtype).nbytes
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

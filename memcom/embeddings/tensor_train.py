@@ -108,7 +108,7 @@ class TTEmbedding(CompressedEmbedding):
 
     def row_tables(self) -> list[str]:
         """The cores: a slice is a row."""
-        return [f"cores.{j}" for j, core in enumerate(self.cores) if isinstance(core, Tensor)]
+        return [f"cores.{j}" for j in range(len(self.cores))]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """The slice of each core."""

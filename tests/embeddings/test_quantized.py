@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 
 import memcom
 from memcom.embeddings import QuantizedTable
-from memcom.embeddings.quantized_table import _round_half
+from memcom.embeddings.quantized_table import QuantizedBlocks, _round_half, pack_table
 
 N, E = 90, 12
 
@@ -92,6 +92,69 @@ def test_values_beyond_fp16_are_refused(bad, bits):
         QuantizedTable(x, bits)
 
 
+def decoded_blocks(q: QuantizedBlocks) -> np.ndarray:
+    """Every number by the formula, from the stored bytes."""
+    codes = q.codes.numpy().astype(np.float64)
+    if q.bits == 4:
+        codes = np.stack([codes % 16, codes // 16], axis=1).ravel()
+    total = q.num_rows * q.width
+    offset, scale = (np.repeat(t.numpy()[:, 0].astype(np.float64), 64) for t in (q.offset, q.scale))
+    return (offset[:total] + scale[:total] * codes[:total]).reshape(q.num_rows, q.width)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 70), st.integers(1, 3)),
+        elements=st.floats(-60000, 60000, width=32, allow_subnormal=False),
+    ),
+    st.sampled_from([4, 8]),
+)
+def test_no_number_of_a_block_moves_by_more_than_half_a_stored_step(rows, bits):
+    q = QuantizedBlocks(torch.from_numpy(rows), bits)
+    total, blocks = rows.size, -(-rows.size // 64)
+    assert (len(q.codes), q.scale.shape, q.offset.shape) == (
+        -(-total * bits // 8),
+        (blocks, 1),
+        (blocks, 1),
+    )
+    step = np.repeat(q.scale.numpy()[:, 0].astype(np.float64), 64)[:total].reshape(rows.shape)
+    assert (np.abs(decoded_blocks(q) - rows) <= step / 2 + 1e-6 * np.abs(rows).max()).all()
+    for block in range(blocks):  # nothing but its own numbers makes a step wide
+        part = rows.ravel()[64 * block : 64 * block + 64].astype(np.float64)
+        slack = np.abs(part.min()) * 2.0**-10 / (2**bits - 1) + 2.0**-23
+        ideal = np.ptp(part) / (2**bits - 1)
+        assert float(q.scale[block]) <= (ideal + slack) * (1 + 2.0**-9) + 2.0**-23
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("width", [1, 3, 7])
+def test_narrow_rows_are_unpacked_as_the_formula_says(bits, width):
+    q = pack_table(table(width=width), bits)
+    assert isinstance(q, QuantizedBlocks)
+    rows = q(torch.arange(N).view(9, 10)).view(N, width)
+    np.testing.assert_allclose(rows.numpy(), decoded_blocks(q), rtol=1e-6, atol=1e-6)
+    assert q(torch.tensor(5)).shape == (width,)
+    assert q(torch.empty(0, dtype=torch.int64)).shape == (0, width)
+    assert q.to(torch.bfloat16)(torch.tensor([5])).dtype == torch.bfloat16
+    assert q.scale.dtype == torch.float16
+
+
+def test_a_row_of_eight_numbers_has_its_own_scale():
+    assert type(pack_table(table(width=8), 4)) is QuantizedTable
+    assert type(pack_table(table(width=1), 16)) is QuantizedTable
+    with pytest.raises(ValueError, match="bits must be one of 4 and 8, got 16"):
+        QuantizedBlocks(table(width=1), 16)
+
+
+def test_a_block_beyond_fp16_is_named():
+    x = torch.zeros(100, 1)
+    x[70] = -1e6
+    with pytest.raises(ValueError, match=r"block 1 cannot be quantised: .* from -1e\+06"):
+        QuantizedBlocks(x, 8)
+
+
 @settings(deadline=None)
 @given(st.floats(-65000, 65000, width=32, allow_subnormal=True), st.booleans())
 def test_rounding_to_fp16_in_one_direction(value, up):
@@ -146,15 +209,13 @@ def test_the_ceiling_is_named():
         memcom.plan("int8", N, E, ratio=4)
 
 
-# These read one flat array, or are packed already, or keep only some of their numbers.
-WITHOUT_ROWS = ("robe", "lma", "int8", "int4", "dpq", "mgqe")
-WITHOUT_ROWS += ("jagged", "csr", "pep", "amtl", "fiited", "scall")
+PACKED = ("int8", "int4")
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
-@pytest.mark.parametrize("name", [n for n in memcom.available() if n not in WITHOUT_ROWS])
-def test_any_compressor_that_reads_rows(name, bits):
-    emb = memcom.build(name, 501, 16, ratio=None if name == "full" else 3)
+@pytest.mark.parametrize("name", [n for n in memcom.available() if n not in PACKED])
+def test_any_compressor(name, bits):
+    emb = memcom.build(name, 501, 16, ratio=None if name == "full" else 3).freeze()
     quantized = memcom.quantize(emb, bits)
     exact, rounded = emb.materialize(), quantized.materialize()
     error = (rounded - exact).square().mean().sqrt() / exact.square().mean().sqrt()
@@ -163,10 +224,15 @@ def test_any_compressor_that_reads_rows(name, bits):
     assert torch.equal(emb.materialize(), exact)  # the original is left alone
 
 
-@pytest.mark.parametrize("name", ["int8", "int4"])
+@pytest.mark.parametrize("name", PACKED)
 def test_what_is_packed_already_is_not_packed_again(name):
-    with pytest.raises(TypeError, match="no plain table that is read by rows"):
+    with pytest.raises(TypeError, match=f"stored in {name[3:]} bits already"):
         memcom.quantize(memcom.build(name, 501, 16))
+
+
+def test_multipliers_alone_are_no_rows():
+    with pytest.raises(TypeError, match="MEmComEmbedding has no tables of rows"):
+        memcom.quantize(memcom.MEmComEmbedding(N, 1, num_buckets=5))
 
 
 def test_memcom_with_a_head_and_8_bit_rows_in_one_expression():
@@ -235,7 +301,10 @@ def test_another_dtype_changes_what_comes_out_and_not_what_is_stored(quantized):
     assert quantized.double()(torch.tensor([5])).dtype == torch.float64
 
 
-def test_quantised_layers_compile_and_export(quantized):
+@pytest.mark.parametrize("spec", [None, ("robe", 8), ("jagged", 4)])
+def test_quantised_layers_compile_and_export(quantized, spec):
+    if spec is not None:
+        quantized = memcom.quantize(memcom.build(spec[0], 501, 15, ratio=3), spec[1]).eval()
     ids = torch.tensor([[0, 3, 500], [20, 77, 19]])
     compiled = torch.compile(quantized, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(ids), quantized(ids))
@@ -245,11 +314,13 @@ def test_quantised_layers_compile_and_export(quantized):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("bits", [4, 8, 16])
-def test_quantised_layers_run_under_onnxruntime(bits, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "bits"), [("memcom", 4), ("memcom", 8), ("memcom", 16), ("robe", 4), ("csr", 8)]
+)
+def test_quantised_layers_run_under_onnxruntime(name, bits, tmp_path):
     pytest.importorskip("onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime")
-    emb = memcom.quantize(memcom.build("memcom", 501, 15, ratio=4, head=20), bits).eval()
+    emb = memcom.quantize(memcom.build(name, 501, 15, ratio=4, head=20), bits).eval()
     ids = torch.tensor([[0, 3, 500], [20, 77, 19]])
     torch.onnx.export(emb, (ids,), dynamo=True, verbose=False).save(tmp_path / "layer.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "layer.onnx")
