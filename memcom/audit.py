@@ -25,8 +25,7 @@ from torch import Tensor
 
 from memcom.collisions import equal_vectors, near_vectors
 from memcom.collisions.sharing import Layer, device_of, id_chunks
-from memcom.collisions.vectors import _compose as compose_rows
-from memcom.collisions.vectors import _fingerprints as fingerprints
+from memcom.collisions.vectors import compose_rows, fingerprints
 from memcom.uniqueness import Statement, uniqueness
 
 CHUNK = 2**14

@@ -316,7 +316,7 @@ def test_equal_vectors_after_rounding_equals_brute_force(rounding):
 def test_equal_vectors_does_not_trust_its_fingerprints(monkeypatch):
     rows = np.repeat(np.arange(12, dtype=np.float32)[:, None], 3, axis=1)[[0, 1, 2, 1, 0, 3, 1]]
     monkeypatch.setattr(
-        "memcom.collisions.vectors._fingerprints", lambda rows: np.zeros(len(rows), np.uint64)
+        "memcom.collisions.vectors.fingerprints", lambda rows: np.zeros(len(rows), np.uint64)
     )
     groups = collisions.equal_vectors(with_vectors(rows), chunk_size=3)
     assert sorted(map(tuple, groups)) == [(0, 4), (1, 3, 6)]

@@ -79,7 +79,7 @@ def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
     raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
 
 
-def _compose(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.ndarray:
+def compose_rows(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.ndarray:
     """Composed and rounded rows of `ids`; -0.0 becomes +0.0, so equal rows have equal bytes."""
     ids = torch.as_tensor(ids, device=device_of(emb))
     with torch.no_grad():
@@ -90,7 +90,7 @@ def _compose(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.nd
     return np.ascontiguousarray(rows)
 
 
-def _fingerprints(rows: np.ndarray) -> np.ndarray:
+def fingerprints(rows: np.ndarray) -> np.ndarray:
     """Multiply-add hash of each row's 32-bit words; equal rows agree, others rarely do."""
     words = rows.view(np.uint32).astype(np.uint64)
     words ^= words >> np.uint64(15)
@@ -114,7 +114,7 @@ def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = _ROWS) -
     Raises:
         ValueError: If a vector holds nan, or the rounding is unknown.
     """
-    found = [_fingerprints(_compose(emb, ids, rounding)) for ids in id_chunks(emb, chunk_size)]
+    found = [fingerprints(compose_rows(emb, ids, rounding)) for ids in id_chunks(emb, chunk_size)]
     labels = np.concatenate(found) if found else np.zeros(0, np.uint64)
     suspects = group_equal(labels)
     leader = np.arange(emb.num_embeddings)
@@ -135,7 +135,7 @@ def _equal_rows(
 ) -> np.ndarray:
     """Whether the vectors of ids `a[i]` and `b[i]` are equal."""
     parts = [
-        (_compose(emb, a[s], rounding) == _compose(emb, b[s], rounding)).all(axis=1)
+        (compose_rows(emb, a[s], rounding) == compose_rows(emb, b[s], rounding)).all(axis=1)
         for s in _slices(len(a), chunk_size)
     ]
     return np.concatenate(parts)
@@ -194,8 +194,8 @@ def near_vectors(
         pairs = kept[np.sort(tree.query_pairs(radius, output_type="ndarray"), axis=1)]
         close = [
             np.linalg.norm(
-                _compose(emb, pairs[s, 0], rounding).astype(np.float64)
-                - _compose(emb, pairs[s, 1], rounding),
+                compose_rows(emb, pairs[s, 0], rounding).astype(np.float64)
+                - compose_rows(emb, pairs[s, 1], rounding),
                 axis=1,
             )
             <= eps
@@ -219,7 +219,7 @@ def _project(emb: Layer, ids: np.ndarray, rounding: str, chunk_size: int) -> np.
     basis: np.ndarray | None = None
     parts = []
     for s in _slices(len(ids), chunk_size):
-        rows = _compose(emb, ids[s], rounding).astype(np.float64)
+        rows = compose_rows(emb, ids[s], rounding).astype(np.float64)
         if not np.isfinite(rows).all():
             raise ValueError(f"vectors must be finite (rounding {rounding!r})")
         if basis is None:

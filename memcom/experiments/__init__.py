@@ -14,6 +14,7 @@ from memcom.experiments.report import format_comparison as format_comparison
 from memcom.experiments.report import write as write
 from memcom.experiments.rows import Comparison as Comparison
 from memcom.experiments.rows import Row as Row
+from memcom.experiments.running import run_trials as run_trials
 from memcom.experiments.spec import Source as Source
 from memcom.experiments.spec import Spec as Spec
 from memcom.experiments.statistics import Interval as Interval
@@ -38,4 +39,3 @@ from memcom.experiments.trials import Result as Result
 from memcom.experiments.trials import Trial as Trial
 from memcom.experiments.trials import build_ranker as build_ranker
 from memcom.experiments.trials import run_trial as run_trial
-from memcom.experiments.trials import run_trials as run_trials

@@ -28,7 +28,8 @@ from memcom.experiments.tasks import Outcome, Setting, Size, Task
 from memcom.metrics import auc, log_loss
 from memcom.procedures import prepare
 from memcom.training import Record
-from memcom.training.supervised import ClickExamples, SupervisedOptions, fit_supervised, predict
+from memcom.training.examples import ClickExamples
+from memcom.training.supervised import SupervisedOptions, fit_supervised, predict
 
 CONTROLS = ("prior", "bias-only")
 

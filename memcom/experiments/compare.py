@@ -20,15 +20,9 @@ from memcom.data import Interactions
 from memcom.embeddings import available, parse_spec
 from memcom.experiments.costs import measure
 from memcom.experiments.rows import Comparison, Row, make_row, per_user, with_loss
+from memcom.experiments.running import available_cores, best_of, run_trials
 from memcom.experiments.statistics import relative_change
-from memcom.experiments.trials import (
-    CONTROLS,
-    ModelOptions,
-    Trial,
-    available_cores,
-    best_of,
-    run_trials,
-)
+from memcom.experiments.trials import CONTROLS, ModelOptions, Trial
 from memcom.training import TrainingOptions
 
 # Besides every method of the registry. Multiplication is the default operation.

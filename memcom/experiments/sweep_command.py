@@ -10,12 +10,12 @@ from typing import Any
 from memcom.experiments.estimate import dry_run
 from memcom.experiments.planning import tables
 from memcom.experiments.provenance import devices
+from memcom.experiments.running import available_cores
 from memcom.experiments.spec import Source, Spec
 from memcom.experiments.store import Store
 from memcom.experiments.summary import summarise
 from memcom.experiments.sweep import sweep
 from memcom.experiments.sweep_report import Draw, margin, metric_label, write_report
-from memcom.experiments.trials import available_cores
 
 
 def spec_of(

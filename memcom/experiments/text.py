@@ -21,7 +21,8 @@ from memcom.experiments.tasks import Outcome, Setting, Size, Task
 from memcom.metrics import accuracy, log_loss
 from memcom.procedures import Occurrences, prepare
 from memcom.training import Record
-from memcom.training.supervised import SupervisedOptions, TextExamples, fit_supervised, predict
+from memcom.training.examples import TextExamples
+from memcom.training.supervised import SupervisedOptions, fit_supervised, predict
 
 CONTROLS = ("prior",)
 

@@ -8,7 +8,7 @@ import torch
 
 import memcom
 from memcom.experiments import ModelOptions, Trial, build_ranker, run_trial, run_trials
-from memcom.experiments.trials import best_of
+from memcom.experiments.running import best_of
 from memcom.training import TrainingOptions
 from tests.training.data import planted
 
@@ -78,3 +78,30 @@ def test_worker_processes_give_the_same_results_in_the_same_order() -> None:
     for a, b in zip(here, there, strict=True):
         assert (a.trial, a.failed, a.valid_ndcg) == (b.trial, b.failed, b.valid_ndcg)
         np.testing.assert_array_equal(a.ndcg, b.ndcg)
+
+
+def test_signatures_come_from_the_training_part() -> None:
+    data = planted()
+    layer = build_ranker(trial("lma"), data).embedding
+    trained = data.split == 0
+    expected = memcom.minhash_signatures(data.item[trained], data.user[trained], 60)
+    assert torch.equal(layer.signatures, expected)
+    behind = build_ranker(trial("lma(head=7)"), data).embedding.tail
+    assert torch.equal(behind.signatures, expected[7:])
+
+
+@pytest.mark.parametrize("method", ["lhf", "amtl"])
+def test_a_layer_is_told_what_it_learns_before_training(method, monkeypatch) -> None:
+    told = run_trial(trial(method), planted())
+    assert not told.failed
+    monkeypatch.setattr("memcom.experiments.trials.prepare", lambda *args, **options: None)
+    untold = run_trial(trial(method), planted())
+    assert told.nbytes == untold.nbytes or method == "amtl"
+    assert not np.array_equal(told.ndcg, untold.ndcg)
+
+
+@pytest.mark.parametrize("method", ["pep", "scall(head=5)", "fiited(bits=8)", "cce"])
+def test_tables_that_change_while_they_train_end_within_the_budget(method: str) -> None:
+    result = run_trial(trial(method), planted())
+    assert not result.failed
+    assert 0 < result.nbytes <= 60 * 8 * 4 / 2
