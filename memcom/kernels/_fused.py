@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memcom.kernels import _forward as front
 from memcom.kernels._gradients import change_tables, gradients
-from memcom.kernels._lookup import Recipe, plain_lookup
+from memcom.kernels._lookup import Recipe, derivable_gradients
 from memcom.kernels._native import num_threads, run
 from memcom.kernels._program import LIMIT, PADDING, Program
 from memcom.kernels._update import Change
@@ -91,11 +91,9 @@ class FusedLookup(torch.autograd.Function):
         needed = ctx.needs_input_grad[5:]
         found: Iterable[Tensor | None] = (None,) * len(needed)
         if torch.is_grad_enabled():
-            vectors = plain_lookup(ids.long(), recipe)
-            padding = (ids == int(program.code[0, PADDING])).unsqueeze(-1)
             wanted = list(itertools.compress(program.tables, needed))
-            vectors = vectors.masked_fill(padding, 0)
-            some = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=True))
+            padding = int(program.code[0, PADDING])
+            some = iter(derivable_gradients(ids, recipe, padding, wanted, grad))
             found = (next(some) if need else None for need in needed)
         elif stepper is not None:
             pairs = zip(program.tables, needed, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,3 +92,23 @@ def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor
     if recipe.shift is not None:
         fused = fused + fetch(recipe.shift)
     return fused
+
+
+def derivable_gradients(
+    ids: Tensor, recipe: Recipe, padding_idx: int, tables: Sequence[Tensor], grad: Tensor
+) -> tuple[Tensor, ...]:
+    """Gradients that can be derived again: those of the plain lookup, whose every step torch knows.
+
+    Args:
+        ids: int32 or int64 tensor of any shape, already checked to be in range.
+        recipe: What was read, and how it was fused.
+        padding_idx: The id whose vector is zero; -1 for none.
+        tables: What to differentiate by.
+        grad: Gradient of the vectors.
+
+    Returns:
+        One gradient per table.
+    """
+    padding = (ids == padding_idx).unsqueeze(-1)
+    vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
+    return torch.autograd.grad(vectors, tables, grad, create_graph=True)

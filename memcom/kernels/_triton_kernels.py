@@ -1,0 +1,247 @@
+"""The fused lookup on a GPU, in Triton: addresses, rows and fusion in one kernel, and their reverse.
+
+A recipe reaches the compiler as constants, so each gets machine code of its own: no branch, no
+division by a variable, and no 64-bit arithmetic where the ids fit 32 bits. Each size of a layer is
+compiled once, in about a second, and kept on disk.
+
+A program takes ``BLOCK`` ids and, one after another, stretches of ``COLUMNS`` coordinates, as many
+numbers as its registers hold with room to have all rows on their way at once. Rows are read 16
+bytes a thread where their width allows; sums are float32; nothing is written but the result. An id
+out of range stops the device by an assertion, as it does for `torch.nn.Embedding`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from memcom.kernels._triton_reads import (
+    CONCAT,
+    FUSION,
+    MULT,
+    NUMBER,
+    OFFSET,
+    PADDING,
+    ROWS,
+    SCALES,
+    SHIFTS,
+    USE,
+    WEIGHTS,
+    WIDE,
+    WIDTH,
+    load_ids,
+    number,
+    piece,
+    rows,
+    starts,
+)
+
+
+@triton.jit
+def _factor(
+    sources: Any,
+    key: Any,
+    there: Any,
+    HEAD: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    BUT: tl.constexpr,
+) -> Any:
+    """What multiplies a product of rows: all weights, then all scales, without number ``BUT``."""
+    wide: tl.constexpr = HEAD[ROWS]
+    product = there.to(tl.float32)
+    if HEAD[WEIGHTS]:
+        for j in tl.static_range(wide):
+            if j != BUT:
+                product *= number(sources, key, there, j, HEAD, ENTRIES[wide])
+    for j in tl.static_range(wide, wide + HEAD[SCALES]):
+        if j != BUT:
+            product *= number(sources, key, there, 0, HEAD, ENTRIES[j + HEAD[WEIGHTS]])
+    return product
+
+
+@triton.jit
+def _weight(
+    sources: Any, key: Any, there: Any, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
+) -> Any:
+    """What multiplies row ``J``, which is added to others or put beside them."""
+    if HEAD[WEIGHTS]:
+        weight = number(sources, key, there, J, HEAD, ENTRIES[HEAD[ROWS]])
+    else:
+        weight = there.to(tl.float32)
+    return weight
+
+
+@triton.jit(do_not_specialize=["count"])
+def forward(
+    ids: Any,
+    sources: Any,
+    out: Any,
+    count: Any,
+    HEAD: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr,
+) -> None:
+    """Vectors of ``count`` ids, ``(count, width)``.
+
+    The padding id reads nothing: its rows, scales and shifts are zeros, and so is its vector.
+    """
+    first, at, there, key = load_ids(ids, count, HEAD, BLOCK)
+    place = out + first * HEAD[WIDTH] + at[:, None] * HEAD[WIDTH]
+    shown = there & (key != HEAD[PADDING]) if HEAD[PADDING] >= 0 else there
+    shift = tl.zeros((BLOCK, 1), tl.float32)
+    before: tl.constexpr = HEAD[ROWS] + HEAD[WEIGHTS] + HEAD[SCALES]
+    for j in tl.static_range(before, before + HEAD[SHIFTS]):
+        shift += number(sources, key, shown, 0, HEAD, ENTRIES[j])[:, None]
+    if HEAD[FUSION] == CONCAT:
+        for j in tl.static_range(HEAD[ROWS]):
+            weight = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
+            for start in range(0, ENTRIES[j][WIDE], COLUMNS):
+                column = start + tl.arange(0, COLUMNS)
+                mask = there[:, None] & (column < ENTRIES[j][WIDE])[None, :]
+                row = piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                if HEAD[WEIGHTS]:
+                    row *= weight
+                tl.store(place + ENTRIES[j][OFFSET] + column[None, :], row + shift, mask=mask)
+    else:
+        for start in range(0, HEAD[WIDTH], COLUMNS):
+            column = start + tl.arange(0, COLUMNS)
+            mask = there[:, None] & (column < HEAD[WIDTH])[None, :]
+            fused = piece(sources, key, shown, column, HEAD, ENTRIES[0])
+            if HEAD[FUSION] == MULT:
+                for j in tl.static_range(1, HEAD[ROWS]):
+                    fused *= piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                fused *= _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
+            else:
+                if HEAD[WEIGHTS]:
+                    fused *= _weight(sources, key, shown, HEAD, ENTRIES, 0)[:, None]
+                for j in tl.static_range(1, HEAD[ROWS]):
+                    row = piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                    if HEAD[WEIGHTS]:
+                        row *= _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
+                    fused += row
+            tl.store(place + column[None, :], fused + shift, mask=mask)
+
+
+@triton.jit
+def _give(targets: Any, place: Any, value: Any, mask: Any, ENTRY: tl.constexpr, LISTED: tl.constexpr) -> None:
+    """Store numbers of a gradient; add them if it is not a list of reads but a sum."""
+    if LISTED:
+        tl.store(targets[ENTRY[NUMBER]] + place, value, mask=mask)
+    else:
+        tl.atomic_add(targets[ENTRY[NUMBER]] + place, value, mask=mask, sem="relaxed")
+
+
+@triton.jit
+def _places(
+    sources: Any,
+    key: Any,
+    read: Any,
+    count: Any,
+    HEAD: tl.constexpr,
+    ENTRY: tl.constexpr,
+    LISTED: tl.constexpr,
+) -> Any:
+    """Where the rows of a gradient start: in a list, in the order of reads and ids."""
+    if LISTED:
+        place = (ENTRY[USE] * count + read) * ENTRY[WIDE]
+    else:
+        place = starts(sources, key, HEAD, ENTRY)
+    return place
+
+
+@triton.jit(do_not_specialize=["count"])
+def backward(
+    ids: Any,
+    sources: Any,
+    grad: Any,
+    targets: Any,
+    lines: Any,
+    count: Any,
+    HEAD: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    NEEDED: tl.constexpr,
+    LISTED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr,
+) -> None:
+    """What ``count`` ids give to the gradients of the tables, in float32.
+
+    Args:
+        ids: The ids.
+        sources: The tables, then the seeds.
+        grad: Gradient of the vectors, ``(count, width)``.
+        targets: Per table: zeros of its shape, to be added to; or, if ``LISTED``, one row per read
+            and id, to be filled.
+        lines: Per table, if ``LISTED``: filled with the rows that were read.
+        count: How many ids.
+        HEAD: Head of the program.
+        ENTRIES: Its entries.
+        NEEDED: Per table, whether its gradient is wanted.
+        LISTED: Whether to list what is given instead of adding it up.
+        BLOCK: Ids of a program.
+        COLUMNS: Coordinates it takes at a time.
+    """
+    first, at, there, key = load_ids(ids, count, HEAD, BLOCK)
+    shown = there & (key != HEAD[PADDING]) if HEAD[PADDING] >= 0 else there
+    given = there if LISTED else shown
+    read = first + at
+    wide: tl.constexpr = HEAD[ROWS]
+    scales: tl.constexpr = wide + HEAD[WEIGHTS]
+    shifts: tl.constexpr = scales + HEAD[SCALES]
+    if LISTED:
+        for j in tl.static_range(shifts + HEAD[SHIFTS]):
+            if NEEDED[ENTRIES[j][NUMBER]]:
+                line = lines[ENTRIES[j][NUMBER]] + ENTRIES[j][USE] * count + read
+                tl.store(line, rows(sources, key, HEAD, ENTRIES[j]).to(tl.int64), mask=there)
+    total = tl.zeros((BLOCK,), tl.float32)  # of the gradient: what a shift gets
+    product = tl.zeros((BLOCK,), tl.float32)  # of the gradient and all rows
+    for j in tl.static_range(wide):
+        place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)[:, None]
+        dot = tl.zeros((BLOCK,), tl.float32)  # of the gradient and the row
+        if HEAD[FUSION] == MULT:
+            factor = _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
+        else:
+            factor = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
+        for start in range(0, ENTRIES[j][WIDE], COLUMNS):
+            column = start + tl.arange(0, COLUMNS)
+            inside = (column < ENTRIES[j][WIDE])[None, :]
+            source = grad + first * HEAD[WIDTH] + ENTRIES[j][OFFSET]
+            source += at[:, None] * HEAD[WIDTH] + column[None, :]
+            gradient = tl.load(source, mask=shown[:, None] & inside, other=0).to(tl.float32)
+            if HEAD[SHIFTS] > 0 and (HEAD[FUSION] == CONCAT or j == 0):
+                total += tl.sum(gradient, 1)
+            if HEAD[FUSION] == MULT:
+                for i in tl.static_range(wide):
+                    if i != j:
+                        gradient *= piece(sources, key, shown, column, HEAD, ENTRIES[i])
+                if j == 0 and shifts > wide:
+                    own = piece(sources, key, shown, column, HEAD, ENTRIES[0])
+                    product += tl.sum(gradient * own, 1)
+            elif HEAD[WEIGHTS]:
+                own = piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                dot += tl.sum(gradient * own, 1)
+            if NEEDED[ENTRIES[j][NUMBER]]:
+                mask = given[:, None] & inside
+                _give(targets, place + column[None, :], gradient * factor, mask, ENTRIES[j], LISTED)
+        if HEAD[WEIGHTS]:
+            if NEEDED[ENTRIES[wide][NUMBER]] and HEAD[FUSION] != MULT:
+                weights = _places(sources, key, read, count, HEAD, ENTRIES[wide], LISTED)
+                _give(targets, weights + j, dot, given, ENTRIES[wide], LISTED)
+    if HEAD[WEIGHTS]:
+        if NEEDED[ENTRIES[wide][NUMBER]] and HEAD[FUSION] == MULT:
+            weights = _places(sources, key, read, count, HEAD, ENTRIES[wide], LISTED)
+            for j in tl.static_range(wide):
+                value = product * _factor(sources, key, shown, HEAD, ENTRIES, j)
+                _give(targets, weights + j, value, given, ENTRIES[wide], LISTED)
+    for j in tl.static_range(scales, shifts):
+        if NEEDED[ENTRIES[j][NUMBER]]:
+            value = product * _factor(sources, key, shown, HEAD, ENTRIES, j - HEAD[WEIGHTS])
+            place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)
+            _give(targets, place, value, given, ENTRIES[j], LISTED)
+    for j in tl.static_range(shifts, shifts + HEAD[SHIFTS]):
+        if NEEDED[ENTRIES[j][NUMBER]]:
+            place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)
+            _give(targets, place, total, given, ENTRIES[j], LISTED)

@@ -1,0 +1,131 @@
+"""What a program of the Triton kernels reads: its ids, the rows they address, and tables' numbers.
+
+Head and entries are those of a `memcom.kernels._program.Layout`, as constants of the compiler,
+except that an entry's ``USE`` counts the earlier reads of its table, and its ``SEED`` is 0 or the
+place of the seed among the sources, which are the tables and then the seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from memcom.kernels import _program as names
+
+ROWS, WEIGHTS = tl.constexpr(names.ROWS), tl.constexpr(names.WEIGHTS)
+SCALES, SHIFTS = tl.constexpr(names.SCALES), tl.constexpr(names.SHIFTS)
+FUSION, WIDTH = tl.constexpr(names.FUSION), tl.constexpr(names.WIDTH)
+LIMIT, PADDING = tl.constexpr(names.LIMIT), tl.constexpr(names.PADDING)
+USE, WIDE = tl.constexpr(names.TABLE), tl.constexpr(names.COLUMNS)
+DIVISOR, MODULUS = tl.constexpr(names.DIVISOR), tl.constexpr(names.MODULUS)
+STRIDE, SEED = tl.constexpr(names.STRIDE), tl.constexpr(names.SEED)
+OFFSET, NUMBER = tl.constexpr(names.OFFSET), tl.constexpr(names.NUMBER)
+CLAMP, MULT, CONCAT = (tl.constexpr(x) for x in (names.CLAMP, names.MULT, names.CONCAT))
+
+
+@triton.jit
+def load_ids(ids: Any, count: Any, HEAD: tl.constexpr, BLOCK: tl.constexpr) -> Any:
+    """Number of the program's first id, its ids' places after that, which are there, and the ids.
+
+    The ids are unsigned, and of 32 bits if all can be.
+    """
+    first = tl.program_id(0).to(tl.int64) * BLOCK
+    at = tl.arange(0, BLOCK)
+    there = at < count - first
+    key = tl.load(ids + first + at, mask=there, other=0).to(tl.int64)
+    inside = (key >= 0) & (key < HEAD[LIMIT])
+    tl.device_assert(inside, "an id is out of range")
+    if HEAD[LIMIT] <= 2**32:
+        keys = key.to(tl.uint32)
+    else:
+        keys = key.to(tl.uint64)
+    return first, at, there & inside, keys
+
+
+@triton.jit
+def _mix(state: Any, word: Any) -> Any:
+    word *= 0xCC9E2D51
+    word = ((word << 15) | (word >> 17)) * 0x1B873593
+    state ^= word
+    return ((state << 13) | (state >> 19)) * 5 + 0xE6546B64
+
+
+@triton.jit
+def _murmur3(key: Any, seed: Any, NARROW: tl.constexpr) -> Any:
+    """`memcom.addresses.murmur3` in 32-bit words, whose products wrap around as they should."""
+    low = key.to(tl.uint32)
+    if NARROW:
+        high = low * 0
+    else:
+        high = (key >> 32).to(tl.uint32)
+    state = _mix(_mix(seed.to(tl.uint32), low), high) ^ 8
+    state = (state ^ (state >> 16)) * 0x85EBCA6B
+    state = (state ^ (state >> 13)) * 0xC2B2AE35
+    return state ^ (state >> 16)
+
+
+@triton.jit
+def _digit(key: Any, BITS: tl.constexpr, LARGEST: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+    """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have so many bits."""
+    if ENTRY[DIVISOR] > LARGEST:
+        row = key * 0
+    elif ENTRY[STRIDE] > 1:
+        key = key // ENTRY[DIVISOR]
+        row = key & 1
+        for k in tl.static_range(1, 40):
+            if (1 << k) < ENTRY[MODULUS] and k * ENTRY[STRIDE] < BITS:
+                row |= ((key >> (k * ENTRY[STRIDE])) & 1) << k
+    else:
+        row = key // ENTRY[DIVISOR]
+        if LARGEST // ENTRY[DIVISOR] >= ENTRY[MODULUS]:
+            row = row % ENTRY[MODULUS]
+    return row
+
+
+@triton.jit
+def rows(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+    """Numbers of the rows that the keys read, for one entry."""
+    narrow: tl.constexpr = HEAD[LIMIT] <= 2**32
+    if ENTRY[STRIDE] == CLAMP:
+        row = tl.minimum(key, ENTRY[MODULUS] - 1)
+    elif ENTRY[SEED] != 0:
+        key = _murmur3(key, tl.load(sources[ENTRY[SEED]]), narrow)
+        row = _digit(key, 32, 0xFFFFFFFF, ENTRY)
+    elif narrow:
+        row = _digit(key, 32, HEAD[LIMIT] - 1, ENTRY)
+    else:
+        row = _digit(key, 64, HEAD[LIMIT] - 1, ENTRY)
+    return row
+
+
+@triton.jit
+def starts(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+    """Where those rows start in their table."""
+    row = rows(sources, key, HEAD, ENTRY)
+    if ENTRY[MODULUS] * ENTRY[WIDE] < 2**31:
+        start = row.to(tl.int32) * ENTRY[WIDE]
+    else:
+        start = row.to(tl.int64) * ENTRY[WIDE]
+    return start
+
+
+@triton.jit
+def number(
+    sources: Any, key: Any, there: Any, k: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr
+) -> Any:
+    """Number ``k`` of the row of each key."""
+    place = sources[ENTRY[NUMBER]] + starts(sources, key, HEAD, ENTRY) + k
+    return tl.load(place, mask=there, other=0).to(tl.float32)
+
+
+@triton.jit
+def piece(
+    sources: Any, key: Any, there: Any, column: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr
+) -> Any:
+    """Some columns of the row of each key."""
+    start = starts(sources, key, HEAD, ENTRY)
+    place = sources[ENTRY[NUMBER]] + start[:, None] + column[None, :]
+    mask = there[:, None] & (column < ENTRY[WIDE])[None, :]
+    return tl.load(place, mask=mask, other=0).to(tl.float32)
