@@ -1,4 +1,4 @@
-"""Which way a lookup is carried out: compiled, as one operator of a graph, or plainly."""
+"""Which way a lookup is carried out: compiled, by Triton, as a graph's operator, or plainly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from memcom.kernels import _operator
-from memcom.kernels._kept import kept_program
+from memcom.kernels._kept import kept_program, made_for
 from memcom.kernels._lookup import Recipe, plain_lookup
-from memcom.kernels._program import Program, bind, layout, obstacle
+from memcom.kernels._on_gpu import gpu_obstacle
+from memcom.kernels._program import CPU, layout, obstacle
 
 if TYPE_CHECKING:
     from memcom.kernels._update import Change
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
 NEVER = 2**63
+_ASKED_FOR = "asked for by memcom.kernels.plain()"
 _ids_needed = WORTH_LOADING if HAVE_NUMBA else NEVER  # for a lookup to be compiled
+_plain_wanted = False
 
 
 class Path(NamedTuple):
@@ -55,9 +58,9 @@ def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
         return _operator.lookup(
             ids, plan.tables, plan.seeds, [field for entry in plan.code for field in entry]
         )
-    if _state_obstacle(ids) or obstacle(recipe):
+    if _state_obstacle(ids, sparse) or obstacle(recipe, ids.device):
         return plain_lookup(ids, recipe, sparse=sparse)
-    return _run(ids, bind(layout(recipe)), recipe, sparse)
+    return _run(ids, made_for(ids.device, layout(recipe)), recipe, sparse)
 
 
 def fused(layer: Any, ids: Tensor) -> Tensor | None:
@@ -74,11 +77,12 @@ def fused(layer: Any, ids: Tensor) -> Tensor | None:
         Tensor of shape ``(*ids.shape, width)``, or None where the plain path has to be taken.
 
     Raises:
-        IndexError: An id is out of range.
+        IndexError: An id is out of range. On a GPU that is an assertion in the kernel instead,
+            seen later: see `memcom.addresses.check_ids`.
     """
-    if _state_obstacle(ids):
+    if _state_obstacle(ids, layer.sparse):
         return None
-    kept = kept_program(layer)
+    kept = kept_program(layer, ids.device)
     if kept is None:
         return None
     return _run(ids, kept.program, kept.recipe, layer.sparse, kept.stepper)
@@ -109,7 +113,7 @@ def fused_bag(
         IndexError: An id is out of range.
     """
     weights = per_sample_weights
-    if mode not in ("sum", "mean") or _state_obstacle(ids) or ids.ndim != 1:
+    if mode not in ("sum", "mean") or not ids.is_cpu or _state_obstacle(ids) or ids.ndim != 1:
         return None
     if weights is not None:
         fits = weights.is_cpu and weights.dtype is torch.float32 and weights.shape == ids.shape
@@ -189,18 +193,24 @@ def explain(layer: Any, ids: Tensor | None = None) -> Path:
         ids: A batch; None for one as large as you like.
 
     Returns:
-        A `Path`, to be printed. Its name is ``"compiled"``, ``"operator"`` (compiled, as one
-        operator in a graph that ``torch.compile`` traces) or ``"plain"``.
+        A `Path`, to be printed. Its name is ``"compiled"``, ``"triton"`` (compiled for a GPU),
+        ``"operator"`` (compiled, as one operator in a graph that ``torch.compile`` traces) or
+        ``"plain"``.
     """
     if not hasattr(layer, "recipe"):
         return Path("plain", f"{type(layer).__name__} computes more than a recipe of rows")
-    why = obstacle(layer.recipe())
+    device = layer.device if ids is None else ids.device
+    recipe = layer.recipe()
+    why = obstacle(recipe, device if device.type == "cuda" else CPU)
     if torch.compiler.is_compiling():
         why = why or _graph_obstacle(bool(layer.sparse))
         return Path("plain", why) if why else Path("operator", "inside a compiled graph")
-    some = torch.zeros(WORTH_LOADING, dtype=torch.int64) if ids is None else ids
-    why = why or _state_obstacle(some)
-    return Path("plain", why) if why else Path("compiled", "float32 rows on the CPU")
+    some = torch.zeros(WORTH_LOADING, dtype=torch.int64, device=device) if ids is None else ids
+    why = why or _state_obstacle(some, layer.sparse)
+    if why or device == CPU:
+        return Path("plain", why) if why else Path("compiled", "float32 rows on the CPU")
+    dtype = str(recipe.reads[0].table.dtype).removeprefix("torch.")
+    return Path("triton", f"{dtype} rows on {device}")
 
 
 def warm_up() -> bool:
@@ -216,17 +226,19 @@ def warm_up() -> bool:
 @contextmanager
 def plain() -> Iterator[None]:
     """Within this context every lookup is plain: to compare, or to export for any machine."""
-    global _ids_needed
-    before, _ids_needed = _ids_needed, NEVER
+    global _ids_needed, _plain_wanted
+    before, _ids_needed, _plain_wanted = (_ids_needed, _plain_wanted), NEVER, True
     try:
         yield
     finally:
-        _ids_needed = before
+        _ids_needed, _plain_wanted = before
 
 
-def _run(
-    ids: Tensor, program: Program, recipe: Recipe, sparse: bool, stepper: Any = None
-) -> Tensor:
+def _run(ids: Tensor, program: Any, recipe: Recipe, sparse: bool, stepper: Any = None) -> Tensor:
+    if ids.is_cuda:
+        from memcom.kernels import _triton
+
+        return _triton.run(ids, program, recipe, sparse)
     kernels = _kernels()
     if not ids.is_contiguous():
         ids = ids.contiguous()
@@ -258,18 +270,18 @@ def _graph_obstacle(sparse: bool) -> str:
 
 
 def _why_never() -> str:
-    return "asked for by memcom.kernels.plain()" if HAVE_NUMBA else "numba is not installed"
+    return _ASKED_FOR if HAVE_NUMBA else "numba is not installed"
 
 
-def _state_obstacle(ids: Tensor) -> str:
+def _state_obstacle(ids: Tensor, sparse: bool = False) -> str:
     """Why ``ids`` cannot be given to the kernels in torch's present state, or ``""``."""
     if torch.compiler.is_compiling():
         return "a graph is being traced"
-    if type(ids) is not Tensor or not ids.is_cpu:
+    if type(ids) is not Tensor or not (ids.is_cpu or ids.is_cuda):
         return f"the ids are a {type(ids).__name__} on {ids.device}"
     if ids.dtype is not torch.int64 and ids.dtype is not torch.int32:
         return f"the ids are {ids.dtype}"
-    if ids.numel() < _ids_needed:
+    if ids.is_cpu and ids.numel() < _ids_needed:
         few = "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
         return _why_never() if _ids_needed == NEVER else few
     if (
@@ -279,4 +291,6 @@ def _state_obstacle(ids: Tensor) -> str:
         or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"
+    if ids.is_cuda:
+        return _ASKED_FOR if _plain_wanted else gpu_obstacle(ids.device, sparse)
     return ""

@@ -30,6 +30,7 @@ TABLE, COLUMNS, DIVISOR, MODULUS, STRIDE, SEED, OFFSET, NUMBER = range(FIELDS)
 CLAMP = -1
 SUM, MULT, CONCAT = range(3)
 _FUSION = {"sum": SUM, "mult": MULT, "concat": CONCAT}
+CPU = torch.device("cpu")
 
 
 class Program(NamedTuple):
@@ -52,24 +53,28 @@ class Program(NamedTuple):
     reads: tuple[int, ...]
 
 
-def obstacle(recipe: Recipe) -> str:
-    """Why the kernels cannot carry out ``recipe``, or ``""`` if they can."""
+def obstacle(recipe: Recipe, device: torch.device = CPU) -> str:
+    """Why the kernels for a device cannot carry out ``recipe``, or ``""`` if they can."""
+    first = recipe.reads[0]
+    dtypes = (torch.float32,) if device == CPU else (torch.float32, torch.bfloat16)
     for read in all_reads(recipe):
         table = read.table
         if type(table) not in (Tensor, torch.nn.Parameter):
             return f"{read.name} is a {type(table).__name__}, not a plain tensor"
-        if not table.is_cpu:
-            return f"{read.name} is on {table.device}, not on the CPU"
-        if table.dtype != torch.float32:
-            return f"{read.name} is {table.dtype}, not torch.float32"
+        if table.device != device:
+            return f"{read.name} is on {table.device}, not on {_name(device)}"
+        if table.dtype not in dtypes:
+            return f"{read.name} is {table.dtype}, not one of {dtypes}"
+        if table.dtype != first.table.dtype:
+            return f"{read.name} is {table.dtype}, and {first.name} is {first.table.dtype}"
         if table.ndim != 2 or not table.is_contiguous():
             return f"{read.name} is not a contiguous matrix"
         if not isinstance(read.address, (Digit, Clamp)):
             return f"{read.name} is not addressed by a Digit or a Clamp"
         if isinstance(read.address, Digit) and read.address.seed is not None:
             seed = read.address.seed
-            if not seed.is_cpu or seed.dtype != torch.int64 or seed.numel() != 1:
-                return f"the seed of {read.name} is not one int64 on the CPU"
+            if seed.device != device or seed.dtype != torch.int64 or seed.numel() != 1:
+                return f"the seed of {read.name} is not one int64 on {_name(device)}"
         if table.shape[0] < rows_addressed(read.address):
             return f"{read.name} has fewer rows than its address says"
     widths = {read.table.shape[1] for read in recipe.reads}
@@ -84,6 +89,10 @@ def obstacle(recipe: Recipe) -> str:
     if {id(r.table) for r in _numbers(recipe)} & {id(r.table) for r in recipe.reads}:
         return "one table is read both as rows and as numbers"
     return ""
+
+
+def _name(device: torch.device) -> str:
+    return "the CPU" if device == CPU else str(device)
 
 
 def _numbers(recipe: Recipe) -> list[Read]:

@@ -5,7 +5,6 @@ Checked in Triton's interpreter, and compiled for sm_80 and sm_90; not timed on 
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -131,7 +130,9 @@ def gradients(
     return found
 
 
-def _launch(kernel: Any, program: GpuProgram, ids: Tensor, *arguments: Any, flags: Any = ()) -> None:
+def _launch(
+    kernel: Any, program: GpuProgram, ids: Tensor, *arguments: Any, flags: Any = ()
+) -> None:
     """Run a kernel on blocks of ids, on the ids' device."""
     count = ids.numel()
     if count == 0:
@@ -157,7 +158,7 @@ class GpuLookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the tables; None for all else."""
-        ids, *tables = ctx.saved_tensors
+        ids = ctx.saved_tensors[0]
         program, recipe, sparse = ctx.lookup
         needed = ctx.needs_input_grad[4:]
         if torch.is_grad_enabled():
@@ -167,19 +168,3 @@ class GpuLookup(torch.autograd.Function):
         else:
             found = gradients(ids, program, grad, needed, sparse)
         return (None, None, None, None, *found)
-
-
-@functools.cache
-def trouble(device: torch.device) -> str:
-    """Why Triton cannot run on a device, or ``""``; found out by a lookup of one id."""
-    table = torch.ones(1, 1, device=device)
-    try:
-        from memcom.addresses import Digit
-        from memcom.kernels._lookup import Read
-        from memcom.kernels._program import layout
-
-        program = prepare(layout(Recipe((Read("table", table, Digit(1)),)), 1))
-        forward(torch.zeros(1, dtype=torch.int64, device=device), program).item()
-    except Exception as error:  # no compiler, no driver, too old a GPU: Triton has no common error
-        return f"triton does not work here: {type(error).__name__}: {error}".partition("\n")[0]
-    return ""

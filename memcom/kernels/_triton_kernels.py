@@ -1,4 +1,4 @@
-"""The fused lookup on a GPU, in Triton: addresses, rows and fusion in one kernel, and their reverse.
+"""The fused lookup on a GPU, in Triton: addresses, rows and fusion in one kernel, and the reverse.
 
 A recipe reaches the compiler as constants, so each gets machine code of its own: no branch, no
 division by a variable, and no 64-bit arithmetic where the ids fit 32 bits. Each size of a layer is
@@ -11,8 +11,6 @@ out of range stops the device by an assertion, as it does for `torch.nn.Embeddin
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -41,13 +39,13 @@ from memcom.kernels._triton_reads import (
 
 @triton.jit
 def _factor(
-    sources: Any,
-    key: Any,
-    there: Any,
+    sources: tl.tuple,
+    key: tl.tensor,
+    there: tl.tensor,
     HEAD: tl.constexpr,
     ENTRIES: tl.constexpr,
     BUT: tl.constexpr,
-) -> Any:
+) -> tl.tensor:
     """What multiplies a product of rows: all weights, then all scales, without number ``BUT``."""
     wide: tl.constexpr = HEAD[ROWS]
     product = there.to(tl.float32)
@@ -63,22 +61,26 @@ def _factor(
 
 @triton.jit
 def _weight(
-    sources: Any, key: Any, there: Any, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
-) -> Any:
+    sources: tl.tuple,
+    key: tl.tensor,
+    there: tl.tensor,
+    HEAD: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
+) -> tl.tensor:
     """What multiplies row ``J``, which is added to others or put beside them."""
-    if HEAD[WEIGHTS]:
-        weight = number(sources, key, there, J, HEAD, ENTRIES[HEAD[ROWS]])
-    else:
-        weight = there.to(tl.float32)
+    weight = there.to(tl.float32)
+    for w in tl.static_range(HEAD[ROWS], HEAD[ROWS] + HEAD[WEIGHTS]):
+        weight *= number(sources, key, there, J, HEAD, ENTRIES[w])
     return weight
 
 
 @triton.jit(do_not_specialize=["count"])
 def forward(
-    ids: Any,
-    sources: Any,
-    out: Any,
-    count: Any,
+    ids: tl.tensor,
+    sources: tl.tuple,
+    out: tl.tensor,
+    count: tl.tensor,
     HEAD: tl.constexpr,
     ENTRIES: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -101,32 +103,34 @@ def forward(
             for start in range(0, ENTRIES[j][WIDE], COLUMNS):
                 column = start + tl.arange(0, COLUMNS)
                 mask = there[:, None] & (column < ENTRIES[j][WIDE])[None, :]
-                row = piece(sources, key, shown, column, HEAD, ENTRIES[j])
-                if HEAD[WEIGHTS]:
-                    row *= weight
+                row = weight * piece(sources, key, shown, column, HEAD, ENTRIES[j])
                 tl.store(place + ENTRIES[j][OFFSET] + column[None, :], row + shift, mask=mask)
     else:
         for start in range(0, HEAD[WIDTH], COLUMNS):
             column = start + tl.arange(0, COLUMNS)
             mask = there[:, None] & (column < HEAD[WIDTH])[None, :]
-            fused = piece(sources, key, shown, column, HEAD, ENTRIES[0])
             if HEAD[FUSION] == MULT:
-                for j in tl.static_range(1, HEAD[ROWS]):
-                    fused *= piece(sources, key, shown, column, HEAD, ENTRIES[j])
-                fused *= _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
+                fused = _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
+                for j in tl.static_range(HEAD[ROWS]):
+                    fused = fused * piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                fused += shift
             else:
-                if HEAD[WEIGHTS]:
-                    fused *= _weight(sources, key, shown, HEAD, ENTRIES, 0)[:, None]
-                for j in tl.static_range(1, HEAD[ROWS]):
-                    row = piece(sources, key, shown, column, HEAD, ENTRIES[j])
-                    if HEAD[WEIGHTS]:
-                        row *= _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
-                    fused += row
-            tl.store(place + column[None, :], fused + shift, mask=mask)
+                fused = shift
+                for j in tl.static_range(HEAD[ROWS]):
+                    weight = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
+                    fused = fused + weight * piece(sources, key, shown, column, HEAD, ENTRIES[j])
+            tl.store(place + column[None, :], fused, mask=mask)
 
 
 @triton.jit
-def _give(targets: Any, place: Any, value: Any, mask: Any, ENTRY: tl.constexpr, LISTED: tl.constexpr) -> None:
+def _give(
+    targets: tl.tuple,
+    place: tl.tensor,
+    value: tl.tensor,
+    mask: tl.tensor,
+    ENTRY: tl.constexpr,
+    LISTED: tl.constexpr,
+) -> None:
     """Store numbers of a gradient; add them if it is not a list of reads but a sum."""
     if LISTED:
         tl.store(targets[ENTRY[NUMBER]] + place, value, mask=mask)
@@ -136,14 +140,14 @@ def _give(targets: Any, place: Any, value: Any, mask: Any, ENTRY: tl.constexpr, 
 
 @triton.jit
 def _places(
-    sources: Any,
-    key: Any,
-    read: Any,
-    count: Any,
+    sources: tl.tuple,
+    key: tl.tensor,
+    read: tl.tensor,
+    count: tl.tensor,
     HEAD: tl.constexpr,
     ENTRY: tl.constexpr,
     LISTED: tl.constexpr,
-) -> Any:
+) -> tl.tensor:
     """Where the rows of a gradient start: in a list, in the order of reads and ids."""
     if LISTED:
         place = (ENTRY[USE] * count + read) * ENTRY[WIDE]
@@ -154,12 +158,12 @@ def _places(
 
 @triton.jit(do_not_specialize=["count"])
 def backward(
-    ids: Any,
-    sources: Any,
-    grad: Any,
-    targets: Any,
-    lines: Any,
-    count: Any,
+    ids: tl.tensor,
+    sources: tl.tuple,
+    grad: tl.tensor,
+    targets: tl.tuple,
+    lines: tl.tuple,
+    count: tl.tensor,
     HEAD: tl.constexpr,
     ENTRIES: tl.constexpr,
     NEEDED: tl.constexpr,
@@ -187,7 +191,7 @@ def backward(
     first, at, there, key = load_ids(ids, count, HEAD, BLOCK)
     shown = there & (key != HEAD[PADDING]) if HEAD[PADDING] >= 0 else there
     given = there if LISTED else shown
-    read = first + at
+    read, count = first + at, count.to(tl.int64)
     wide: tl.constexpr = HEAD[ROWS]
     scales: tl.constexpr = wide + HEAD[WEIGHTS]
     shifts: tl.constexpr = scales + HEAD[SCALES]
@@ -202,9 +206,9 @@ def backward(
         place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)[:, None]
         dot = tl.zeros((BLOCK,), tl.float32)  # of the gradient and the row
         if HEAD[FUSION] == MULT:
-            factor = _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
+            factor = _factor(sources, key, shown, HEAD, ENTRIES, -1)
         else:
-            factor = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
+            factor = _weight(sources, key, shown, HEAD, ENTRIES, j)
         for start in range(0, ENTRIES[j][WIDE], COLUMNS):
             column = start + tl.arange(0, COLUMNS)
             inside = (column < ENTRIES[j][WIDE])[None, :]
@@ -224,18 +228,20 @@ def backward(
                 own = piece(sources, key, shown, column, HEAD, ENTRIES[j])
                 dot += tl.sum(gradient * own, 1)
             if NEEDED[ENTRIES[j][NUMBER]]:
-                mask = given[:, None] & inside
-                _give(targets, place + column[None, :], gradient * factor, mask, ENTRIES[j], LISTED)
-        if HEAD[WEIGHTS]:
-            if NEEDED[ENTRIES[wide][NUMBER]] and HEAD[FUSION] != MULT:
-                weights = _places(sources, key, read, count, HEAD, ENTRIES[wide], LISTED)
-                _give(targets, weights + j, dot, given, ENTRIES[wide], LISTED)
-    if HEAD[WEIGHTS]:
-        if NEEDED[ENTRIES[wide][NUMBER]] and HEAD[FUSION] == MULT:
-            weights = _places(sources, key, read, count, HEAD, ENTRIES[wide], LISTED)
-            for j in tl.static_range(wide):
-                value = product * _factor(sources, key, shown, HEAD, ENTRIES, j)
-                _give(targets, weights + j, value, given, ENTRIES[wide], LISTED)
+                value, mask = gradient * factor[:, None], given[:, None] & inside
+                _give(targets, place + column[None, :], value, mask, ENTRIES[j], LISTED)
+        if HEAD[FUSION] != MULT:
+            for w in tl.static_range(wide, scales):  # the row of weights, if there is one
+                if NEEDED[ENTRIES[w][NUMBER]]:
+                    start = _places(sources, key, read, count, HEAD, ENTRIES[w], LISTED)
+                    _give(targets, start + j, dot, given, ENTRIES[w], LISTED)
+    if HEAD[FUSION] == MULT:
+        for w in tl.static_range(wide, scales):
+            if NEEDED[ENTRIES[w][NUMBER]]:
+                start = _places(sources, key, read, count, HEAD, ENTRIES[w], LISTED)
+                for j in tl.static_range(wide):
+                    value = product * _factor(sources, key, shown, HEAD, ENTRIES, j)
+                    _give(targets, start + j, value, given, ENTRIES[w], LISTED)
     for j in tl.static_range(scales, shifts):
         if NEEDED[ENTRIES[j][NUMBER]]:
             value = product * _factor(sources, key, shown, HEAD, ENTRIES, j - HEAD[WEIGHTS])

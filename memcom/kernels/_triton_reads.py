@@ -7,8 +7,6 @@ place of the seed among the sources, which are the tables and then the seeds.
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -26,7 +24,9 @@ CLAMP, MULT, CONCAT = (tl.constexpr(x) for x in (names.CLAMP, names.MULT, names.
 
 
 @triton.jit
-def load_ids(ids: Any, count: Any, HEAD: tl.constexpr, BLOCK: tl.constexpr) -> Any:
+def load_ids(
+    ids: tl.tensor, count: tl.tensor, HEAD: tl.constexpr, BLOCK: tl.constexpr
+) -> tl.tensor:
     """Number of the program's first id, its ids' places after that, which are there, and the ids.
 
     The ids are unsigned, and of 32 bits if all can be.
@@ -37,15 +37,12 @@ def load_ids(ids: Any, count: Any, HEAD: tl.constexpr, BLOCK: tl.constexpr) -> A
     key = tl.load(ids + first + at, mask=there, other=0).to(tl.int64)
     inside = (key >= 0) & (key < HEAD[LIMIT])
     tl.device_assert(inside, "an id is out of range")
-    if HEAD[LIMIT] <= 2**32:
-        keys = key.to(tl.uint32)
-    else:
-        keys = key.to(tl.uint64)
+    keys = key.to(tl.uint32) if HEAD[LIMIT] <= 2**32 else key.to(tl.uint64)
     return first, at, there & inside, keys
 
 
 @triton.jit
-def _mix(state: Any, word: Any) -> Any:
+def _mix(state: tl.tensor, word: tl.tensor) -> tl.tensor:
     word *= 0xCC9E2D51
     word = ((word << 15) | (word >> 17)) * 0x1B873593
     state ^= word
@@ -53,13 +50,10 @@ def _mix(state: Any, word: Any) -> Any:
 
 
 @triton.jit
-def _murmur3(key: Any, seed: Any, NARROW: tl.constexpr) -> Any:
+def _murmur3(key: tl.tensor, seed: tl.tensor, NARROW: tl.constexpr) -> tl.tensor:
     """`memcom.addresses.murmur3` in 32-bit words, whose products wrap around as they should."""
     low = key.to(tl.uint32)
-    if NARROW:
-        high = low * 0
-    else:
-        high = (key >> 32).to(tl.uint32)
+    high = low * 0 if NARROW else (key >> 32).to(tl.uint32)
     state = _mix(_mix(seed.to(tl.uint32), low), high) ^ 8
     state = (state ^ (state >> 16)) * 0x85EBCA6B
     state = (state ^ (state >> 13)) * 0xC2B2AE35
@@ -67,7 +61,9 @@ def _murmur3(key: Any, seed: Any, NARROW: tl.constexpr) -> Any:
 
 
 @triton.jit
-def _digit(key: Any, BITS: tl.constexpr, LARGEST: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+def _digit(
+    key: tl.tensor, BITS: tl.constexpr, LARGEST: tl.constexpr, ENTRY: tl.constexpr
+) -> tl.tensor:
     """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have so many bits."""
     if ENTRY[DIVISOR] > LARGEST:
         row = key * 0
@@ -85,7 +81,7 @@ def _digit(key: Any, BITS: tl.constexpr, LARGEST: tl.constexpr, ENTRY: tl.conste
 
 
 @triton.jit
-def rows(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+def rows(sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> tl.tensor:
     """Numbers of the rows that the keys read, for one entry."""
     narrow: tl.constexpr = HEAD[LIMIT] <= 2**32
     if ENTRY[STRIDE] == CLAMP:
@@ -101,7 +97,7 @@ def rows(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> Any
 
 
 @triton.jit
-def starts(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> Any:
+def starts(sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> tl.tensor:
     """Where those rows start in their table."""
     row = rows(sources, key, HEAD, ENTRY)
     if ENTRY[MODULUS] * ENTRY[WIDE] < 2**31:
@@ -113,8 +109,13 @@ def starts(sources: Any, key: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> A
 
 @triton.jit
 def number(
-    sources: Any, key: Any, there: Any, k: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr
-) -> Any:
+    sources: tl.tuple,
+    key: tl.tensor,
+    there: tl.tensor,
+    k: tl.tensor,
+    HEAD: tl.constexpr,
+    ENTRY: tl.constexpr,
+) -> tl.tensor:
     """Number ``k`` of the row of each key."""
     place = sources[ENTRY[NUMBER]] + starts(sources, key, HEAD, ENTRY) + k
     return tl.load(place, mask=there, other=0).to(tl.float32)
@@ -122,8 +123,13 @@ def number(
 
 @triton.jit
 def piece(
-    sources: Any, key: Any, there: Any, column: Any, HEAD: tl.constexpr, ENTRY: tl.constexpr
-) -> Any:
+    sources: tl.tuple,
+    key: tl.tensor,
+    there: tl.tensor,
+    column: tl.tensor,
+    HEAD: tl.constexpr,
+    ENTRY: tl.constexpr,
+) -> tl.tensor:
     """Some columns of the row of each key."""
     start = starts(sources, key, HEAD, ENTRY)
     place = sources[ENTRY[NUMBER]] + start[:, None] + column[None, :]
