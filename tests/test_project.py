@@ -164,6 +164,7 @@ NOT_IN_CONDA = ("cluster", "browser")  # they bring machinery of their own
 IMPORT_NAMES = {"IPython": "ipython", "bs4": "beautifulsoup4", "sklearn": "scikit-learn"}
 IMPORT_NAMES |= {"yaml": "pyyaml"}
 IMPORT_NAMES |= {"cycler": "matplotlib", "llvmlite": "numba"}  # each is a part of the other
+IMPORT_NAMES |= {"triton": "torch"}  # comes with torch for CUDA, and is used only where it is
 
 
 def bounds(lines: list[str]) -> dict[str, str]:

@@ -31,13 +31,12 @@ def gpu_obstacle(device: torch.device, sparse: bool) -> str:
 @functools.cache
 def trouble(device: torch.device) -> str:
     """Why Triton cannot run on a device, or ``""``; found out by looking up one id."""
-    from memcom.kernels import _triton
-
-    recipe = Recipe((Read("table", torch.ones(1, 1, device=device), Digit(1)),))
     try:
-        _triton.forward(
-            torch.zeros(1, dtype=torch.int64, device=device), _triton.prepare(layout(recipe))
-        )
+        from memcom.kernels import _triton
+
+        recipe = Recipe((Read("table", torch.ones(1, 1, device=device), Digit(1)),))
+        ids = torch.zeros(1, dtype=torch.int64, device=device)
+        _triton.forward(ids, _triton.prepare(layout(recipe)))
     except Exception as error:  # no compiler, no driver, too old a GPU: they share no other type
         return f"triton does not work here: {type(error).__name__}: {error}".partition("\n")[0]
     return ""

@@ -21,7 +21,6 @@ from memcom.kernels._triton_reads import (
     MULT,
     NUMBER,
     OFFSET,
-    PADDING,
     ROWS,
     SCALES,
     SHIFTS,
@@ -90,9 +89,8 @@ def forward(
 
     The padding id reads nothing: its rows, scales and shifts are zeros, and so is its vector.
     """
-    first, at, there, key = load_ids(ids, count, HEAD, BLOCK)
+    first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
     place = out + first * HEAD[WIDTH] + at[:, None] * HEAD[WIDTH]
-    shown = there & (key != HEAD[PADDING]) if HEAD[PADDING] >= 0 else there
     shift = tl.zeros((BLOCK, 1), tl.float32)
     before: tl.constexpr = HEAD[ROWS] + HEAD[WEIGHTS] + HEAD[SCALES]
     for j in tl.static_range(before, before + HEAD[SHIFTS]):
@@ -188,8 +186,7 @@ def backward(
         BLOCK: Ids of a program.
         COLUMNS: Coordinates it takes at a time.
     """
-    first, at, there, key = load_ids(ids, count, HEAD, BLOCK)
-    shown = there & (key != HEAD[PADDING]) if HEAD[PADDING] >= 0 else there
+    first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
     given = there if LISTED else shown
     read, count = first + at, count.to(tl.int64)
     wide: tl.constexpr = HEAD[ROWS]

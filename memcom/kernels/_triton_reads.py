@@ -27,9 +27,11 @@ CLAMP, MULT, CONCAT = (tl.constexpr(x) for x in (names.CLAMP, names.MULT, names.
 def load_ids(
     ids: tl.tensor, count: tl.tensor, HEAD: tl.constexpr, BLOCK: tl.constexpr
 ) -> tl.tensor:
-    """Number of the program's first id, its ids' places after that, which are there, and the ids.
+    """A program's ids, and which of them there are to be looked up.
 
-    The ids are unsigned, and of 32 bits if all can be.
+    Returns the number of its first id; the ids' places after that; which places hold an id at all;
+    which hold one that is read, being neither the padding nor out of range; and the ids, unsigned,
+    of 32 bits if all can be.
     """
     first = tl.program_id(0).to(tl.int64) * BLOCK
     at = tl.arange(0, BLOCK)
@@ -37,8 +39,9 @@ def load_ids(
     key = tl.load(ids + first + at, mask=there, other=0).to(tl.int64)
     inside = (key >= 0) & (key < HEAD[LIMIT])
     tl.device_assert(inside, "an id is out of range")
+    shown = there & inside & (key != HEAD[PADDING])
     keys = key.to(tl.uint32) if HEAD[LIMIT] <= 2**32 else key.to(tl.uint64)
-    return first, at, there & inside, keys
+    return first, at, there, shown, keys
 
 
 @triton.jit

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 import memcom
 from memcom import kernels
-from memcom.addresses import Clamp, Digit
-from memcom.kernels import Read, Recipe
 from tests.embeddings.cases import SPECS, make, some_ids
+from tests.kernels.recipes import recipes, tables_of
 
 pytest.importorskip("numba")
 pytestmark = pytest.mark.filterwarnings("ignore:.*coalesced:UserWarning")
@@ -37,7 +36,7 @@ def assert_same(got, want):
     torch.testing.assert_close(got[0], want[0])
     for a, b in zip(got[1], want[1], strict=True):
         # A row's gradient is a sum over the ids that read it, which may all but cancel.
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * max(10, len(got[0])))
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6 * max(100, len(got[0])))
 
 
 def layers(spec, **common):
@@ -83,53 +82,10 @@ def test_the_whole_forward_pass_in_one_sweep(spec, sparse):
     assert_same(got, want)
 
 
-def addresses(draw, rows):
-    if draw(st.booleans()) and draw(st.booleans()):
-        return Clamp(rows - 1)
-    seed = draw(st.sampled_from([None, torch.tensor(0), torch.tensor(2**32 - 1)]))
-    if draw(st.booleans()) and rows >= 2:
-        width = draw(st.integers(1, rows.bit_length() - 1))
-        return Digit(2**width, 2 ** draw(st.integers(0, 5)), draw(st.integers(2, 4)), seed)
-    return Digit(rows, draw(st.sampled_from([1, 1, 3, 16, 977, 2**20])), 1, seed)
-
-
-@st.composite
-def recipes(draw):
-    fusion = draw(st.sampled_from(kernels.FUSIONS))
-    reads, width = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 5, 16, 33]))
-    weighted = draw(st.booleans())
-    tables: list[torch.Tensor] = []
-    chosen = []
-    for j in range(reads):
-        columns = width
-        if fusion == "concat":
-            columns = draw(st.integers(1, 9))
-        elif j and not weighted and draw(st.booleans()):
-            columns = 1
-        rows = draw(st.integers(1, 40))
-        same = [t for t in tables if t.shape[1] == columns]
-        if same and draw(st.booleans()):
-            table = same[0]
-        else:
-            table = torch.randn(rows, columns, requires_grad=draw(st.booleans()) or not tables)
-            tables.append(table)
-        chosen.append(Read(f"t{j}", table, addresses(draw, table.shape[0])))
-    weights = shift = None
-    if weighted:
-        table = torch.randn(draw(st.integers(1, 20)), reads, requires_grad=True)
-        weights = Read("weights", table, addresses(draw, table.shape[0]))
-    if draw(st.booleans()):
-        table = torch.randn(draw(st.integers(1, 20)), 1, requires_grad=True)
-        shift = Read("shift", table, addresses(draw, table.shape[0]))
-    return Recipe(tuple(chosen), fusion, shift, weights)
-
-
 @settings(max_examples=150, deadline=None)
 @given(recipes(), st.integers(0, 700), st.sampled_from([10, 1000, 2**40]), st.booleans())
 def test_any_recipe_equals_its_plain_form(recipe, count, limit, sparse):
-    every = [*recipe.reads, recipe.weights, recipe.shift]
-    tables = list({id(r.table): r.table for r in every if r is not None}.values())
-    tables = [t for t in tables if t.requires_grad]
+    tables = tables_of(recipe)
     ids = torch.randint(limit, (count,))
     got = forward_and_gradients(lambda i: kernels.lookup(i, recipe, sparse=sparse), ids, tables)
     want = forward_and_gradients(lambda i: kernels.plain_lookup(i, recipe), ids, tables)
