@@ -201,10 +201,11 @@ def explain(layer: Any, ids: Tensor | None = None) -> Path:
         return Path("plain", f"{type(layer).__name__} computes more than a recipe of rows")
     device = layer.device if ids is None else ids.device
     recipe = layer.recipe()
-    why = obstacle(recipe, device if device.type == "cuda" else CPU)
     if torch.compiler.is_compiling():
-        why = why or _graph_obstacle(bool(layer.sparse))
+        gpu = "torch.compile fuses a lookup on a GPU by itself" if device.type == "cuda" else ""
+        why = gpu or obstacle(recipe) or _graph_obstacle(bool(layer.sparse))
         return Path("plain", why) if why else Path("operator", "inside a compiled graph")
+    why = obstacle(recipe, device if device.type == "cuda" else CPU)
     some = torch.zeros(WORTH_LOADING, dtype=torch.int64, device=device) if ids is None else ids
     why = why or _state_obstacle(some, layer.sparse)
     if why or device == CPU:

@@ -51,10 +51,10 @@ def _factor(
     if HEAD[WEIGHTS]:
         for j in tl.static_range(wide):
             if j != BUT:
-                product *= number(sources, key, there, j, HEAD, ENTRIES[wide])
+                product *= number(sources, key, there, j, HEAD, ENTRIES, wide)
     for j in tl.static_range(wide, wide + HEAD[SCALES]):
         if j != BUT:
-            product *= number(sources, key, there, 0, HEAD, ENTRIES[j + HEAD[WEIGHTS]])
+            product *= number(sources, key, there, 0, HEAD, ENTRIES, j + HEAD[WEIGHTS])
     return product
 
 
@@ -68,9 +68,10 @@ def _weight(
     J: tl.constexpr,
 ) -> tl.tensor:
     """What multiplies row ``J``, which is added to others or put beside them."""
+    wide: tl.constexpr = HEAD[ROWS]
     weight = there.to(tl.float32)
-    for w in tl.static_range(HEAD[ROWS], HEAD[ROWS] + HEAD[WEIGHTS]):
-        weight *= number(sources, key, there, J, HEAD, ENTRIES[w])
+    for w in tl.static_range(wide, wide + HEAD[WEIGHTS]):
+        weight *= number(sources, key, there, J, HEAD, ENTRIES, w)
     return weight
 
 
@@ -92,16 +93,17 @@ def forward(
     first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
     place = out + first * HEAD[WIDTH] + at[:, None] * HEAD[WIDTH]
     shift = tl.zeros((BLOCK, 1), tl.float32)
-    before: tl.constexpr = HEAD[ROWS] + HEAD[WEIGHTS] + HEAD[SCALES]
-    for j in tl.static_range(before, before + HEAD[SHIFTS]):
-        shift += number(sources, key, shown, 0, HEAD, ENTRIES[j])[:, None]
+    wide: tl.constexpr = HEAD[ROWS]
+    shifts: tl.constexpr = wide + HEAD[WEIGHTS] + HEAD[SCALES]
+    for j in tl.static_range(shifts, shifts + HEAD[SHIFTS]):
+        shift += number(sources, key, shown, 0, HEAD, ENTRIES, j)[:, None]
     if HEAD[FUSION] == CONCAT:
-        for j in tl.static_range(HEAD[ROWS]):
+        for j in tl.static_range(wide):
             weight = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
             for start in range(0, ENTRIES[j][WIDE], COLUMNS):
                 column = start + tl.arange(0, COLUMNS)
                 mask = there[:, None] & (column < ENTRIES[j][WIDE])[None, :]
-                row = weight * piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                row = weight * piece(sources, key, shown, column, HEAD, ENTRIES, j)
                 tl.store(place + ENTRIES[j][OFFSET] + column[None, :], row + shift, mask=mask)
     else:
         for start in range(0, HEAD[WIDTH], COLUMNS):
@@ -109,14 +111,14 @@ def forward(
             mask = there[:, None] & (column < HEAD[WIDTH])[None, :]
             if HEAD[FUSION] == MULT:
                 fused = _factor(sources, key, shown, HEAD, ENTRIES, -1)[:, None]
-                for j in tl.static_range(HEAD[ROWS]):
-                    fused = fused * piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                for j in tl.static_range(wide):
+                    fused = fused * piece(sources, key, shown, column, HEAD, ENTRIES, j)
                 fused += shift
             else:
                 fused = shift
-                for j in tl.static_range(HEAD[ROWS]):
+                for j in tl.static_range(wide):
                     weight = _weight(sources, key, shown, HEAD, ENTRIES, j)[:, None]
-                    fused = fused + weight * piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                    fused = fused + weight * piece(sources, key, shown, column, HEAD, ENTRIES, j)
             tl.store(place + column[None, :], fused, mask=mask)
 
 
@@ -126,14 +128,15 @@ def _give(
     place: tl.tensor,
     value: tl.tensor,
     mask: tl.tensor,
-    ENTRY: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
     LISTED: tl.constexpr,
 ) -> None:
     """Store numbers of a gradient; add them if it is not a list of reads but a sum."""
     if LISTED:
-        tl.store(targets[ENTRY[NUMBER]] + place, value, mask=mask)
+        tl.store(targets[ENTRIES[J][NUMBER]] + place, value, mask=mask)
     else:
-        tl.atomic_add(targets[ENTRY[NUMBER]] + place, value, mask=mask, sem="relaxed")
+        tl.atomic_add(targets[ENTRIES[J][NUMBER]] + place, value, mask=mask, sem="relaxed")
 
 
 @triton.jit
@@ -143,14 +146,15 @@ def _places(
     read: tl.tensor,
     count: tl.tensor,
     HEAD: tl.constexpr,
-    ENTRY: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
     LISTED: tl.constexpr,
 ) -> tl.tensor:
     """Where the rows of a gradient start: in a list, in the order of reads and ids."""
     if LISTED:
-        place = (ENTRY[USE] * count + read) * ENTRY[WIDE]
+        place = (ENTRIES[J][USE] * count + read) * ENTRIES[J][WIDE]
     else:
-        place = starts(sources, key, HEAD, ENTRY)
+        place = starts(sources, key, HEAD, ENTRIES, J)
     return place
 
 
@@ -196,11 +200,11 @@ def backward(
         for j in tl.static_range(shifts + HEAD[SHIFTS]):
             if NEEDED[ENTRIES[j][NUMBER]]:
                 line = lines[ENTRIES[j][NUMBER]] + ENTRIES[j][USE] * count + read
-                tl.store(line, rows(sources, key, HEAD, ENTRIES[j]).to(tl.int64), mask=there)
+                tl.store(line, rows(sources, key, HEAD, ENTRIES, j).to(tl.int64), mask=there)
     total = tl.zeros((BLOCK,), tl.float32)  # of the gradient: what a shift gets
     product = tl.zeros((BLOCK,), tl.float32)  # of the gradient and all rows
     for j in tl.static_range(wide):
-        place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)[:, None]
+        place = _places(sources, key, read, count, HEAD, ENTRIES, j, LISTED)[:, None]
         dot = tl.zeros((BLOCK,), tl.float32)  # of the gradient and the row
         if HEAD[FUSION] == MULT:
             factor = _factor(sources, key, shown, HEAD, ENTRIES, -1)
@@ -217,34 +221,34 @@ def backward(
             if HEAD[FUSION] == MULT:
                 for i in tl.static_range(wide):
                     if i != j:
-                        gradient *= piece(sources, key, shown, column, HEAD, ENTRIES[i])
+                        gradient *= piece(sources, key, shown, column, HEAD, ENTRIES, i)
                 if j == 0 and shifts > wide:
-                    own = piece(sources, key, shown, column, HEAD, ENTRIES[0])
+                    own = piece(sources, key, shown, column, HEAD, ENTRIES, 0)
                     product += tl.sum(gradient * own, 1)
             elif HEAD[WEIGHTS]:
-                own = piece(sources, key, shown, column, HEAD, ENTRIES[j])
+                own = piece(sources, key, shown, column, HEAD, ENTRIES, j)
                 dot += tl.sum(gradient * own, 1)
             if NEEDED[ENTRIES[j][NUMBER]]:
                 value, mask = gradient * factor[:, None], given[:, None] & inside
-                _give(targets, place + column[None, :], value, mask, ENTRIES[j], LISTED)
+                _give(targets, place + column[None, :], value, mask, ENTRIES, j, LISTED)
         if HEAD[FUSION] != MULT:
             for w in tl.static_range(wide, scales):  # the row of weights, if there is one
                 if NEEDED[ENTRIES[w][NUMBER]]:
-                    start = _places(sources, key, read, count, HEAD, ENTRIES[w], LISTED)
-                    _give(targets, start + j, dot, given, ENTRIES[w], LISTED)
+                    start = _places(sources, key, read, count, HEAD, ENTRIES, w, LISTED)
+                    _give(targets, start + j, dot, given, ENTRIES, w, LISTED)
     if HEAD[FUSION] == MULT:
         for w in tl.static_range(wide, scales):
             if NEEDED[ENTRIES[w][NUMBER]]:
-                start = _places(sources, key, read, count, HEAD, ENTRIES[w], LISTED)
+                start = _places(sources, key, read, count, HEAD, ENTRIES, w, LISTED)
                 for j in tl.static_range(wide):
                     value = product * _factor(sources, key, shown, HEAD, ENTRIES, j)
-                    _give(targets, start + j, value, given, ENTRIES[w], LISTED)
+                    _give(targets, start + j, value, given, ENTRIES, w, LISTED)
     for j in tl.static_range(scales, shifts):
         if NEEDED[ENTRIES[j][NUMBER]]:
             value = product * _factor(sources, key, shown, HEAD, ENTRIES, j - HEAD[WEIGHTS])
-            place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)
-            _give(targets, place, value, given, ENTRIES[j], LISTED)
+            place = _places(sources, key, read, count, HEAD, ENTRIES, j, LISTED)
+            _give(targets, place, value, given, ENTRIES, j, LISTED)
     for j in tl.static_range(shifts, shifts + HEAD[SHIFTS]):
         if NEEDED[ENTRIES[j][NUMBER]]:
-            place = _places(sources, key, read, count, HEAD, ENTRIES[j], LISTED)
-            _give(targets, place, total, given, ENTRIES[j], LISTED)
+            place = _places(sources, key, read, count, HEAD, ENTRIES, j, LISTED)
+            _give(targets, place, total, given, ENTRIES, j, LISTED)

@@ -65,48 +65,56 @@ def _murmur3(key: tl.tensor, seed: tl.tensor, NARROW: tl.constexpr) -> tl.tensor
 
 @triton.jit
 def _digit(
-    key: tl.tensor, BITS: tl.constexpr, LARGEST: tl.constexpr, ENTRY: tl.constexpr
+    key: tl.tensor,
+    BITS: tl.constexpr,
+    LARGEST: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
 ) -> tl.tensor:
     """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have so many bits."""
-    if ENTRY[DIVISOR] > LARGEST:
+    if ENTRIES[J][DIVISOR] > LARGEST:
         row = key * 0
-    elif ENTRY[STRIDE] > 1:
-        key = key // ENTRY[DIVISOR]
+    elif ENTRIES[J][STRIDE] > 1:
+        key = key // ENTRIES[J][DIVISOR]
         row = key & 1
         for k in tl.static_range(1, 40):
-            if (1 << k) < ENTRY[MODULUS] and k * ENTRY[STRIDE] < BITS:
-                row |= ((key >> (k * ENTRY[STRIDE])) & 1) << k
+            if (1 << k) < ENTRIES[J][MODULUS] and k * ENTRIES[J][STRIDE] < BITS:
+                row |= ((key >> (k * ENTRIES[J][STRIDE])) & 1) << k
     else:
-        row = key // ENTRY[DIVISOR]
-        if LARGEST // ENTRY[DIVISOR] >= ENTRY[MODULUS]:
-            row = row % ENTRY[MODULUS]
+        row = key // ENTRIES[J][DIVISOR]
+        if LARGEST // ENTRIES[J][DIVISOR] >= ENTRIES[J][MODULUS]:
+            row = row % ENTRIES[J][MODULUS]
     return row
 
 
 @triton.jit
-def rows(sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> tl.tensor:
+def rows(
+    sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
+) -> tl.tensor:
     """Numbers of the rows that the keys read, for one entry."""
     narrow: tl.constexpr = HEAD[LIMIT] <= 2**32
-    if ENTRY[STRIDE] == CLAMP:
-        row = tl.minimum(key, ENTRY[MODULUS] - 1)
-    elif ENTRY[SEED] != 0:
-        key = _murmur3(key, tl.load(sources[ENTRY[SEED]]), narrow)
-        row = _digit(key, 32, 0xFFFFFFFF, ENTRY)
+    if ENTRIES[J][STRIDE] == CLAMP:
+        row = tl.minimum(key, ENTRIES[J][MODULUS] - 1)
+    elif ENTRIES[J][SEED] != 0:
+        key = _murmur3(key, tl.load(sources[ENTRIES[J][SEED]]), narrow)
+        row = _digit(key, 32, 0xFFFFFFFF, ENTRIES, J)
     elif narrow:
-        row = _digit(key, 32, HEAD[LIMIT] - 1, ENTRY)
+        row = _digit(key, 32, HEAD[LIMIT] - 1, ENTRIES, J)
     else:
-        row = _digit(key, 64, HEAD[LIMIT] - 1, ENTRY)
+        row = _digit(key, 64, HEAD[LIMIT] - 1, ENTRIES, J)
     return row
 
 
 @triton.jit
-def starts(sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRY: tl.constexpr) -> tl.tensor:
+def starts(
+    sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
+) -> tl.tensor:
     """Where those rows start in their table."""
-    row = rows(sources, key, HEAD, ENTRY)
-    if ENTRY[MODULUS] * ENTRY[WIDE] < 2**31:
-        start = row.to(tl.int32) * ENTRY[WIDE]
+    row = rows(sources, key, HEAD, ENTRIES, J)
+    if ENTRIES[J][MODULUS] * ENTRIES[J][WIDE] < 2**31:
+        start = row.to(tl.int32) * ENTRIES[J][WIDE]
     else:
-        start = row.to(tl.int64) * ENTRY[WIDE]
+        start = row.to(tl.int64) * ENTRIES[J][WIDE]
     return start
 
 
@@ -117,10 +125,11 @@ def number(
     there: tl.tensor,
     k: tl.tensor,
     HEAD: tl.constexpr,
-    ENTRY: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
 ) -> tl.tensor:
     """Number ``k`` of the row of each key."""
-    place = sources[ENTRY[NUMBER]] + starts(sources, key, HEAD, ENTRY) + k
+    place = sources[ENTRIES[J][NUMBER]] + starts(sources, key, HEAD, ENTRIES, J) + k
     return tl.load(place, mask=there, other=0).to(tl.float32)
 
 
@@ -131,10 +140,11 @@ def piece(
     there: tl.tensor,
     column: tl.tensor,
     HEAD: tl.constexpr,
-    ENTRY: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    J: tl.constexpr,
 ) -> tl.tensor:
     """Some columns of the row of each key."""
-    start = starts(sources, key, HEAD, ENTRY)
-    place = sources[ENTRY[NUMBER]] + start[:, None] + column[None, :]
-    mask = there[:, None] & (column < ENTRY[WIDE])[None, :]
+    start = starts(sources, key, HEAD, ENTRIES, J)
+    place = sources[ENTRIES[J][NUMBER]] + start[:, None] + column[None, :]
+    mask = there[:, None] & (column < ENTRIES[J][WIDE])[None, :]
     return tl.load(place, mask=mask, other=0).to(tl.float32)

@@ -44,6 +44,15 @@ def test_what_hinders_triton_is_told():
     assert "\n" not in why
 
 
+def test_a_graph_needs_no_triton_kernel(monkeypatch):
+    layer = make("memcom")
+    monkeypatch.setattr(type(layer), "device", ANY_GPU)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    path = kernels.explain(layer)
+    assert path.name == "plain"
+    assert "torch.compile fuses" in path.reason
+
+
 def test_tables_on_another_device_or_in_another_dtype():
     assert "is on cpu, not on cuda:0" in obstacle(make("memcom").recipe(), ANY_GPU)
     layer = make("memcom", dtype=torch.bfloat16)
