@@ -31,6 +31,7 @@ from typing_extensions import Unpack
 from memcom.addresses import HASH_BITS, check_ids, murmur3
 from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
 from memcom.embeddings._flat import derived_seeds
+from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.kernels import read_rows
 
 ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
@@ -152,12 +153,11 @@ class DHEmbedding(CompressedEmbedding):
         )
 
 
-def _matrix(weight: Tensor | nn.Module) -> Tensor:
+def _matrix(weight: Tensor | QuantizedTable) -> Tensor:
     """All rows of a plain or a packed matrix."""
     if isinstance(weight, Tensor):
         return weight
-    packed = next(weight.buffers())
-    return read_rows(weight, torch.arange(len(packed), device=packed.device))
+    return read_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
 
 
 class _BatchNorm(nn.BatchNorm1d):
