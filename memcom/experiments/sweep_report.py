@@ -80,7 +80,8 @@ def table_lines(
         f"- {label} on the test part, {'higher' if table.task.higher_is_better else 'lower'} is "
         f"better; learning rate and epoch chosen on validation. {len(records)} trials, "
         f"{duration(total)} of computing. Code {_versions(records)}.",
-        f"- Bytes are those really stored in the input embedding; total is the whole model. "
+        "- Ratio and bytes are those really stored in the input embedding, at most what was asked "
+        "for; total is the whole model. Loss is relative to the full table, positive is worse. "
         f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, ± is Student's over "
         f"seeds, p is Wilcoxon's against the full table, paired by {table.task.unit}, adjusted by "
         "Holm for all rows.",
