@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, check_ids, murmur3
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
+from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
 from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.kernels import read_rows

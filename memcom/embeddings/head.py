@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from memcom.addresses import check_ids
-from memcom.embeddings._contract import CompressedEmbedding, whole
+from memcom.embeddings._arguments import whole
+from memcom.embeddings._contract import CompressedEmbedding
 from memcom.kernels import read_rows
 
 
