@@ -1,6 +1,9 @@
-"""How quick the layers are, as ratios to `torch.nn.Embedding` in the same run: ``memcom bench``."""
+"""How quick and how small the layers are, against `torch.nn.Embedding`: ``memcom bench``."""
 
 from memcom.benchmark.runner import run as run
+from memcom.benchmark.summary import command as command
+from memcom.benchmark.summary import report as report
+from memcom.benchmark.targets import PARTS as PARTS
 from memcom.benchmark.targets import TARGETS as TARGETS
 from memcom.benchmark.targets import check as check
 from memcom.benchmark.timing import Timing as Timing
