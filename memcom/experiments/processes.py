@@ -98,7 +98,8 @@ class _Worker:
         return self.future is None or self.future.done()
 
     def start(self) -> None:
-        self.pool = loky.ProcessPoolExecutor(1, initializer=_start, initargs=self.source)
+        arguments = (*self.source, os.getpid())
+        self.pool = loky.ProcessPoolExecutor(1, initializer=_start, initargs=arguments)
         self.ready = self.pool.submit(_ready)
 
     def submit(self, job: Job) -> Future[Record]:
@@ -141,13 +142,13 @@ def _pass_on(future: Future[Record], running: Future[Path]) -> None:
 _data_of_worker: list[Any] = []
 
 
-def _start(path: Path, checksum: str) -> None:
+def _start(path: Path, checksum: str, parent: int) -> None:
+    threading.Thread(target=_leave_with, args=(parent, path.parent), daemon=True).start()
     torch.set_num_threads(1)
     pickled = path.read_bytes()
     if hashlib.sha256(pickled).hexdigest() != checksum:
         raise OSError(f"{path} is not what was written")
     _data_of_worker[:] = [pickle.loads(pickled), path.parent]
-    threading.Thread(target=_leave_with, args=(os.getppid(), path.parent), daemon=True).start()
 
 
 def _leave_with(parent: int, folder: Path) -> None:

@@ -59,7 +59,8 @@ def test_workers_end_with_the_process_that_started_them():
     code = (
         "import sys\n"
         "from memcom.experiments.processes import LocalProcesses, _Worker\n"
-        "worker = _Worker(LocalProcesses(None).source, 'cpu')\n"
+        "owner = LocalProcesses(None)\n"
+        "worker = _Worker(owner.source, 'cpu')\n"
         "worker.ready.result()\n"
         "print(*worker.pool._processes, flush=True)\n"
         "sys.stdin.read()\n"
