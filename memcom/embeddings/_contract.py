@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
 from memcom.embeddings._arguments import Sizes, whole
-from memcom.kernels import Recipe, fused, lookup
+from memcom.kernels import Recipe, fused, lookup, once_each
 
 
 class Common(TypedDict, total=False):
@@ -38,7 +38,8 @@ class CompressedEmbedding(nn.Module):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
-    `reset_parameters` and, so that a byte budget can be met, `sizes`.
+    `reset_parameters` and, so that a byte budget can be met, `sizes`. One whose vectors take much
+    more work than reading a row sets `each_once`.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -51,6 +52,8 @@ class CompressedEmbedding(nn.Module):
     Raises:
         ValueError: A size is not positive, or ``padding_idx`` is no id.
     """
+
+    each_once: bool = False  # compose ids that a batch repeats once, and copy the vectors
 
     def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:
         """Remember the keyword arguments, so that a saved file can rebuild the layer."""
@@ -106,7 +109,7 @@ class CompressedEmbedding(nn.Module):
                 an in-graph assertion instead.
         """
         ids = check_ids(ids, self.num_embeddings)
-        vectors = self.compose(ids)
+        vectors = once_each(ids, self.compose) if self.each_once else self.compose(ids)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
         return vectors

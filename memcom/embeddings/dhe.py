@@ -105,6 +105,11 @@ class DHEmbedding(CompressedEmbedding):
         pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
         return pairs[..., : self.widths[0]]
 
+    @property
+    def each_once(self) -> bool:  # type: ignore[override]
+        """Not where a batch is normalised: how often an id occurs in it matters there."""
+        return not self.norms
+
     def compose(self, ids: Tensor) -> Tensor:
         """Hash, encode, and run the network on all ids as one batch."""
         x = self.encode(self.codes(ids.reshape(-1))).to(self.weights[0].dtype)

@@ -59,6 +59,8 @@ class PathEmbedding(CompressedEmbedding):
     the variance, b is 0, and b' takes away the mean that the activation brings in.
     """
 
+    each_once = True
+
     def __init__(
         self,
         num_embeddings: int,

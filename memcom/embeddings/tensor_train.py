@@ -52,6 +52,8 @@ class TTEmbedding(CompressedEmbedding):
     three such numbers, and so has variance 1.
     """
 
+    each_once = True
+
     def __init__(
         self,
         num_embeddings: int,
