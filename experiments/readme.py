@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: the notebooks, the family, the results and the picture.
+"""Write the generated parts of README.md: notebooks, family, results, speed, and the pictures.
 
     python experiments/readme.py           write them
     python experiments/readme.py --check   say which are not those of today, and fail
@@ -17,14 +17,18 @@ from typing import Any
 
 import nbformat
 
+from memcom.benchmark import read_rows, speed_markdown, speed_panels
 from memcom.experiments.files import write_text
 from memcom.family import family_markdown, family_table
 from memcom.notebook.header import read_header
 from memcom.plots import quality_against_ratio, to_png
+from memcom.plots.bench import speed_against_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PICTURE = RESULTS / "movielens.png"
+SPEED = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv
+SPEED_PICTURE = RESULTS / "speed.png"
 
 
 def notebooks() -> str:
@@ -125,7 +129,23 @@ def draw() -> bytes:
     return to_png(quality_against_ratio(rows))
 
 
-PARTS = {"picture": picture, "notebooks": notebooks, "family": family, "results": results}
+def speed() -> str:
+    """The committed benchmark: its picture, its targets, its memory."""
+    alt = (
+        "Time of a lookup and of a training step, method by method, as a multiple of "
+        "nn.Embedding's; markers left of the line at 1 are quicker than the table they replace."
+    )
+    image = f"![{alt}]({SPEED_PICTURE.relative_to(ROOT)})"
+    return f"{image}\n\n{speed_markdown(read_rows(SPEED))}"
+
+
+PARTS = {
+    "picture": picture,
+    "notebooks": notebooks,
+    "family": family,
+    "results": results,
+    "speed": speed,
+}
 
 
 def main() -> int:
@@ -147,6 +167,7 @@ def main() -> int:
     if not check:
         write_text(ROOT / "README.md", text)
         PICTURE.write_bytes(draw())
+        SPEED_PICTURE.write_bytes(to_png(speed_against_table(speed_panels(read_rows(SPEED)))))
     elif stale:
         print("not current:", ", ".join(stale), "- run: python experiments/readme.py")
     return int(check and bool(stale))

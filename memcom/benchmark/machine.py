@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
 LOADED = 0.5  # cores that others may keep busy, or programs waiting before, without a warning
 
 
@@ -56,11 +57,8 @@ def machine() -> dict[str, Any]:
         lines = cpuinfo.read_text().splitlines()
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    versions = {name: _version(name) for name in _VERSIONS}
+    versions = {name: _version(name) for name in VERSIONS}
     return {"processor": model, "cores": os.cpu_count(), "time": moment, **versions}
-
-
-_VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
 
 
 def _version(name: str) -> str:

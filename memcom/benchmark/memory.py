@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from memcom import kernels, optim, profiling
 from memcom.benchmark.methods import BASELINE, draw_ids
@@ -72,23 +72,23 @@ def prepare(method: str, n: int, e: int, batch: int) -> Callable[[], nn.Module]:
     """Draw ids and load what is needed; the function returned builds the layer and trains it."""
     ids, upstream = draw_ids("uniform", n, batch * STEPS).view(STEPS, batch), torch.randn(batch, e)
     kernels.warm_up()
+    _train(method, _layer(method, 100, e), ids[:, :1] % 100, upstream[:1])  # loads torch's code
+    return lambda: _train(method, _layer(method, n, e), ids, upstream)
 
-    def run() -> nn.Module:
-        layer = _layer(method, n, e)
-        optimizer: torch.optim.Optimizer
-        if method.startswith("memcom"):
-            lazy = optim.LazyAdam(layer.parameters())
-            lazy.fuse(layer)
-            optimizer = lazy
-        else:
-            optimizer = torch.optim.Adam(layer.parameters(), fused=True)
-        for some in ids:
-            optimizer.zero_grad()
-            layer(some).backward(upstream)
-            optimizer.step()
-        return layer
 
-    return run
+def _train(method: str, layer: nn.Module, batches: Tensor, upstream: Tensor) -> nn.Module:
+    optimizer: torch.optim.Optimizer
+    if method.startswith("memcom"):
+        lazy = optim.LazyAdam(layer.parameters())
+        lazy.fuse(layer)
+        optimizer = lazy
+    else:
+        optimizer = torch.optim.Adam(layer.parameters(), fused=True)
+    for ids in batches:
+        optimizer.zero_grad()
+        layer(ids).backward(upstream)
+        optimizer.step()
+    return layer
 
 
 def allocate(method: str, n: int, e: int, batch: int) -> tuple[int, int]:

@@ -72,7 +72,9 @@ def speed_against_table(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
         for ax, (title, ratios) in zip(axes, counted.items(), strict=True):
             _panel(ax, ratios)
             ax.set_title(title)
-        axes[0].legend(loc="lower right", title="ids at a time", title_fontsize=9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        labels = [f"{label} ids at a time" for label in labels]
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 
@@ -103,4 +105,4 @@ def _panel(ax: Axes, ratios: Mapping[tuple[str, str, int], Ratio]) -> None:
     ax.set(xscale="log", ylim=(len(methods) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
     plain_axis(ax.xaxis, lambda x, _: f"{x:g}×")
-    ax.set_xlabel("time over nn.Embedding's (log scale)")
+    ax.set_xlabel("times nn.Embedding's (log scale)")

@@ -121,8 +121,8 @@ def _name_limits(ax: Axes, limits: Mapping[str, float]) -> None:
     angle = float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
     for name, rate in limits.items():
         ax.annotate(
-            f"{name}: {rate / 1e9:.0f} GB/s", (left, left / rate), (8, 9), fontsize=9,
-            textcoords="offset points", rotation=angle, rotation_mode="anchor",
+            f"{name}: {rate / 1e9:.0f} GB/s", (left, left / rate), (12, 3), fontsize=9,
+            textcoords="offset points", rotation=angle, rotation_mode="anchor", va="top",
         )  # fmt: skip
 
 

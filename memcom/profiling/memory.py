@@ -10,6 +10,7 @@ Three columns that a reader should see side by side, because each misses somethi
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -157,6 +158,7 @@ def allocated(function: Callable[[], Any]) -> Allocation:
         Peak and remaining bytes, exact to the byte as requested (not rounded to pages).
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes to stderr at every start
+    gc.collect()  # or what is left over from before may be freed meanwhile, and counted
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         result = function()
