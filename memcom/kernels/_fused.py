@@ -6,21 +6,19 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from memcom.kernels import _forward as front
 from memcom.kernels._gradients import change_tables, gradients
 from memcom.kernels._lookup import Recipe, plain_lookup
-from memcom.kernels._native import num_threads, run
 from memcom.kernels._program import LIMIT, PADDING, Program
+from memcom.kernels._threads import num_threads
 from memcom.kernels._update import Change
 
 Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output below which one thread is quicker
-CHUNKS = 4  # chunks of work per thread, so that a slow one does not keep the others waiting
 
 
 def forward(program: Program, ids: Tensor) -> Tensor:
@@ -38,18 +36,10 @@ def forward(program: Program, ids: Tensor) -> Tensor:
     """
     out = torch.empty((*ids.shape, program.width))
     count = ids.numel()
-    entries, size, source = len(program.code), ids.element_size(), ids.data_ptr()
-    if count * program.width < SERIAL or (threads := num_threads()) == 1:
-        bad = front.forward(program.address, entries, source, size, count, out.data_ptr())
-    else:
-        task = np.zeros(front.TASK, np.int64)
-        chunk = -(-count // (threads * CHUNKS))
-        task[: front.OUT + 1] = (
-            *(0, -1, program.address, entries, source, size, count, chunk),
-            out.data_ptr(),
-        )
-        run(front.forward_task, task.ctypes.data, threads)
-        bad = int(task[front.BAD])
+    threads = num_threads() if count * program.width >= SERIAL else 1
+    entries, place, size = len(program.code), ids.data_ptr(), ids.element_size()
+    arguments = threads, program.address, entries, place, size, count, out.data_ptr()
+    bad = front.forward(front.forward_task.address, *arguments)
     if bad >= 0:
         refuse(program, ids, bad)
     return out
