@@ -15,7 +15,7 @@ from memcom.kernels._gradients import gradients
 from memcom.kernels._native import entry_point, float32s, int64s
 from memcom.kernels._program import FIELDS, PADDING, WIDTH, Program
 from memcom.kernels._rows import BLOCK
-from memcom.kernels._threads import launch, num_threads, part_by_length
+from memcom.kernels._threads import num_threads, part_by_length, run
 
 SERIAL = 1 << 16  # numbers to compose below which one thread is quicker
 
@@ -72,7 +72,7 @@ def pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Ten
     places = ids.data_ptr(), ids.element_size(), bags, offsets.data_ptr(), factors.data_ptr()
     threads, code = num_threads() if ids.numel() * program.width >= SERIAL else 1, len(program.code)
     task = np.array([threads, -1, program.address, code, *places, out.data_ptr()], np.int64)
-    launch(pool_task.address, task.ctypes.data)
+    run(pool_task, task)
     if task[BAD] >= 0:
         refuse(program, ids, int(task[BAD]))
     return out

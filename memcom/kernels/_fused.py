@@ -19,6 +19,7 @@ from memcom.kernels._update import Change
 Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output below which one thread is quicker
+_TASK: Any = front.forward_task.address
 
 
 def forward(program: Program, ids: Tensor) -> Tensor:
@@ -34,12 +35,12 @@ def forward(program: Program, ids: Tensor) -> Tensor:
     Raises:
         IndexError: An id is out of range.
     """
-    out = torch.empty((*ids.shape, program.width))
-    count = ids.numel()
-    threads = num_threads() if count * program.width >= SERIAL else 1
-    entries, place, size = len(program.code), ids.data_ptr(), ids.element_size()
-    arguments = threads, program.address, entries, place, size, count, out.data_ptr()
-    bad = front.forward(front.forward_task.address, *arguments)
+    width, count = program.width, ids.numel()
+    out = torch.empty((*ids.shape, width))
+    threads = num_threads() if count * width >= SERIAL else 1
+    address, entries, place = program.address, len(program.code), ids.data_ptr()
+    size, target = ids.element_size(), out.data_ptr()
+    bad = front.forward(_TASK, threads, address, entries, place, size, count, target)
     if bad >= 0:
         refuse(program, ids, bad)
     return out

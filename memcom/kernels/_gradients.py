@@ -12,7 +12,7 @@ from torch import Tensor
 from memcom.kernels import _segments as seg
 from memcom.kernels._backward import accumulate_task
 from memcom.kernels._program import FUSION, MULT, ROWS, SCALES, WEIGHTS, Program
-from memcom.kernels._threads import launch, num_threads
+from memcom.kernels._threads import num_threads, run
 from memcom.kernels._update import Change, update
 
 SERIAL = 1 << 16  # numbers in the gradient below which one thread is quicker
@@ -117,10 +117,9 @@ class _Sweep:
         fields += [self.base, first, first + factors.nbytes // 2]
         fields += [self.jobs.ctypes.data, len(tables), grad.data_ptr()]
         self.task = np.array(fields, np.int64)
-        self.address = self.task.ctypes.data
         self.alive = program, ids, grad, factors
-        launch(seg.prepare_task.address, self.address)
-        launch(seg.segment_task.address, self.address)
+        run(seg.prepare_task, self.task)
+        run(seg.segment_task, self.task)
 
     def rows(self, which: int) -> Any:
         """The different rows that were read, ascending."""
@@ -151,4 +150,4 @@ class _Sweep:
         if change is not None:
             job[seg.RULE : seg.NUMBERS + 1] = (change.rule, *change.addresses())
         self.task[seg.WHICH] = which
-        launch(accumulate_task.address, self.address)
+        run(accumulate_task, self.task)

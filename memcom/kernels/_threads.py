@@ -48,12 +48,12 @@ def _openmp() -> bool:
 _NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)
 _HAVE_OPENMP = _openmp()
 _word, _int = types.int64, types.int32
-_parallel, _thread_number, _team_size = (
+_kinds = types.void(_word, _word, _int, _int), _int(), _int()
+_functions: Any = [
     types.ExternalFunction(f"memcom_{symbol}", kind)
-    for symbol, kind in zip(
-        _SYMBOLS, [types.void(_word, _word, _int, _int), _int(), _int()], strict=True
-    )
-)
+    for symbol, kind in zip(_SYMBOLS, _kinds, strict=True)
+]
+_parallel, _thread_number, _team_size = _functions
 
 
 def num_threads() -> int:
@@ -91,6 +91,11 @@ def launch(function: int, task: int) -> None:
         _call_one(function, task)
 
 
+def run(function: Any, task: Any) -> None:
+    """`launch` a numba C function with a task that is a NumPy array."""
+    launch(function.address, task.ctypes.data)
+
+
 @njit
 def member(threads: int) -> Any:
     """Which thread this is, and of how many; they may be fewer than the ``threads`` asked for."""
@@ -125,7 +130,7 @@ def part_by_length(begins: Any, count: int, threads: int) -> Any:
 
 
 @njit
-def _reached(begins: Any, count: int, work: int) -> int:
+def _reached(begins: Any, count: int, work: int) -> Any:
     low, high = np.int64(0), np.int64(count)
     while low < high:
         middle = (low + high) // 2

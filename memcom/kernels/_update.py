@@ -9,7 +9,7 @@ from numba import carray, cfunc, njit, types
 from torch import Tensor
 
 from memcom.kernels._native import entry_point, float32s, int64s, prefetch
-from memcom.kernels._threads import launch, num_threads, part_of
+from memcom.kernels._threads import num_threads, part_of, run
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
 _RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
@@ -56,7 +56,7 @@ def update(table: Tensor, gradient: Tensor, change: Change) -> None:
     places = rows.data_ptr(), values.data_ptr(), count, width, table.data_ptr()
     threads = num_threads() if count * width >= SERIAL else 1
     task = np.array([threads, change.rule, *places, *change.addresses()], np.int64)
-    launch(update_task.address, task.ctypes.data)
+    run(update_task, task)
 
 
 @njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
