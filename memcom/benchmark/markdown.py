@@ -83,7 +83,7 @@ def speed_markdown(rows: Sequence[dict[str, Any]]) -> str:
     verdict = "**others were at work, so the times are of little worth**" if busy else "quiet"
     versions = ", ".join(f"{name} {first[name]}" for name in ("torch", "numba", "fbgemm-gpu-cpu"))
     lines = [
-        f"- **machine**: {first['processor']}, {first['cores']} cores, {threads} threads; "
+        f"- **machine**: {first['processor']}, {first['cores']} cores, threads used: {threads}; "
         f"{versions}; {first['time']}",
         f"- **load**: {first['load']} before, {first['others']} cores used by others meanwhile: "
         f"{verdict}",

@@ -56,7 +56,7 @@ def test_the_table_holds_ratio_and_target():
     text = benchmark.speed_markdown([*ROWS, SCALE, MEMORY])
     assert "| forward | memcom | nn.Embedding | 4,096 | 0.500 | ≤ 0.6 |" in text
     assert "| forward | qr | nn.Embedding | 4,096 | not measured | ≤ 0.6 |" in text
-    assert "8086, 2 cores, 2 threads; torch 2.13.0+cpu, numba 0.61, fbgemm-gpu-cpu -" in text
+    assert "8086, 2 cores, threads used: 2; torch 2.13.0+cpu, numba 0.61, fbgemm-gpu-cpu -" in text
     assert "torch's allocator 1.00 GB, resident 2.00 GB" in text
     assert "**100,000,000 ids** of width 64" in text
     # 3 x 4 bytes x 64 x 10^8
