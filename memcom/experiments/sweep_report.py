@@ -230,7 +230,7 @@ def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) ->
     for row in rows:
         if row.seeds:
             point = {k: v for k, v in row.tidy(metric).items() if v == v and v is not None}
-            points.append(point | {"method": _PICTURE_NAMES.get(row.method, row.method)})
+            points.append(point | {"method": row.method})
     figure = draw(points, quality=metric, label=metric_label(table))
     name = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{table.label} {table.task.name}")
     path = folder / f"{name}.png"
@@ -238,6 +238,3 @@ def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) ->
     figure.savefig(temporary, format="png", dpi=120)
     os.replace(temporary, path)
     return path
-
-
-_PICTURE_NAMES = {"item-bias": "bias-only"}
