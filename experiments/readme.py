@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md: the notebooks, the family, the results and the picture.
+"""Write the generated parts of README.md: notebooks, family, results, speed, and the pictures.
 
     python experiments/readme.py           write them
     python experiments/readme.py --check   say which are not those of today, and fail
@@ -17,14 +17,18 @@ from typing import Any
 
 import nbformat
 
+from memcom.benchmark import read_rows, speed_markdown, speed_panels
 from memcom.experiments.files import write_text
 from memcom.family import family_markdown, family_table
 from memcom.notebook.header import read_header
 from memcom.plots import quality_against_ratio, to_png
+from memcom.plots.bench import speed_against_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PICTURE = RESULTS / "movielens.png"
+SPEED = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv
+SPEED_PICTURE = RESULTS / "speed.png"
 
 
 def notebooks() -> str:
@@ -50,18 +54,32 @@ def family() -> str:
 
 
 def results() -> str:
-    """The committed comparison, one table a ratio."""
-    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    """The committed comparison of the first methods, and how to read it."""
+    found = _comparison("movielens")
     facts = [f"- **{name}**: {fact}" for name, fact in found["about"].items()]
-    lines = [
-        *facts,
-        "",
-        _reading(found),
-        "",
+    return "\n".join([*facts, "", _reading(found), "", _rows(found)])
+
+
+def every_method() -> str:
+    """The committed comparison of all methods, folded away; it was made in the same way."""
+    found = _comparison("movielens-family")
+    asked = {row["ratio"] for row in found["rows"] if row["ratio"]}
+    ratios = " and ".join(f"{ratio:g}×" for ratio in sorted(asked))
+    summary = f"<summary>Every method of the registry at {ratios}</summary>"
+    return "\n".join(["<details>", summary, "", _rows(found), "", "</details>"])
+
+
+def _comparison(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _rows(found: dict[str, Any]) -> str:
+    head = [
         "| asked | method | bytes | ratio | nDCG@10 | loss to full | lookup | step |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    return "\n".join(lines + [_result(row) for row in found["rows"]])
+    return "\n".join(head + [_result(row) for row in found["rows"]])
 
 
 def _reading(found: dict[str, Any]) -> str:
@@ -99,7 +117,7 @@ def _result(row: dict[str, Any]) -> str:
 
 def picture() -> str:
     """Where the picture is, and what it shows."""
-    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    found = _comparison("movielens")
     alt = (
         "Quality against compression ratio on MovieLens: nDCG@10 of each compressor at equal "
         "bytes, with lines across for the full table and the controls."
@@ -110,10 +128,10 @@ def picture() -> str:
 
 def draw() -> bytes:
     """The picture of the committed comparison."""
-    found = json.loads((RESULTS / "movielens.json").read_text(encoding="utf-8"))
+    found = _comparison("movielens")
     rows = [
         {
-            "method": row["method"].replace("item-bias", "bias-only"),
+            "method": row["method"],
             "compression_ratio": row["compression_ratio"] or 1.0,
             "ndcg_at_10": row["ndcg"],
             "ndcg_at_10_low": row["ndcg"] - (row["ndcg_interval"] or 0),
@@ -125,7 +143,24 @@ def draw() -> bytes:
     return to_png(quality_against_ratio(rows))
 
 
-PARTS = {"picture": picture, "notebooks": notebooks, "family": family, "results": results}
+def speed() -> str:
+    """The committed benchmark: its picture, its targets, its memory."""
+    alt = (
+        "Time of a lookup and of a training step, method by method, as a multiple of "
+        "nn.Embedding's; markers left of the line at 1 are quicker than the table they replace."
+    )
+    image = f"![{alt}]({SPEED_PICTURE.relative_to(ROOT)})"
+    return f"{image}\n\n{speed_markdown(read_rows(SPEED))}"
+
+
+PARTS = {
+    "picture": picture,
+    "notebooks": notebooks,
+    "family": family,
+    "results": results,
+    "every method": every_method,
+    "speed": speed,
+}
 
 
 def main() -> int:
@@ -147,6 +182,7 @@ def main() -> int:
     if not check:
         write_text(ROOT / "README.md", text)
         PICTURE.write_bytes(draw())
+        SPEED_PICTURE.write_bytes(to_png(speed_against_table(speed_panels(read_rows(SPEED)))))
     elif stale:
         print("not current:", ", ".join(stale), "- run: python experiments/readme.py")
     return int(check and bool(stale))

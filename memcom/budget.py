@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _COMMON = ("padding_idx", "sparse", "device", "dtype")

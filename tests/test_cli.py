@@ -30,7 +30,7 @@ def call(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    for name in ("compare", "data", "doctor", "plan", "run", "site"):
+    for name in ("bench", "compare", "data", "doctor", "plan", "run", "site"):
         assert f"\n  {name} " in result.output
 
 
@@ -39,7 +39,7 @@ def test_help_loads_no_heavy_room() -> None:
     rooms = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    for heavy in ("experiments", "notebook", "plots", "widgets", "training", "data"):
+    for heavy in ("benchmark", "experiments", "notebook", "plots", "widgets", "training", "data"):
         assert f"'memcom.{heavy}" not in rooms
 
 
@@ -200,3 +200,32 @@ def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) 
     assert "ZeroDivisionError" in bad.output
     options = {"profile": "fast", "site": "s", "folder": "notebooks"}
     assert json.dumps(seen) == json.dumps([(None, options), (("03",), options)])
+
+
+@pytest.mark.parametrize("missed", [0, 1])
+def test_bench_passes_its_options_on_and_exits_by_the_targets(
+    missed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memcom import benchmark
+
+    passed: dict[str, Any] = {}
+
+    def command(out: Path | None, **options: Any) -> int:
+        passed.update(out=out, **options)
+        passed["tell"]("a line")
+        return missed
+
+    monkeypatch.setattr(benchmark, "command", command)
+    result = call(
+        "bench", "out.csv", "--full", "--threads", "1", "--threads", "2", "--only", "step"
+    )
+    assert (result.exit_code, result.output) == (missed, "a line\n")
+    del passed["tell"]
+    wanted = {"out": Path("out.csv"), "full": True, "threads": (1, 2), "only": ("step",)}
+    assert passed == wanted
+
+
+def test_an_unknown_part_of_the_benchmark_is_a_users_error() -> None:
+    result = call("bench", "--only", "backward")
+    assert result.exit_code == 2
+    assert "parts are copy, forward, step" in result.output

@@ -125,8 +125,8 @@ def test_an_upward_import_is_seen(source: str, module: str) -> None:
     ("source", "module"),
     [
         ("from memcom.embeddings import get", "memcom.budget"),
-        ("from memcom.embeddings._contract import Sizes", "memcom.embeddings.memcom"),
-        ("from ._contract import Sizes", "memcom.embeddings.memcom"),
+        ("from memcom.embeddings._arguments import Sizes", "memcom.embeddings.memcom"),
+        ("from ._arguments import Sizes", "memcom.embeddings.memcom"),
         ("import memcom\nimport numpy", "memcom.cli"),
     ],
 )

@@ -1,36 +1,17 @@
-"""``python -m memcom.benchmark [out.csv] [--full]``: time everything, compare with the targets."""
+"""``python -m memcom.benchmark``: what ``memcom bench`` does, without click."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
-from memcom.benchmark.runner import run
-from memcom.benchmark.targets import check
-
-
-def main(arguments: list[str]) -> int:
-    """Run and print the table of targets.
-
-    Args:
-        arguments: A CSV file to write, and ``--full`` for every size rather than the targets'.
-
-    Returns:
-        The exit code: 1 if a target is missed.
-    """
-    files = [a for a in arguments if not a.startswith("--")]
-    rows = run(files[0] if files else None, quick="--full" not in arguments)
-    load = rows[0]["load"]
-    print(f"load {load}: {'ratios may be off' if load > 1 else 'the machine is quiet'}")
-    missed = 0
-    for target, measured in check(rows):
-        if measured is None:
-            continue  # memory, in a quick run
-        mark = "ok    " if measured <= target.limit else "MISSED"
-        missed += measured > target.limit
-        what = f"{target.phase}, {target.method} / {target.baseline}, batch {target.batch}"
-        print(f"{mark} {measured:6.3f} (<= {target.limit:5.3f})  {what}")
-    return int(missed > 0)
-
+from memcom.benchmark.summary import command
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m memcom.benchmark")
+    parser.add_argument("out", nargs="?", type=Path)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--threads", type=int, action="append", default=[])
+    parser.add_argument("--only", metavar="PART", action="append", default=[])
+    sys.exit(command(**vars(parser.parse_args())))

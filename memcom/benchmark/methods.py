@@ -1,27 +1,33 @@
-"""What is timed: layers, plain versions of them, and limits of the machine."""
+"""What is timed without gradients: layers, plain versions of them, bags, limits of the machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memcom import kernels, optim
+from memcom import kernels
+from memcom.benchmark.external import FBGEMM, fbgemm_table
 from memcom.embeddings import (
     BinaryCodeEmbedding,
     CompressedEmbedding,
+    EmbeddingBag,
     HashEmbedding,
     MEmComBiasEmbedding,
     MEmComEmbedding,
     QREmbedding,
 )
+from memcom.kernels.topk import topk
 
 Way = Callable[[Tensor], object]
 ZIPF_EXPONENT = 1.05
 RATIO = 16  # rows of the full table per row of a compressed one
 BASELINE = "nn.Embedding"
+BAG = 32  # ids in a bag
+K = 100  # items that a search returns
+COPIED = 2**28  # bytes of the large copy: more than any cache holds
 
 
 def draw_ids(kind: str, num_embeddings: int, count: int, seed: int = 0) -> Tensor:
@@ -52,7 +58,7 @@ def forward_ways(n: int, e: int, largest: int) -> dict[str, Way]:
     """Ways to look up to ``largest`` ids up, without gradients; the baseline first."""
     table = nn.Embedding(n, e)
     bag = nn.EmbeddingBag.from_pretrained(table.weight.detach(), mode="sum")
-    offsets = torch.arange(largest)
+    offsets = torch.arange(largest + 1)
     source, target = torch.randn(largest, e), torch.empty(largest, e)
     compressed = layers(n, e)
     u, v = (compressed["memcom"].get_parameter(name) for name in ("table", "multiplier"))
@@ -62,13 +68,73 @@ def forward_ways(n: int, e: int, largest: int) -> dict[str, Way]:
         "limit: copy of the output": lambda ids: target[: len(ids)].copy_(source[: len(ids)]),
         "memcom, indexed by hand": lambda ids: u[ids % len(u)] * v[ids],
     }
+    fbgemm = fbgemm_table(n, e)
+    if fbgemm is not None:
+        ways[f"{FBGEMM}, bags of 1"] = lambda ids: fbgemm(ids, offsets[: len(ids) + 1])
     for name, layer in compressed.items():
         ways[name] = layer
-        ways[f"{name}, plain"] = _plainly(layer)
-    return {name: torch.no_grad()(way) for name, way in ways.items()}
+        ways[f"{name}, plain"] = plainly(layer)
+    return without_gradients(ways)
 
 
-def _plainly(layer: nn.Module) -> Way:
+def bag_ways(n: int, e: int, largest: int) -> dict[str, Way]:
+    """Ways to sum bags of `BAG` ids; as many ids as in the other lookups."""
+    table = nn.EmbeddingBag(n, e, mode="sum")
+    starts = torch.arange(0, largest + 1, BAG)
+    ways: dict[str, Way] = {"nn.EmbeddingBag": lambda ids: table(ids, starts[: len(ids) // BAG])}
+    fbgemm = fbgemm_table(n, e)
+    if fbgemm is not None:
+        ways[FBGEMM] = lambda ids: fbgemm(ids, starts[: len(ids) // BAG + 1])
+
+    def pooled(layer: CompressedEmbedding) -> Way:
+        bag = EmbeddingBag(layer, mode="sum")
+        return lambda ids: bag(ids, starts[: len(ids) // BAG])
+
+    compressed = layers(n, e)
+    for name in ("memcom", "qr", "bch, 2 blocks"):
+        ways[name] = pooled(compressed[name])
+    return without_gradients(ways)
+
+
+def check_ways(n: int, e: int) -> list[dict[str, Way]]:
+    """MEmCom's lookup without and with the check that every id is in range; compiled, then plain.
+
+    ``compose`` is the lookup of ids that are known to be good; a layer's call checks them.
+    """
+    layer = layers(n, e)["memcom"]
+
+    def plain(ids: Tensor) -> object:
+        with kernels.plain():
+            return layer.compose(ids)
+
+    bares: dict[str, Way] = {"memcom": layer.compose, "memcom, plain": plain}
+    checked: dict[str, Way] = {"memcom": layer, "memcom, plain": plainly(layer)}
+    return [
+        without_gradients({f"{name}, no id check": bare, name: checked[name]})
+        for name, bare in bares.items()
+    ]
+
+
+def search_ways(n: int, e: int) -> dict[str, Way]:
+    """Ways to find the `K` best of ``n`` items; a batch is one row of ids, whose vectors ask."""
+    table, layer = nn.Embedding(n, e), layers(n, e)["memcom"]
+    ways: dict[str, Way] = {
+        "scores of all items": lambda ids: (table.weight[ids] @ table.weight.T).topk(K),
+        "topk of nn.Embedding": lambda ids: topk(table.weight[ids], table.weight, K),
+        "topk of memcom": lambda ids: topk(layer(ids), layer, K),
+    }
+    return without_gradients(ways)
+
+
+def copy_ways() -> dict[str, Way]:
+    """The copy of a large block, which goes as fast as memory does."""
+    source, target = torch.ones(COPIED // 4), torch.zeros(COPIED // 4)
+    return {"limit: copy of 256 MiB": lambda ids: target.copy_(source)}
+
+
+def plainly(layer: nn.Module) -> Way:
+    """The layer's call on the plain PyTorch path."""
+
     def call(ids: Tensor) -> object:
         with kernels.plain():
             return layer(ids)
@@ -76,56 +142,6 @@ def _plainly(layer: nn.Module) -> Way:
     return call
 
 
-def training_ways(n: int, e: int, largest: int, *, dense: bool) -> Iterator[dict[str, Way]]:
-    """Ways to make one training step (forward, backward, step), by optimizer; baselines first.
-
-    Args:
-        n: Number of ids.
-        e: Width.
-        largest: Most ids in a step.
-        dense: Also those that touch every row, which take long and four times the table's memory.
-
-    Yields:
-        The ways that belong together, by name; a baseline is first.
-    """
-    rows, upstream = max(1, n // RATIO), torch.randn(largest, e)
-
-    def step(layer: nn.Module, optimizer: torch.optim.Optimizer) -> Way:
-        def call(ids: Tensor) -> None:
-            optimizer.zero_grad()
-            layer(ids).backward(upstream[: len(ids)])
-            optimizer.step()
-
-        return call
-
-    def table(sparse: bool) -> nn.Embedding:
-        return nn.Embedding(n, e, sparse=sparse)
-
-    def memcom(sparse: bool = True) -> MEmComEmbedding:
-        return MEmComEmbedding(n, e, num_buckets=rows, sparse=sparse)
-
-    def fused(layer: nn.Module, optimizer: optim.SGD | optim.LazyAdam) -> Way:
-        optimizer.fuse(layer)
-        return step(layer, optimizer)
-
-    full, sparse, own = table(True), memcom(), memcom()
-    yield {
-        "nn.Embedding, sparse SGD": step(full, torch.optim.SGD(full.parameters(), lr=0.01)),
-        "memcom, SGD": fused(own, optim.SGD(own.parameters(), lr=0.01)),
-        "memcom, SGD, sparse gradients": step(sparse, optim.SGD(sparse.parameters(), lr=0.01)),
-    }
-    full, sparse, own = table(True), memcom(), memcom()
-    yield {
-        "nn.Embedding, SparseAdam": step(full, torch.optim.SparseAdam(list(full.parameters()))),
-        "memcom, lazy Adam": fused(own, optim.LazyAdam(own.parameters())),
-        "memcom, lazy Adam, sparse gradients": step(sparse, optim.LazyAdam(sparse.parameters())),
-    }
-    if dense:
-        full, own, plain = table(False), memcom(), memcom(sparse=False)
-        yield {
-            "nn.Embedding, Adam(fused)": step(
-                full, torch.optim.Adam(full.parameters(), fused=True)
-            ),
-            "memcom, lazy Adam": fused(own, optim.LazyAdam(own.parameters())),
-            "memcom, Adam(fused)": step(plain, torch.optim.Adam(plain.parameters(), fused=True)),
-        }
+def without_gradients(ways: dict[str, Way]) -> dict[str, Way]:
+    """The same ways, outside autograd."""
+    return {name: torch.no_grad()(way) for name, way in ways.items()}

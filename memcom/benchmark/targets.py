@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-FORWARD, STEP, MEMORY = "forward", "step", "memory"
+FORWARD, STEP, BAGS, CHECK = "forward", "step", "bags", "id check"
+SEARCH, EVERY, COPY, MEMORY, SCALE = "top-k", "registry", "copy", "memory", "scale"
+PARTS = (COPY, FORWARD, STEP, BAGS, CHECK, SEARCH, EVERY, MEMORY, SCALE)
 
 
 class Target(NamedTuple):
@@ -34,6 +36,7 @@ TARGETS = [
     Target(STEP, "memcom, lazy Adam", f"{_TABLE}, SparseAdam", 65536, 0.4),
     Target(STEP, "memcom, lazy Adam", f"{_TABLE}, Adam(fused)", 4096, 0.02),
     Target(STEP, "memcom, lazy Adam", f"{_TABLE}, Adam(fused)", 65536, 0.1),
+    *(Target(CHECK, m, f"{m}, no id check", 2**18, 1.05) for m in ("memcom", "memcom, plain")),
     Target(MEMORY, "memcom, lazy Adam", f"{_TABLE}, Adam(fused)", 4096, 1 / 12),
     Target(MEMORY, "memcom, lazy Adam", f"{_TABLE}, Adam(fused)", 65536, 1 / 10),
 ]
@@ -64,7 +67,7 @@ def check(rows: Iterable[Mapping[str, Any]], threads: int = 2) -> list[Verdict]:
     measured: dict[Target, list[float]] = {target: [] for target in TARGETS}
     for row in rows:
         size = 10**7 if row["phase"] == MEMORY else 10**6
-        if (row["num_embeddings"], row["embedding_dim"]) != (size, 64):
+        if (row.get("num_embeddings"), row.get("embedding_dim")) != (size, 64):
             continue
         for target, ratios in measured.items():
             key = target.phase, target.method, target.baseline, target.batch

@@ -8,10 +8,10 @@ about the distribution.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,9 +97,13 @@ def median_interval(values: Any, coverage: float = 0.95) -> tuple[float, float, 
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
-    skip, below = 0, 2.0**-n
-    while 2 * below <= 1 - coverage:  # P(at least skip + 1 values are on one side)
+    # Of 2^n equally likely ways for the values to lie about the median, in whole numbers, since a
+    # float holds none of them for n > 1023: `below` have at most `skip` values on one side.
+    skip, chosen, below = 0, 1, 1
+    few = Fraction(1 - coverage) / 2 * 2**n
+    while below <= few:
         skip += 1
-        below += math.comb(n, skip) * 2.0**-n
+        chosen = chosen * (n - skip + 1) // skip
+        below += chosen
     skip = max(0, skip - 1)
     return float(np.median(ordered)), float(ordered[skip]), float(ordered[n - 1 - skip])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from memcom.embeddings._arguments import Sizes as Sizes
 from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
-from memcom.embeddings._contract import Sizes as Sizes
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
 from memcom.embeddings.amtl import AMTLEmbedding as AMTLEmbedding
 from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag

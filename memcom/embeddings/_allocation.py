@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 
 
 def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:

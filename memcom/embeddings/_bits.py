@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 
 MAX_BITS = 40
 CHUNK = 2**19

@@ -6,15 +6,16 @@ methods that are *address -> look up -> fuse*, which then only have to say their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
-from memcom.kernels import Recipe, fused, lookup
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.kernels import Recipe, fused, lookup, once_each
 
 
 class Common(TypedDict, total=False):
@@ -37,7 +38,8 @@ class CompressedEmbedding(nn.Module):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
-    `reset_parameters` and, so that a byte budget can be met, `sizes`.
+    `reset_parameters` and, so that a byte budget can be met, `sizes`. One whose vectors take much
+    more work than reading a row sets `each_once`.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -50,6 +52,8 @@ class CompressedEmbedding(nn.Module):
     Raises:
         ValueError: A size is not positive, or ``padding_idx`` is no id.
     """
+
+    each_once: bool = False  # compose ids that a batch repeats once, and copy the vectors
 
     def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:
         """Remember the keyword arguments, so that a saved file can rebuild the layer."""
@@ -105,7 +109,7 @@ class CompressedEmbedding(nn.Module):
                 an in-graph assertion instead.
         """
         ids = check_ids(ids, self.num_embeddings)
-        vectors = self.compose(ids)
+        vectors = once_each(ids, self.compose) if self.each_once else self.compose(ids)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
         return vectors
@@ -265,54 +269,3 @@ def _as_one(columns: list[Tensor], ordered: bool) -> Tensor:
         return columns[0]
     stacked = torch.stack(columns, dim=-1)
     return stacked if ordered else stacked.sort(dim=-1).values
-
-
-class Sizes(NamedTuple):
-    """The sizes one compressor can take, from small to large.
-
-    Attributes:
-        scales: Ascending integers, one for each size.
-        arguments: The constructor's keyword arguments at a scale.
-        floor: Why the smallest size is no smaller, as a clause.
-    """
-
-    scales: Sequence[int]
-    arguments: Callable[[int], dict[str, Any]]
-    floor: str
-
-
-def whole(name: str, value: int, low: int, high: int | None = None) -> int:
-    """``value`` if it is a whole number in ``[low, high]``, else an error that says so."""
-    top = "" if high is None else f" and <= {high}"
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} must be >= {low}{top}, got {value}")
-    return value
-
-
-def choice(name: str, value: str, options: tuple[str, ...]) -> str:
-    """``value`` if it is one of ``options``, else an error that lists them."""
-    if value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
-    return value
-
-
-def split_width(embedding_dim: int, parts: int) -> list[int]:
-    """Widths of ``parts`` pieces that concatenate to ``embedding_dim``, as equal as possible."""
-    if embedding_dim < parts:
-        raise ValueError(f"embedding_dim must be >= {parts} to concatenate, got {embedding_dim}")
-    return [(embedding_dim + parts - 1 - j) // parts for j in range(parts)]
-
-
-def fusion_widths(embedding_dim: int, parts: int, fusion: str) -> list[int]:
-    """Width of each of ``parts`` tables whose rows are fused to ``embedding_dim`` coordinates."""
-    return split_width(embedding_dim, parts) if fusion == "concat" else [embedding_dim] * parts
-
-
-def factor_std(std: float, parts: int, fusion: str) -> float:
-    """Standard deviation of each of ``parts`` independent rows whose fusion has ``std``.
-
-    Variances add under a sum and multiply under a product of zero-mean rows.
-    """
-    return {"sum": std / parts**0.5, "mult": std ** (1 / parts), "concat": std}[fusion]

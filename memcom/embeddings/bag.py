@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding, choice
+from memcom.embeddings._arguments import choice
+from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.kernels import fused_bag
 
 

@@ -22,15 +22,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, Digit, binary_code_digits
-from memcom.embeddings._contract import (
-    Common,
-    Sizes,
-    TableEmbedding,
-    choice,
-    factor_std,
-    fusion_widths,
-    whole,
-)
+from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import FUSIONS, Read, Recipe
 
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, murmur3
+from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.product_quantized import group_count
 from memcom.kernels import read_rows

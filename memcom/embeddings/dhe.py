@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, check_ids, murmur3
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, choice, whole
+from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
+from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.kernels import read_rows
 
 ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
@@ -103,6 +105,11 @@ class DHEmbedding(CompressedEmbedding):
         pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=-1)
         return pairs[..., : self.widths[0]]
 
+    @property
+    def each_once(self) -> bool:  # type: ignore[override]
+        """Not where a batch is normalised: how often an id occurs in it matters there."""
+        return not self.norms
+
     def compose(self, ids: Tensor) -> Tensor:
         """Hash, encode, and run the network on all ids as one batch."""
         x = self.encode(self.codes(ids.reshape(-1))).to(self.weights[0].dtype)
@@ -152,12 +159,11 @@ class DHEmbedding(CompressedEmbedding):
         )
 
 
-def _matrix(weight: Tensor | nn.Module) -> Tensor:
+def _matrix(weight: Tensor | QuantizedTable) -> Tensor:
     """All rows of a plain or a packed matrix."""
     if isinstance(weight, Tensor):
         return weight
-    packed = next(weight.buffers())
-    return read_rows(weight, torch.arange(len(packed), device=packed.device))
+    return read_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
 
 
 class _BatchNorm(nn.BatchNorm1d):

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Clamp, Digit
-from memcom.embeddings._contract import Common, Sizes, TableEmbedding, whole
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from memcom.addresses import check_ids
-from memcom.embeddings._contract import CompressedEmbedding, whole
+from memcom.embeddings._arguments import whole
+from memcom.embeddings._contract import CompressedEmbedding
 from memcom.kernels import read_rows
 
 
@@ -32,7 +33,9 @@ class HeadEmbedding(CompressedEmbedding):
 
     State: ``private`` (head, embedding_dim), drawn from N(0, 1); the tail's state as ``tail.*``.
 
-    Shapes are fixed, so both parts are read for every id and one is thrown away, with gradient 0.
+    The tail is called with the ids that it stands for and no others, which a procedure may count.
+    In graphs, whose shapes are fixed, both parts are read for every id and one is thrown away, with
+    gradient 0.
     """
 
     def __init__(
@@ -54,8 +57,16 @@ class HeadEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """The private row of a head id, the tail's vector of any other."""
-        private = read_rows(self.private, ids % self.head, sparse=self.sparse)
-        return torch.where((ids < self.head).unsqueeze(-1), private, self.tail(self._rest(ids)))
+        own = ids < self.head
+        if torch.compiler.is_compiling() or ids.is_meta:  # shapes are fixed
+            private = read_rows(self.private, ids % self.head, sparse=self.sparse)
+            return torch.where(own.unsqueeze(-1), private, self.tail(self._rest(ids)))
+        rest: Tensor = self.tail(ids[~own] - self.head)
+        private = read_rows(self.private, ids[own], sparse=self.sparse).to(rest.dtype)
+        vectors = rest.new_empty(*ids.shape, self.embedding_dim)
+        vectors[own] = private
+        vectors[~own] = rest
+        return vectors
 
     def _rest(self, ids: Tensor) -> Tensor:
         # Head ids wrap round the tail, which spreads the reads that are thrown away.
@@ -65,7 +76,7 @@ class HeadEmbedding(CompressedEmbedding):
         """Addresses of the tail, prefixed by ``tail.``, and ``head``: min(i, head).
 
         ``head`` is a pseudo-table of ``head + 1`` rows: a private row, or "in the tail". For head
-        ids the tail's addresses are those of the reads that are thrown away.
+        ids the tail's addresses are those of reads that are thrown away, or not done at all.
         """
         ids = check_ids(ids, self.num_embeddings)
         rows = {"head": ids.clamp(max=self.head)}

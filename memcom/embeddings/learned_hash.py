@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
+from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import PackedAddress, bits_for, pack
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, TableEmbedding, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.kernels import Read, Recipe
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 from memcom.embeddings._kmeans import assign, kmeans
 
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import murmur3
-from memcom.embeddings._contract import Common, Sizes, whole
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.minhash import KEY_VALUES, random_signatures
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit, check_ids
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
 

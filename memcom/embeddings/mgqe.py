@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing_extensions import Unpack
 
-from memcom.embeddings._contract import Common, whole
+from memcom.embeddings._arguments import whole
+from memcom.embeddings._contract import Common
 from memcom.embeddings.dpq import DPQEmbedding
 
 

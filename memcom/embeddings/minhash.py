@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from memcom.addresses import HASH_BITS, murmur3
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 from memcom.embeddings._flat import derived_seeds
 
 KEY_VALUES = 256

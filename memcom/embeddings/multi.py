@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 
 
 class FieldEmbeddings(nn.Module):

@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
 SLOPE = 0.01  # of the leaky ReLU
@@ -57,6 +58,8 @@ class PathEmbedding(CompressedEmbedding):
     and b' (e) one after the other. W is drawn from N(0, 1 / e), W' so that the hidden layer keeps
     the variance, b is 0, and b' takes away the mean that the activation brings in.
     """
+
+    each_once = True
 
     def __init__(
         self,

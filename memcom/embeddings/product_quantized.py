@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
+from memcom.embeddings._arguments import whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
-from memcom.embeddings._contract import Common, CompressedEmbedding, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
 

@@ -19,7 +19,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from memcom.addresses import Digit
-from memcom.embeddings._contract import CompressedEmbedding, Sizes, TableEmbedding
+from memcom.embeddings._arguments import Sizes
+from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import BITS, QuantizedTable, pack_table
 from memcom.kernels import Read, Recipe

@@ -18,15 +18,8 @@ from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import mixed_radix_digits
-from memcom.embeddings._contract import (
-    Common,
-    Sizes,
-    TableEmbedding,
-    choice,
-    factor_std,
-    fusion_widths,
-    whole,
-)
+from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
 OPERATIONS = {"mult": "mult", "add": "sum", "concat": "concat"}

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
-from memcom.embeddings._contract import Common, CompressedEmbedding, Sizes, whole
+from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
 
@@ -50,6 +51,8 @@ class TTEmbedding(CompressedEmbedding):
     the slice of one digit. Drawn from N(0, R^(-2/3)): a coordinate is a sum of R^2 products of
     three such numbers, and so has variance 1.
     """
+
+    each_once = True
 
     def __init__(
         self,

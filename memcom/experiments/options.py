@@ -98,6 +98,9 @@ def build_table(planned: Plan, std: float, known: Occurrences) -> CompressedEmbe
         planned: The plan.
         std: Standard deviation of the rows at the start.
         known: The training part.
+
+    Returns:
+        The layer.
     """
     learned = learned_options(planned.name, known, head=planned.arguments.get("head", 0))
     layer = planned.build(sparse=True, **learned)

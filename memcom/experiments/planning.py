@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from memcom.budget import BudgetError
-from memcom.data import load
+from memcom.data import Interactions, load
 from memcom.experiments.records import DataKey, Job, Record
-from memcom.experiments.spec import Cell, Spec
+from memcom.experiments.spec import Cell, Source, Spec
 from memcom.experiments.store import Store
 from memcom.experiments.tasks import Setting, Size, Task, get_task
 
@@ -96,7 +98,7 @@ def tables(spec: Spec, loaded: Any = None) -> Iterator[Table]:
     """
     task = get_task(spec.task)
     for source in spec.data:
-        data = load(source.name, **source.options) if loaded is None else loaded
+        data = read(source) if loaded is None else loaded
         if not isinstance(data, task.accepts):
             raise TypeError(
                 f"{task.name} needs {task.accepts.__name__}, {source.label} is "
@@ -107,6 +109,39 @@ def tables(spec: Spec, loaded: Any = None) -> Iterator[Table]:
             varied = {name: options[name] for name in spec.vary}
             lines = [_line(cell, task, data) for cell in spec.cells(options)]
             yield Table(key, data, task, options, varied, lines)
+
+
+def read(source: Source) -> Any:
+    """The data of a source.
+
+    Args:
+        source: Its option ``ids = "shuffled"`` is ours: item ids no longer say which item is the
+            more popular. Everything else goes to `memcom.data.load`.
+
+    Returns:
+        The data.
+
+    Raises:
+        ValueError: ``ids`` is something else, or the data has no item ids.
+    """
+    options = dict(source.options)
+    ids = options.pop("ids", "sorted")
+    data = load(source.name, **options)
+    if ids == "sorted":
+        return data
+    if ids != "shuffled" or not isinstance(data, Interactions):
+        raise ValueError(
+            f"ids must be 'sorted', or 'shuffled' for data with users and items; got {ids!r} for "
+            f"{source.name}"
+        )
+    old = np.random.default_rng(0).permutation(data.num_items)  # new id -> old id
+    return replace(
+        data,
+        item=np.argsort(old)[data.item],
+        item_names=data.item_names[old],
+        item_counts=data.item_counts[old],
+        item_keys=None if data.item_keys is None else data.item_keys[old],
+    )
 
 
 def _line(cell: Cell, task: Task, data: Any) -> Line:

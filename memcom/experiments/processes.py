@@ -1,32 +1,40 @@
 """Trials in processes of this machine.
 
-Each trial that runs has a process and a pair of pipes to itself, so that a process that is killed
-takes its own trial along and no other: in a pool whose workers share a queue, one that dies while
-it reads or writes spoils the messages of all.
+Each trial that runs has a process to itself, so that a process that is killed takes its own trial
+along and no other: in a pool whose workers share a queue, one that dies while it reads or writes
+spoils the messages of all. Data and records go through files, and only their names through pipes:
+whoever writes more into a pipe than it holds, to a process that was killed, waits for ever.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pickle
+import shutil
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from joblib.externals import loky
 
 from memcom.experiments.engines import NotDelivered, attempt
+from memcom.experiments.files import write_json
 from memcom.experiments.provenance import devices
 from memcom.experiments.records import Job, Record
-from memcom.experiments.trials import available_cores
+from memcom.experiments.running import available_cores
 
 MAX_STARTS = 3  # of one worker in a row
 
 
 class LocalProcesses:
-    """Worker processes of this machine, by joblib's loky; the data is sent to each once.
+    """Worker processes of this machine, by joblib's loky; each reads the data once.
 
     Args:
         data: The loaded data.
@@ -34,7 +42,10 @@ class LocalProcesses:
     """
 
     def __init__(self, data: Any, jobs: int | None = None) -> None:
-        self.data = data
+        self.folder = tempfile.TemporaryDirectory(prefix="memcom-")
+        pickled = pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL)
+        self.source = Path(self.folder.name) / "data", hashlib.sha256(pickled).hexdigest()
+        self.source[0].write_bytes(pickled)
         self.devices = devices()
         limit = available_cores()
         if self.devices != ["cpu"]:
@@ -60,7 +71,7 @@ class LocalProcesses:
         """
         if not self.workers:  # all at once, for a start takes seconds
             device = [self.devices[n % len(self.devices)] for n in range(self.jobs)]
-            self.workers = [_Worker(self.data, device[n]) for n in range(self.jobs)]
+            self.workers = [_Worker(self.source, device[n]) for n in range(self.jobs)]
         for worker in self.workers:
             if worker.idle:
                 return worker.submit(job)
@@ -71,13 +82,14 @@ class LocalProcesses:
         for worker in self.workers:
             worker.end()
         self.workers = []
+        self.folder.cleanup()
 
 
 class _Worker:
     """A process that runs one trial at a time, and is replaced when it has died."""
 
-    def __init__(self, data: Any, device: str) -> None:
-        self.data, self.device = data, device
+    def __init__(self, source: tuple[Path, str], device: str) -> None:
+        self.source, self.device = source, device
         self.future: Future[Record] | None = None
         self.start()
 
@@ -86,7 +98,8 @@ class _Worker:
         return self.future is None or self.future.done()
 
     def start(self) -> None:
-        self.pool = loky.ProcessPoolExecutor(1, initializer=_start, initargs=(self.data,))
+        arguments = (*self.source, os.getpid())
+        self.pool = loky.ProcessPoolExecutor(1, initializer=_start, initargs=arguments)
         self.ready = self.pool.submit(_ready)
 
     def submit(self, job: Job) -> Future[Record]:
@@ -108,11 +121,18 @@ class _Worker:
         self.pool.shutdown(wait=True, kill_workers=not self.idle)
 
 
-def _pass_on(future: Future[Record], running: Future[Record]) -> None:
+def _pass_on(future: Future[Record], running: Future[Path]) -> None:
     """Give the future what came of a trial, or say what went wrong with its worker."""
     error = running.exception()
     if error is None:
-        future.set_result(running.result())
+        path = running.result()
+        try:
+            record = Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+            path.unlink()
+        except (OSError, ValueError) as trouble:
+            future.set_exception(NotDelivered(f"{type(trouble).__name__}: {trouble}"))
+        else:
+            future.set_result(record)
     elif type(error) is loky.BrokenProcessPool:  # the process is there, its messages are not
         future.set_exception(NotDelivered(f"{error} {error.__cause__ or ''}".strip()))
     else:
@@ -122,16 +142,20 @@ def _pass_on(future: Future[Record], running: Future[Record]) -> None:
 _data_of_worker: list[Any] = []
 
 
-def _start(data: Any) -> None:
+def _start(path: Path, checksum: str, parent: int) -> None:
+    threading.Thread(target=_leave_with, args=(parent, path.parent), daemon=True).start()
     torch.set_num_threads(1)
-    _data_of_worker[:] = [data]
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    pickled = path.read_bytes()
+    if hashlib.sha256(pickled).hexdigest() != checksum:
+        raise OSError(f"{path} is not what was written")
+    _data_of_worker[:] = [pickle.loads(pickled), path.parent]
 
 
-def _leave_with(parent: int) -> None:
+def _leave_with(parent: int, folder: Path) -> None:
     """End this process once its parent is gone: nobody would take what it computes."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
@@ -139,5 +163,7 @@ def _ready() -> bool:
     return True
 
 
-def _work(job: Job, device: str) -> Record:
-    return attempt(job, _data_of_worker[0], device)
+def _work(job: Job, device: str) -> Path:
+    data, folder = _data_of_worker
+    record = attempt(job, data, device)
+    return write_json(folder / f"{job.key}.json", record.as_json())

@@ -21,7 +21,15 @@ def devices() -> list[str]:
 
 
 def about(device: str) -> dict[str, Any]:
-    """Versions, machine and time of day, to be noted beside a result."""
+    """Versions, machine, its load and time of day, to be noted beside a result.
+
+    Args:
+        device: Where the trial ran.
+
+    Returns:
+        JSON values. ``load`` is the number of processes that wanted to run in the last minute: far
+        above the number of cores, a trial's seconds say nothing. None where it is not known.
+    """
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     name = platform.processor() or platform.machine()
     if device != "cpu":
@@ -33,6 +41,7 @@ def about(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "device": device,
         "machine": f"{name}, {os.cpu_count()} cores",
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "finished": now,
     }
 

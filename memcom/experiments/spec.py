@@ -40,7 +40,10 @@ BASELINES = ("small-dim", "low-rank", "truncate")
 
 @dataclass(frozen=True)
 class Source:
-    """Where data comes from: what `memcom.data.load` is called with."""
+    """Where data comes from: what `memcom.data.load` is called with, and ``ids``.
+
+    With ``ids = "shuffled"`` item ids are not in the order of popularity.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +51,8 @@ class Source:
     @property
     def label(self) -> str:
         """A short name: the data set's, or the file's without its folder."""
-        return Path(self.name).name
+        name = Path(self.name).name
+        return f"{name} {self.options['ids']}" if "ids" in self.options else name
 
     @classmethod
     def of(cls, value: Any) -> Source:

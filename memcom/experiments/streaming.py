@@ -82,7 +82,7 @@ def run(setting: Setting, data: Interactions, device: str = "cpu") -> Outcome:
     model: Ranker
     if setting.method == "popular":
         model = MostPopular(stream.counts)
-    elif setting.method == "item-bias":
+    elif setting.method == "bias-only":
         model = ItemBias(capacity, item_counts=stream.counts)
     else:
         planned = plan_table(setting, capacity, shape.embedding_dim)

@@ -91,11 +91,13 @@ def sweep_command(
 
     Raises:
         ValueError: A value makes no sense.
+        ModuleNotFoundError: A library is not installed; its extra is named.
     """
     if show_plan:
         local = available_cores() if devices() == ["cpu"] else 4 * len(devices())
         at_a_time = jobs or (1 if engine == "local" else local)
         return dry_run(list(tables(spec)), out, jobs=at_a_time)
+    _needs_scipy()  # now, and not after hours of training
     if report_only:
         done = list(tables(spec))
     else:
@@ -116,6 +118,16 @@ def sweep_command(
             )
         lines.append(f"  ({metric_label(table)}, relative loss to the full table)")
     return "\n".join([*lines, "", *(f"{kind}: {path}" for kind, path in files.items())])
+
+
+def _needs_scipy() -> None:
+    try:
+        import scipy.stats  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the report's tests need the package {error.name}: pip install 'memcom-kit[stats]'",
+            name=error.name,
+        ) from error
 
 
 def _literal(text: str) -> Any:

@@ -80,7 +80,8 @@ def table_lines(
         f"- {label} on the test part, {'higher' if table.task.higher_is_better else 'lower'} is "
         f"better; learning rate and epoch chosen on validation. {len(records)} trials, "
         f"{duration(total)} of computing. Code {_versions(records)}.",
-        f"- Bytes are those really stored in the input embedding; total is the whole model. "
+        "- Ratio and bytes are those really stored in the input embedding, at most what was asked "
+        "for; total is the whole model. Loss is relative to the full table, positive is worse. "
         f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, ± is Student's over "
         f"seeds, p is Wilcoxon's against the full table, paired by {table.task.unit}, adjusted by "
         "Holm for all rows.",
@@ -229,7 +230,7 @@ def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) ->
     for row in rows:
         if row.seeds:
             point = {k: v for k, v in row.tidy(metric).items() if v == v and v is not None}
-            points.append(point | {"method": _PICTURE_NAMES.get(row.method, row.method)})
+            points.append(point | {"method": row.method})
     figure = draw(points, quality=metric, label=metric_label(table))
     name = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{table.label} {table.task.name}")
     path = folder / f"{name}.png"
@@ -237,6 +238,3 @@ def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) ->
     figure.savefig(temporary, format="png", dpi=120)
     os.replace(temporary, path)
     return path
-
-
-_PICTURE_NAMES = {"item-bias": "bias-only"}

@@ -16,7 +16,7 @@ from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
 from memcom.procedures import Occurrences, learned_options, prepare
 from memcom.training import HeldOut, TrainingOptions, evaluate, fit
 
-CONTROLS = ("popular", "item-bias")
+CONTROLS = ("popular", "bias-only")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def build_ranker(trial: Trial, data: Interactions) -> Ranker:
     """
     if trial.method == "popular":
         return MostPopular(data.item_counts)
-    if trial.method == "item-bias":
+    if trial.method == "bias-only":
         return ItemBias(data.num_items, item_counts=data.item_counts)
     name, options = parse_spec(trial.method)
     options |= learned_options(name, occurrences(data), head=options.get("head", 0))

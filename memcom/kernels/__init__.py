@@ -1,9 +1,9 @@
 """The one lookup under all address-based compressors, written plainly and compiled."""
 
+from memcom.kernels._changes import carry_out as carry_out
+from memcom.kernels._changes import change as change
+from memcom.kernels._changes import change_during_backward as change_during_backward
 from memcom.kernels._dispatch import Path as Path
-from memcom.kernels._dispatch import carry_out as carry_out
-from memcom.kernels._dispatch import change as change
-from memcom.kernels._dispatch import change_during_backward as change_during_backward
 from memcom.kernels._dispatch import explain as explain
 from memcom.kernels._dispatch import fused as fused
 from memcom.kernels._dispatch import fused_bag as fused_bag

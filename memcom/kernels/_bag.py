@@ -12,14 +12,14 @@ from torch import Tensor
 from memcom.kernels._forward import compose_block, scratch
 from memcom.kernels._fused import refuse
 from memcom.kernels._gradients import gradients
-from memcom.kernels._native import entry_point, float32s, int64s, num_threads, run, take_next
+from memcom.kernels._native import entry_point, float32s, int64s
 from memcom.kernels._program import FIELDS, PADDING, WIDTH, Program
 from memcom.kernels._rows import BLOCK
+from memcom.kernels._threads import num_threads, part_by_length, run
 
-BAGS = 64  # bags that a thread takes at a time
 SERIAL = 1 << 16  # numbers to compose below which one thread is quicker
 
-NEXT, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
+THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
 
 
 class FusedBag(torch.autograd.Function):
@@ -70,10 +70,9 @@ def pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Ten
     bags = len(offsets) - 1
     out = torch.zeros(bags, program.width)
     places = ids.data_ptr(), ids.element_size(), bags, offsets.data_ptr(), factors.data_ptr()
-    code = len(program.code)
-    task = np.array([0, -1, program.address, code, *places, out.data_ptr()], np.int64)
-    threads = num_threads() if ids.numel() * program.width >= SERIAL else 1
-    run(pool_task, task.ctypes.data, threads)
+    threads, code = num_threads() if ids.numel() * program.width >= SERIAL else 1, len(program.code)
+    task = np.array([threads, -1, program.address, code, *places, out.data_ptr()], np.int64)
+    run(pool_task, task)
     if task[BAD] >= 0:
         refuse(program, ids, int(task[BAD]))
     return out
@@ -96,28 +95,24 @@ def factors_of(
 @cfunc(types.void(types.int64), cache=True)
 @entry_point
 def pool_task(address: int) -> None:
-    """Pool bags until none is left."""
+    """Pool one thread's part of the bags."""
     task = carray(int64s(address), (10,))
     program = carray(int64s(task[PROGRAM]), (task[ENTRIES], FIELDS))
     offsets, factors = int64s(task[OFFSETS]), float32s(task[WEIGHTS])
     width, spare = program[0, WIDTH], scratch(program, BLOCK)
     vectors = np.empty(BLOCK * width, np.float32)
     source = vectors.ctypes.data
-    while True:
-        bag = take_next(address) * BAGS
-        if bag >= task[COUNT]:
+    bag, end = part_by_length(offsets, task[COUNT], task[THREADS])
+    for first in range(offsets[bag], offsets[end], BLOCK):
+        n = min(BLOCK, offsets[end] - first)
+        bad = compose_block(program, task[IDS], task[ID_BYTES], first, n, spare, source)
+        if bad >= 0:
+            task[BAD] = bad
             break
-        end = min(task[COUNT], bag + BAGS)
-        for first in range(offsets[bag], offsets[end], BLOCK):
-            n = min(BLOCK, offsets[end] - first)
-            bad = compose_block(program, task[IDS], task[ID_BYTES], first, n, spare, source)
-            if bad >= 0:
-                task[BAD] = bad
-                break
-            for b in range(n):
-                while first + b >= offsets[bag + 1]:
-                    bag += 1
-                total = float32s(task[OUT] + bag * width * 4)
-                row, factor = float32s(source + b * width * 4), factors[first + b]
-                for k in range(width):
-                    total[k] += row[k] * factor
+        for b in range(n):
+            while first + b >= offsets[bag + 1]:
+                bag += 1
+            total = float32s(task[OUT] + bag * width * 4)
+            row, factor = float32s(source + b * width * 4), factors[first + b]
+            for k in range(width):
+                total[k] += row[k] * factor

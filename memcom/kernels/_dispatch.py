@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,14 +18,12 @@ from memcom.kernels._lookup import Recipe, plain_lookup
 from memcom.kernels._on_gpu import gpu_obstacle
 from memcom.kernels._program import CPU, layout, obstacle
 
-if TYPE_CHECKING:
-    from memcom.kernels._update import Change
-
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
 NEVER = 2**63
 _ASKED_FOR = "asked for by memcom.kernels.plain()"
 _ids_needed = WORTH_LOADING if HAVE_NUMBA else NEVER  # for a lookup to be compiled
+_loaded: ModuleType | None = None  # `memcom.kernels._fused`, once it is loaded
 _plain_wanted = False
 
 
@@ -134,57 +131,6 @@ def fused_bag(
     return pooled
 
 
-def change(
-    table: Tensor, rule: str, states: tuple[Tensor, ...], numbers: list[float]
-) -> Change | None:
-    """One step of an optimizer on the touched rows of a table, for the kernels to carry out.
-
-    Args:
-        table: What is to be changed.
-        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``.
-        states: The table's moments.
-        numbers: The rule's constants; see `memcom.kernels._update.Change`.
-
-    Returns:
-        The step, or None where the kernels cannot do it: the tensors are not float32 matrices on
-        the CPU, numba is not installed, or a plain path is asked for.
-    """
-    if _ids_needed == NEVER or torch.compiler.is_compiling() or table.ndim != 2:
-        return None
-    for tensor in (table, *states):
-        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
-            return None
-    from memcom.kernels import _update
-
-    return _update.Change(rule, states, numbers)
-
-
-def carry_out(step: Change, table: Tensor, gradient: Tensor) -> None:
-    """Carry out a `change` on the rows of ``table`` that the sparse ``gradient`` holds."""
-    from memcom.kernels import _update
-
-    _update.update(table, gradient, step)
-    torch.autograd.graph.increment_version(table)
-
-
-def change_during_backward(layer: Any, stepper: Callable[[Tensor], Any] | None) -> bool:
-    """Have a layer's tables changed during the backward pass, instead of getting gradients.
-
-    Args:
-        layer: As for `fused`.
-        stepper: Gives a table's next step: rule, states and numbers as for `change`; None for
-            gradients again.
-
-    Returns:
-        Whether the layer is one whose tables the kernels can change so.
-    """
-    kept = kept_program(layer)
-    if kept is None or not HAVE_NUMBA:
-        return False
-    kept.stepper = stepper
-    return True
-
-
 def explain(layer: Any, ids: Tensor | None = None) -> Path:
     """Which way ``layer(ids)`` looks its rows up now, and why.
 
@@ -235,12 +181,17 @@ def plain() -> Iterator[None]:
         _ids_needed, _plain_wanted = before
 
 
+def is_wanted() -> bool:
+    """Whether compiled kernels may be used at all now: numba is there, nobody asked for `plain`."""
+    return _ids_needed != NEVER and not torch.compiler.is_compiling()
+
+
 def _run(ids: Tensor, program: Any, recipe: Recipe, sparse: bool, stepper: Any = None) -> Tensor:
     if ids.is_cuda:
         from memcom.kernels import _triton
 
         return _triton.run(ids, program, recipe, sparse)
-    kernels = _kernels()
+    kernels = _loaded or _kernels()
     if not ids.is_contiguous():
         ids = ids.contiguous()
     if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
@@ -251,12 +202,12 @@ def _run(ids: Tensor, program: Any, recipe: Recipe, sparse: bool, stepper: Any =
     return vectors
 
 
-@functools.cache
 def _kernels() -> ModuleType:
-    global _ids_needed
+    global _ids_needed, _loaded
     from memcom.kernels import _fused  # numba takes a while to import, so not before it is used
 
-    _ids_needed = min(_ids_needed, 0)
+    if _loaded is None:
+        _ids_needed, _loaded = min(_ids_needed, 0), _fused
     return _fused
 
 
@@ -282,7 +233,7 @@ def _state_obstacle(ids: Tensor, sparse: bool = False) -> str:
         return f"the ids are a {type(ids).__name__} on {ids.device}"
     if ids.dtype is not torch.int64 and ids.dtype is not torch.int32:
         return f"the ids are {ids.dtype}"
-    if ids.is_cpu and ids.numel() < _ids_needed:
+    if _ids_needed and ids.is_cpu and ids.numel() < _ids_needed:
         few = "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
         return _why_never() if _ids_needed == NEVER else few
     if (

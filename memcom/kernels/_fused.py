@@ -6,21 +6,20 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from memcom.kernels import _forward as front
 from memcom.kernels._gradients import change_tables, gradients
 from memcom.kernels._lookup import Recipe, derivable_gradients
-from memcom.kernels._native import num_threads, run
 from memcom.kernels._program import LIMIT, PADDING, Program
+from memcom.kernels._threads import num_threads
 from memcom.kernels._update import Change
 
 Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output below which one thread is quicker
-CHUNKS = 4  # chunks of work per thread, so that a slow one does not keep the others waiting
+_TASK: Any = front.forward_task.address
 
 
 def forward(program: Program, ids: Tensor) -> Tensor:
@@ -36,20 +35,12 @@ def forward(program: Program, ids: Tensor) -> Tensor:
     Raises:
         IndexError: An id is out of range.
     """
-    out = torch.empty((*ids.shape, program.width))
-    count = ids.numel()
-    entries, size, source = len(program.code), ids.element_size(), ids.data_ptr()
-    if count * program.width < SERIAL or (threads := num_threads()) == 1:
-        bad = front.forward(program.address, entries, source, size, count, out.data_ptr())
-    else:
-        task = np.zeros(front.TASK, np.int64)
-        chunk = -(-count // (threads * CHUNKS))
-        task[: front.OUT + 1] = (
-            *(0, -1, program.address, entries, source, size, count, chunk),
-            out.data_ptr(),
-        )
-        run(front.forward_task, task.ctypes.data, threads)
-        bad = int(task[front.BAD])
+    width, count = program.width, ids.numel()
+    out = torch.empty((*ids.shape, width))
+    threads = num_threads() if count * width >= SERIAL else 1
+    address, entries, place = program.address, len(program.code), ids.data_ptr()
+    size, target = ids.element_size(), out.data_ptr()
+    bad = front.forward(_TASK, threads, address, entries, place, size, count, target)
     if bad >= 0:
         refuse(program, ids, bad)
     return out

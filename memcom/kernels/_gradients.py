@@ -11,12 +11,11 @@ from torch import Tensor
 
 from memcom.kernels import _segments as seg
 from memcom.kernels._backward import accumulate_task
-from memcom.kernels._native import num_threads, run
 from memcom.kernels._program import FUSION, MULT, ROWS, SCALES, WEIGHTS, Program
+from memcom.kernels._threads import num_threads, run
 from memcom.kernels._update import Change, update
 
 SERIAL = 1 << 16  # numbers in the gradient below which one thread is quicker
-CHUNKS = 8  # chunks of work per thread, so that a slow one does not keep the others waiting
 _NO_MORE = (0,) * (seg.JOB - seg.SORTED)
 
 
@@ -105,15 +104,22 @@ class _Sweep:
             place += 3 * size + 8
         self.jobs = np.array(jobs, np.int64)
         first = factors.ctypes.data
-        fields = [0, 0, program.address, entries + 1, ids.data_ptr(), ids.element_size(), count]
+        threads = num_threads() if count * program.width >= SERIAL else 1
+        fields = [
+            threads,
+            0,
+            program.address,
+            entries + 1,
+            ids.data_ptr(),
+            ids.element_size(),
+            count,
+        ]
         fields += [self.base, first, first + factors.nbytes // 2]
-        fields += [self.jobs.ctypes.data, len(tables), grad.data_ptr(), 0, 0, 0]
+        fields += [self.jobs.ctypes.data, len(tables), grad.data_ptr()]
         self.task = np.array(fields, np.int64)
-        self.address = self.task.ctypes.data
         self.alive = program, ids, grad, factors
-        self.threads = num_threads() if count * program.width >= SERIAL else 1
-        self._launch(seg.prepare_task, count)
-        self._launch(seg.segment_task, len(tables))
+        run(seg.prepare_task, self.task)
+        run(seg.segment_task, self.task)
 
     def rows(self, which: int) -> Any:
         """The different rows that were read, ascending."""
@@ -143,9 +149,5 @@ class _Sweep:
             job[seg.TARGET], job[seg.DENSE] = values.data_ptr(), dense
         if change is not None:
             job[seg.RULE : seg.NUMBERS + 1] = (change.rule, *change.addresses())
-        self._launch(accumulate_task, int(job[seg.FOUND]), which)
-
-    def _launch(self, function: Any, work: int, which: int = 0) -> None:
-        self.task[seg.NEXT], self.task[seg.WHICH] = 0, which
-        self.task[seg.CHUNK] = -(-work // (self.threads * CHUNKS)) or 1
-        run(function, self.address, self.threads)
+        self.task[seg.WHICH] = which
+        run(accumulate_task, self.task)

@@ -1,20 +1,16 @@
-"""Raw memory and torch's own threads, for the compiled kernels.
+"""Raw memory, for the compiled kernels.
 
-The kernels read and write tensors through their addresses, so that a call costs one machine call
-and no conversion. To run on several cores they borrow the OpenMP threads that torch runs its own
-kernels on: ``torch.set_num_threads`` holds for both, and no second pool fights for the cores.
+They read and write tensors through their addresses, so that a call costs one machine call and no
+conversion.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -73,51 +69,4 @@ def _prefetch(context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
-def _take_next(context: Any, address: Any) -> Any:
-    """Read the int64 at ``address`` and add one to it, as one step for all threads."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        pointer = builder.inttoptr(args[0], word.as_pointer())
-        return builder.atomic_rmw("add", pointer, ir.Constant(word, 1), "monotonic")
-
-    return types.int64(types.int64), generate
-
-
 prefetch: Any = intrinsic(_prefetch)
-take_next: Any = intrinsic(_take_next)
-
-
-def _openmp() -> Any:
-    """``GOMP_parallel`` of the OpenMP runtime that torch itself uses, or None if it has none."""
-    folder = Path(torch.__file__).parent / "lib"
-    name = {"darwin": "libtorch_cpu.dylib", "win32": "torch_cpu.dll"}.get(
-        sys.platform, "libtorch_cpu.so"
-    )
-    try:
-        launch = ctypes.CDLL(str(folder / name)).GOMP_parallel
-    except (OSError, AttributeError):
-        return None
-    launch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    launch.restype = None
-    return launch
-
-
-_LAUNCH = _openmp()
-
-
-def num_threads() -> int:
-    """Threads that `run` would use now: torch's, or one where they cannot be borrowed."""
-    return torch.get_num_threads() if _LAUNCH is not None else 1
-
-
-def run(function: Any, task: int, threads: int) -> None:
-    """Call the numba C function ``function(task)`` on so many threads at once, and wait.
-
-    The function takes its share of the work from the task itself, with `take_next`, so that any
-    number of threads finishes it. The interpreter lock is free meanwhile.
-    """
-    if threads > 1 and _LAUNCH is not None:
-        _LAUNCH(function.address, task, threads, 0)
-    else:
-        function.ctypes(task)

@@ -17,18 +17,25 @@ from typing import Any
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from memcom.kernels._forward import gather_scalars
-from memcom.kernels._native import entry_point, float32s, int64s, take_next
-from memcom.kernels._program import FIELDS, LIMIT, NUMBER, PADDING, ROWS, WEIGHTS
+from memcom.kernels._native import entry_point, float32s, int64s
+from memcom.kernels._program import (
+    FIELDS,
+    LIMIT,
+    NUMBER,
+    PADDING,
+    ROWS,
+    SCALES,
+    TABLE,
+    WEIGHTS,
+)
 from memcom.kernels._rows import BLOCK, block_rows, load_ids
+from memcom.kernels._threads import member, part_of
 
 # A task. `LINES` holds the row numbers of all reads; `FACTORS` the weights and the product of the
 # scales, `DOTS` the dot products that the gradients of scalars are made of, per id.
-NEXT, CHUNK, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, LINES, FACTORS, DOTS, JOBS, NUM_JOBS = range(
-    12
-)
-GRAD, WHICH = 12, 13
-TASK = 16
+THREADS, WHICH, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT = range(7)
+LINES, FACTORS, DOTS, JOBS, NUM_JOBS, GRAD = range(7, 13)
+TASK = 13
 
 # A job is one table. `KEYS` and `SPARE` have room for every read of it, `STARTS` for one more;
 # `FOUND` different rows are found, and `SORTED` is where the sorted keys are in the end.
@@ -50,6 +57,22 @@ def views(task: Any) -> Any:
     return program, lines, factors, dots
 
 
+@njit
+def _gather(program: Any, rows: Any, factors: Any, n: int) -> None:
+    """Weights of the wide rows and product of the scales of a block's ids."""
+    wide, first = program[0, ROWS], program[0, ROWS] + program[0, WEIGHTS]
+    for j in range(wide if program[0, WEIGHTS] else 0):
+        table = float32s(program[1 + wide, TABLE])
+        for b in range(n):
+            factors[j, b] = table[rows[wide, b] * wide + j]
+    for b in range(n):
+        factors[wide, b] = np.float32(1)
+    for j in range(first, first + program[0, SCALES]):
+        table = float32s(program[1 + j, TABLE])
+        for b in range(n):
+            factors[wide, b] *= table[rows[j, b]]
+
+
 @cfunc(types.void(types.int64), cache=True)
 @entry_point
 def prepare_task(address: int) -> None:
@@ -57,29 +80,21 @@ def prepare_task(address: int) -> None:
     task = carray(int64s(address), (TASK,))
     program, lines, factors, _dots = views(task)
     head = program[0]
-    wide, chunk, entries = head[ROWS], task[CHUNK], program.shape[0] - 1
-    keys, rows = np.empty(BLOCK, np.int64), np.empty((entries, BLOCK), np.int64)
-    weights = np.empty((wide if head[WEIGHTS] else 0, BLOCK), np.float32)
-    scale, shift = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    while True:
-        start = take_next(address) * chunk
-        if start >= task[COUNT]:
-            break
-        stop = min(task[COUNT], start + chunk)
-        for first in range(start, stop, BLOCK):
-            n = min(BLOCK, stop - first)
-            load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
-            for j in range(entries):
-                block_rows(program[1 + j], head[LIMIT], keys, rows[j], n)
-            gather_scalars(program, rows, weights, scale, shift, n)
+    entries = program.shape[0] - 1
+    keys = np.empty(BLOCK, np.int64)
+    start, stop = part_of(task[COUNT], task[THREADS])
+    for first in range(start, stop, BLOCK):
+        n = min(BLOCK, stop - first)
+        load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
+        some = slice(first, first + n)
+        for j in range(entries):
+            block_rows(program[1 + j], head[LIMIT], keys, lines[j, some], n)
+        _gather(program, lines[:, some], factors[:, some], n)
+        if head[PADDING] >= 0:
             for j in range(entries):
                 for b in range(n):
-                    lines[j, first + b] = -1 if keys[b] == head[PADDING] else rows[j, b]
-            for b in range(n):
-                factors[wide, first + b] = scale[b]
-            for j in range(weights.shape[0]):
-                for b in range(n):
-                    factors[j, first + b] = weights[j, b]
+                    if keys[b] == head[PADDING]:
+                        lines[j, first + b] = -1
 
 
 @njit
@@ -128,10 +143,8 @@ def segment_task(address: int) -> None:
     task = carray(int64s(address), (TASK,))
     program, lines, _factors, _dots = views(task)
     jobs, count = carray(int64s(task[JOBS]), (task[NUM_JOBS], JOB)), task[COUNT]
-    while True:
-        which = take_next(address)
-        if which >= task[NUM_JOBS]:
-            break
+    number, team = member(task[THREADS])
+    for which in range(number, task[NUM_JOBS], team):
         job = jobs[which]
         id_bits, bits = job[ID_BITS], job[USE_BITS] + job[ID_BITS]
         keys, uses, kept = int64s(job[KEYS]), 0, 0

@@ -8,23 +8,15 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels._native import (
-    entry_point,
-    float32s,
-    int64s,
-    num_threads,
-    prefetch,
-    run,
-    take_next,
-)
+from memcom.kernels._native import entry_point, float32s, int64s, prefetch
+from memcom.kernels._threads import num_threads, part_of, run
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
 _RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
 AHEAD = 12  # rows between asking for a row and changing it
-CHUNK = 256  # rows that a thread takes at a time
 SERIAL = 1 << 14  # numbers to change below which one thread is quicker
 
-NEXT, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, FIRST, SECOND, NUMBERS = range(10)
+THREADS, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, FIRST, SECOND, NUMBERS = range(10)
 
 
 class Change:
@@ -62,9 +54,9 @@ def update(table: Tensor, gradient: Tensor, change: Change) -> None:
     rows = rows.contiguous()
     count, width = rows.shape[1], table.shape[1]
     places = rows.data_ptr(), values.data_ptr(), count, width, table.data_ptr()
-    task = np.array([0, change.rule, *places, *change.addresses()], np.int64)
     threads = num_threads() if count * width >= SERIAL else 1
-    run(update_task, task.ctypes.data, threads)
+    task = np.array([threads, change.rule, *places, *change.addresses()], np.int64)
+    run(update_task, task)
 
 
 @njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
@@ -140,22 +132,19 @@ def change_row(
 @cfunc(types.void(types.int64), cache=True)
 @entry_point
 def update_task(address: int) -> None:
-    """Change chunks of rows until none is left."""
+    """Change one thread's part of the rows."""
     task = carray(int64s(address), (10,))
     rule, count, width = task[RULE], task[COUNT], task[WIDTH]
     size = width * 4
     rows, constants = int64s(task[ROWS]), float32s(task[NUMBERS])
-    while True:
-        start = take_next(address) * CHUNK
-        if start >= count:
-            break
-        for k in range(start, min(count, start + CHUNK)):
-            later = rows[min(k + AHEAD, count - 1)]
-            for byte in range(0, size, 64):
-                prefetch(task[TABLE] + later * size + byte)
-                if rule == ADAM:
-                    prefetch(task[FIRST] + later * size + byte)
-                    prefetch(task[SECOND] + later * size + byte)
-            gradient = task[VALUES] + k * size
-            first, second = task[FIRST], task[SECOND]
-            change_row(rule, task[TABLE], rows[k], width, gradient, first, second, constants)
+    first, second = task[FIRST], task[SECOND]
+    start, stop = part_of(count, task[THREADS])
+    for k in range(start, stop):
+        later = rows[min(k + AHEAD, count - 1)]
+        for byte in range(0, size, 64):
+            prefetch(task[TABLE] + later * size + byte)
+            if rule == ADAM:
+                prefetch(first + later * size + byte)
+                prefetch(second + later * size + byte)
+        gradient = task[VALUES] + k * size
+        change_row(rule, task[TABLE], rows[k], width, gradient, first, second, constants)

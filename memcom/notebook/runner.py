@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memcom.notebook import memory
 from memcom.notebook.exercises import CHECK_MIME, PASSED
 from memcom.notebook.records import RECORD_MIME, harvest, split_records
 from memcom.notebook.source import check_parameters, read, strip_ansi, tags, widget_errors
+from memcom.profiling import peak
 
 _PEAK = "memcom.peak_rss_bytes"
 _TOUR = "memcom.tour"
@@ -137,7 +137,7 @@ def _prepare(source: Any, solutions: bool, tour: bool) -> Any:
         notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
     # the meter travels as source: importing memcom, and torch with it, would raise what it measures
     probes = [
-        f"{inspect.getsource(memory)}\n\nfrom IPython.display import display\n\n"
+        f"{inspect.getsource(peak)}\n\nfrom IPython.display import display\n\n"
         f"_entry = {{'name': {_PEAK!r}, 'value': peak_rss_bytes()}}\n"
         f"display({{{RECORD_MIME!r}: _entry, 'text/plain': ''}}, raw=True)"
     ]

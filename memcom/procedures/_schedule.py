@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from memcom.embeddings import CompressedEmbedding
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 
 Layer = TypeVar("Layer", bound=CompressedEmbedding)
 

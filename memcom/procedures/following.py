@@ -77,6 +77,9 @@ class Procedures:
     Layers are found inside others too (behind private head rows, in a model of many fields). Made
     by `follow`; `close` stops watching.
 
+    Args:
+        schedules: Name of the layer in the model -> its schedule.
+
     Attributes:
         schedules: Name of the layer in the model -> its schedule.
     """

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from memcom.embeddings._allocation import allocate, power_law
-from memcom.embeddings._contract import whole
+from memcom.embeddings._arguments import whole
 from memcom.embeddings.scall import SCALLEmbedding
 from memcom.procedures._schedule import Schedule
 

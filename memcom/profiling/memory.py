@@ -10,17 +10,21 @@ Three columns that a reader should see side by side, because each misses somethi
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from memcom.profiling import peak
 
 _OPTIMIZERS = {
     # state tensors of the parameter's size, bytes of the step counter, takes sparse gradients
@@ -154,6 +158,7 @@ def allocated(function: Callable[[], Any]) -> Allocation:
         Peak and remaining bytes, exact to the byte as requested (not rounded to pages).
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes to stderr at every start
+    gc.collect()  # or what is left over from before may be freed meanwhile, and counted
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         result = function()
@@ -164,26 +169,17 @@ def allocated(function: Callable[[], Any]) -> Allocation:
     return Allocation(peak=int(held.max()), kept=int(held[-1]))
 
 
-_CHILD = """
+_CHILD = f"""
 import json, sys
-def peak():
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(s.split()[1]) * 1024 for s in status if s.startswith("VmHWM"))
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        import psutil
-        return psutil.Process().memory_info().peak_wset
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+sys.path.insert(0, {str(Path(peak.__file__).parent)!r})
+from peak import peak_rss_bytes
+del sys.path[0]
 setup, code = json.load(sys.stdin)
-names = {"__name__": "__main__"}
+names = {{"__name__": "__main__"}}
 exec(compile(setup, "<setup>", "exec"), names)
-before = peak()
+before = peak_rss_bytes()
 exec(compile(code, "<code>", "exec"), names)
-print("\\n" + json.dumps([before, peak()]))
+print("\\n" + json.dumps([before, peak_rss_bytes()]))
 """
 
 

@@ -57,7 +57,7 @@ def sampled_softmax_loss(
     sampled = model.score(state, samples) - (
         log_q[samples] + torch.log(log_q.new_tensor(len(samples)))
     )
-    sampled = sampled.masked_fill(_has(given, held_out, samples, model.num_items), -torch.inf)
+    sampled = sampled.masked_fill(owned(given, held_out, samples), -torch.inf)
     others = torch.logsumexp(sampled, dim=1)
 
     # Held-out items are scored once each, and picked out per user.
@@ -67,11 +67,15 @@ def sampled_softmax_loss(
     return -_mean_per_user(own - torch.logaddexp(own, others[rows]), held_out)
 
 
-def _has(given: Histories, held_out: Histories, samples: Tensor, num_items: int) -> Tensor:
+def owned(given: Histories, held_out: Histories, samples: Tensor) -> Tensor:
     """``(users, S)`` boolean: the user has the sampled item, in either part."""
-    keys = torch.cat([part.rows * num_items + part.items for part in (given, held_out)])
-    users = torch.arange(len(given), device=samples.device)
-    return torch.isin(users[:, None] * num_items + samples, keys)
+    distinct, place = torch.unique(samples, return_inverse=True)
+    has = torch.zeros(len(given), len(distinct), dtype=torch.bool, device=samples.device)
+    for part in (given, held_out):
+        column = torch.searchsorted(distinct, part.items).clamp(max=len(distinct) - 1)
+        sampled = distinct[column] == part.items
+        has[part.rows[sampled], column[sampled]] = True
+    return has[:, place]
 
 
 def _mean_per_user(values: Tensor, histories: Histories) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from memcom.models import Ranker
 from memcom.training.histories import Histories
+from memcom.training.losses import owned
 from memcom.training.options import TrainingOptions
 
 
@@ -89,9 +90,7 @@ def pairwise_loss(model: Ranker, given: Histories, held_out: Histories, samples:
     rows = held_out.rows
     positive = model.score(state, distinct)[rows, place]
 
-    owned = torch.cat([part.rows * model.num_items + part.items for part in (given, held_out)])
-    users = torch.arange(len(given), device=samples.device)
-    pairs = ~torch.isin(users[:, None] * model.num_items + samples, owned)
+    pairs = ~owned(given, held_out, samples)
     pairs = pairs[rows].to(positive.dtype)
     losses = ranknet_loss(positive[:, None] - negative[rows]) * pairs
     per_user = positive.new_zeros(2, len(given))

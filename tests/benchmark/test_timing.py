@@ -10,7 +10,7 @@ from memcom.benchmark import interleave
 from memcom.benchmark.timing import median_interval
 
 
-@pytest.mark.parametrize("n", [1, 5, 6, 9, 25, 100])
+@pytest.mark.parametrize("n", [1, 5, 6, 9, 25, 100, 3000])
 def test_the_interval_is_the_narrowest_of_its_coverage(n):
     values = np.random.default_rng(n).permutation(n)
     middle, low, high = median_interval(values)

@@ -77,6 +77,19 @@ def test_each_id_trains_its_own_part_only():
     assert emb.tail.multiplier.grad.abs().sum(1).nonzero().flatten().tolist() == [5]
 
 
+def test_the_tail_is_asked_for_its_own_ids_only():
+    # A procedure that counts lookups would else take the rarest ids for the most frequent.
+    emb = layer()
+    asked = []
+    emb.tail.register_forward_pre_hook(lambda _, arguments: asked.append(arguments[0]))
+    ids = torch.tensor([[K + 7, 0, K - 1], [N - 1, K, K + 7]])
+    vectors = emb(ids)
+    assert torch.cat(asked).tolist() == [7, N - 1 - K, 0, 7]
+    assert emb(ids[0, 1]).shape == (E,)
+    graph = torch.export.export(emb, (ids,)).module()  # where shapes are fixed
+    assert torch.equal(graph(ids), vectors)
+
+
 def test_sparse_gradients_equal_dense_ones():
     dense, sparse = layer(), layer(sparse=True)
     for emb in (dense, sparse):

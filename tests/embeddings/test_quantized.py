@@ -224,6 +224,14 @@ def test_any_compressor(name, bits):
     assert torch.equal(emb.materialize(), exact)  # the original is left alone
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_network_of_narrow_layers(bits):
+    torch.manual_seed(0)
+    emb = memcom.DHEmbedding(N, E, widths=[5, 3, 9])
+    error = memcom.quantize(emb, bits).materialize() - emb.materialize()
+    assert 0 < error.square().mean().sqrt() < {4: 0.4, 8: 0.02}[bits]
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_what_is_packed_already_is_not_packed_again(name):
     with pytest.raises(TypeError, match=f"stored in {name[3:]} bits already"):

@@ -42,7 +42,7 @@ def comparison():  # type: ignore[no-untyped-def]
 def test_controls_and_full_table_are_always_there_and_come_once(comparison) -> None:  # type: ignore[no-untyped-def]
     assert [(row.method, row.ratio) for row in comparison.rows] == [
         ("popular", None),
-        ("item-bias", None),
+        ("bias-only", None),
         ("full", None),
         ("hash", 2),
         ("memcom", 2),

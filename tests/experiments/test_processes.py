@@ -58,8 +58,9 @@ def test_a_killed_worker_takes_no_other_trial_along(data):
 def test_workers_end_with_the_process_that_started_them():
     code = (
         "import sys\n"
-        "from memcom.experiments.processes import _Worker\n"
-        "worker = _Worker(None, 'cpu')\n"
+        "from memcom.experiments.processes import LocalProcesses, _Worker\n"
+        "owner = LocalProcesses(None)\n"
+        "worker = _Worker(owner.source, 'cpu')\n"
         "worker.ready.result()\n"
         "print(*worker.pool._processes, flush=True)\n"
         "sys.stdin.read()\n"

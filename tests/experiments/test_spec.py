@@ -52,7 +52,7 @@ def test_a_file_in_full(path):
     rows = [(c.setting.method, c.setting.ratio, c.setting.nbytes) for c in cells]
     methods = (*BASELINES, "qr(operation='concat')", "memcom")
     assert rows == [
-        *(("popular", None, None), ("item-bias", None, None), ("full", None, None)),
+        *(("popular", None, None), ("bias-only", None, None), ("full", None, None)),
         *((method, 4.0, None) for method in methods),
         *((method, 16.0, None) for method in methods),
         *((method, None, 65536) for method in methods),

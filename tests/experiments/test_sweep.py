@@ -40,12 +40,12 @@ def spec(**changes: Any) -> Spec:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Every file of trials with its text, but for times."""
+    """Every file of trials with its text, but for times and load."""
     found = {}
     for path in (folder / "trials").rglob("*"):
         if path.is_file():
             content = json.loads(path.read_text())
-            content["seconds"] = content["about"]["finished"] = None
+            content["seconds"] = content["about"]["finished"] = content["about"]["load"] = None
             found[str(path.relative_to(folder))] = json.dumps(content)
     return found
 

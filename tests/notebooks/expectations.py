@@ -207,3 +207,41 @@ def sizes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
         assert result["ndcg_at_10"] > control["popular"]
     # A column takes 6 of the 38 bits of a kept number, and the row offsets a little more.
     assert 6 / 38 < recorded["index_share"] < 0.25
+
+
+@expect("10_memory_and_speed")
+def memory_and_speed(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    assert recorded["tracemalloc_share"] < 0.01
+    table, batch = 200_000 * 64 * 4, 4096
+    counted = recorded["counted"]
+    tables = {"SGD": 2, "momentum": 3, "Adagrad": 3, "Adam(fused=True)": 4, "Adam": 4}
+    for name, copies in tables.items():
+        counter = 4 if name.startswith("Ada") else 0  # of the steps
+        assert counted[name]["kept"] == counted[name]["formula"] == copies * table + counter
+    assert round(counted["Adam"]["peak in tables"], 2) == 6  # two more while it steps
+    assert round(counted["Adam(fused=True)"]["peak in tables"], 1) == 4
+    for name, copies in (("sparse, SGD", 1), ("sparse, SparseAdam", 3)):
+        assert counted[name]["kept"] == copies * table + batch * 64 * 4
+        assert counted[name]["difference"] == 8 * batch
+    full, fused, sparse, lazy = recorded["meters"]
+    for meters in (full, fused, sparse, lazy):
+        assert meters["formula"] <= meters["torch's allocator"] < 1.1 * meters["formula"] + 6e6
+        # Pages are counted whole, and code is loaded on the way.
+        assert abs(meters["resident"] - meters["torch's allocator"]) < 40e6
+    changed, distinct = recorded["changed"]
+    assert changed == distinct
+    assert recorded["huge"][:2] == [10**8 * 64 * 4, 4 * 10**8 * 64 * 4 + 4]
+    assert 0.99 * 10**8 * 16 < recorded["huge"][2] <= 10**8 * 16
+    # Per id: the id, a row (two with QR and BCH, and MEmCom's own number), and the vector.
+    rows = {"full": 256, "memcom": 260, "qr": 512, "bch": 512, "hash": 256}
+    assert recorded["asked"] == {name: 65_536 * (8 + r + 256) for name, r in rows.items()}
+    moved = recorded["moved"]
+    assert max(moved[name] for name in rows if name != "full") < 0.6 * moved["full"]
+    # The rows, the product, and a number for each: what is written by hand.
+    assert recorded["allocated_for_output"]["by_hand"] == 2 + 1 / 64
+    if recorded["compiled"]:
+        assert recorded["allocated_for_output"]["one_sweep"] == 1
+    # Times are of a machine that may be busy: that they are there has to do.
+    assert all(ratio > 0 for ratio in recorded["ratios"].values())
+    assert min(recorded["limits"].values()) > 0

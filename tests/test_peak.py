@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from memcom.notebook import memory
+from memcom.profiling import peak
 
 
 def test_the_peak_stays_after_memory_is_freed():
     code = (
-        f"import sys; sys.path.insert(0, {str(memory.__file__).rsplit('/', 1)[0]!r})\n"
-        "from memory import peak_rss_bytes\n"
+        f"import sys; sys.path.insert(0, {str(peak.__file__).rsplit('/', 1)[0]!r})\n"
+        "from peak import peak_rss_bytes\n"
         "before = peak_rss_bytes()\n"
         "ballast = b'x' * (200 * 2**20)\n"
         "del ballast\n"
@@ -27,8 +27,8 @@ def test_the_peak_stays_after_memory_is_freed():
 def test_a_large_parent_does_not_count():
     ballast = b"x" * (300 * 2**20)
     code = (
-        f"import sys; sys.path.insert(0, {str(memory.__file__).rsplit('/', 1)[0]!r})\n"
-        "from memory import peak_rss_bytes\n"
+        f"import sys; sys.path.insert(0, {str(peak.__file__).rsplit('/', 1)[0]!r})\n"
+        "from peak import peak_rss_bytes\n"
         "print(peak_rss_bytes())"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

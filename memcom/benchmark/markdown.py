@@ -1,0 +1,122 @@
+"""A committed run as a README shows it: what it was measured on, the targets, memory and scale."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from memcom.benchmark.machine import LOADED, VERSIONS
+from memcom.benchmark.targets import FORWARD, MEMORY, SCALE, STEP, check
+
+_WORDS = ("phase", "method", "baseline", "ids", "processor", "time", *VERSIONS)
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Read the CSV file of a run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The rows as `memcom.benchmark.run` gave them: numbers as numbers, no empty fields.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [
+            {key: _value(key, text) for key, text in row.items() if text != ""}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _value(key: str, text: str) -> Any:
+    if key in _WORDS:
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def threads_of(rows: Sequence[dict[str, Any]]) -> int:
+    """The most threads of a run: the targets are for these."""
+    return max((row["threads"] for row in rows if "threads" in row), default=1)
+
+
+def speed_panels(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of a run for `memcom.plots.bench.speed_against_table`.
+
+    Args:
+        rows: A run of `memcom.benchmark.run`.
+
+    Returns:
+        Lookups and training steps of 10^6 ids of width 64, by more than one id at a time; those on
+        the plain path are left out.
+    """
+    place = {"num_embeddings": 10**6, "embedding_dim": 64, "threads": threads_of(rows)}
+    panels: dict[str, list[dict[str, Any]]] = {"Lookup": [], "Training step": []}
+    for row in rows:
+        if row["batch"] == 1 or row["method"].endswith(", plain"):
+            continue
+        if all(row.get(key) == value for key, value in place.items()):
+            if row["phase"] == FORWARD:
+                panels["Lookup"].append(row)
+            elif row["phase"] == STEP:
+                panels["Training step"].append(row)
+    return panels
+
+
+def speed_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The facts of a run, its targets as a table, and what it found of memory and scale.
+
+    Args:
+        rows: A run, as `read_rows` reads it.
+
+    Returns:
+        Markdown.
+    """
+    first, threads = rows[0], threads_of(rows)
+    busy = first["load"] > LOADED or (first["others"] != "-" and first["others"] > LOADED)
+    verdict = "**others were at work, so the times are of little worth**" if busy else "quiet"
+    versions = ", ".join(f"{name} {first[name]}" for name in ("torch", "numba", "fbgemm-gpu-cpu"))
+    lines = [
+        f"- **machine**: {first['processor']}, {first['cores']} cores, threads used: {threads}; "
+        f"{versions}; {first['time']}",
+        f"- **load**: {first['load']} before, {first['others']} cores used by others meanwhile: "
+        f"{verdict}",
+        "",
+        "| work | method | over | ids at a time | ratio | target |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for target, measured in check(rows, threads):
+        ratio = "not measured" if measured is None else f"{measured:.3f}"
+        lines.append(
+            f"| {target.phase} | {target.method} | {target.baseline} | {target.batch:,} | {ratio} "
+            f"| ≤ {target.limit:.3g} |"
+        )
+    return "\n".join([*lines, "", *_sentences(rows)])
+
+
+def _sentences(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Bytes of the largest tables that were trained."""
+    lines = []
+    for row in rows:
+        if row["phase"] == MEMORY:
+            lines.append(
+                f"- Training {row['num_embeddings']:,} ids, {row['method']}, {row['batch']:,} at a "
+                f"time: formula {row['formula'] / 1e9:.2f} GB, torch's allocator "
+                f"{row['allocated'] / 1e9:.2f} GB, resident {row['resident'] / 1e9:.2f} GB."
+            )
+        if row["phase"] == SCALE:
+            ids, width = row["num_embeddings"], row["embedding_dim"]
+            full = 3 * 4 * ids * width / 1e9
+            lines.append(
+                f"- A model with **{ids:,} ids** of width {width}, "
+                f"MEmCom at 16× with lazy Adam: the whole process peaks at "
+                f"**{row['resident'] / 1e9:.2f} GB** and trains **{row['ids_per_second']:,} ids a "
+                f"second**. A full table with Adam's moments takes {full:.1f} GB."
+            )
+    return lines

@@ -1,0 +1,57 @@
+"""Arguments of compressors: which are valid, which a budget chooses from, and what they imply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Sizes(NamedTuple):
+    """The sizes one compressor can take, from small to large.
+
+    Attributes:
+        scales: Ascending integers, one for each size.
+        arguments: The constructor's keyword arguments at a scale.
+        floor: Why the smallest size is no smaller, as a clause.
+    """
+
+    scales: Sequence[int]
+    arguments: Callable[[int], dict[str, Any]]
+    floor: str
+
+
+def whole(name: str, value: int, low: int, high: int | None = None) -> int:
+    """``value`` if it is a whole number in ``[low, high]``, else an error that says so."""
+    top = "" if high is None else f" and <= {high}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be >= {low}{top}, got {value}")
+    return value
+
+
+def choice(name: str, value: str, options: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``options``, else an error that lists them."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    return value
+
+
+def split_width(embedding_dim: int, parts: int) -> list[int]:
+    """Widths of ``parts`` pieces that concatenate to ``embedding_dim``, as equal as possible."""
+    if embedding_dim < parts:
+        raise ValueError(f"embedding_dim must be >= {parts} to concatenate, got {embedding_dim}")
+    return [(embedding_dim + parts - 1 - j) // parts for j in range(parts)]
+
+
+def fusion_widths(embedding_dim: int, parts: int, fusion: str) -> list[int]:
+    """Width of each of ``parts`` tables whose rows are fused to ``embedding_dim`` coordinates."""
+    return split_width(embedding_dim, parts) if fusion == "concat" else [embedding_dim] * parts
+
+
+def factor_std(std: float, parts: int, fusion: str) -> float:
+    """Standard deviation of each of ``parts`` independent rows whose fusion has ``std``.
+
+    Variances add under a sum and multiply under a product of zero-mean rows.
+    """
+    return {"sum": std / parts**0.5, "mult": std ** (1 / parts), "concat": std}[fusion]

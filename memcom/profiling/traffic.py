@@ -1,0 +1,114 @@
+"""Bytes that a lookup moves: as asked for, and those that have to come from memory.
+
+Memory is read in lines of 64 bytes, so a single number costs a whole line; and what is asked for
+twice has to come from memory only once, if the cache still holds it. The cache here is the simplest
+there is: it holds the lines that were read last. Real ones come close, and hold other things too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+LINE = 64  # bytes of a cache line, on all common processors
+
+
+class Traffic(NamedTuple):
+    """Bytes of one lookup.
+
+    Attributes:
+        ids: Ids that are read, 8 bytes each.
+        rows: Rows, each as often as it is asked for.
+        lines: Different cache lines among them that the cache does not hold, whole.
+        output: Vectors that are written.
+        tables: Size of the tables that are read.
+    """
+
+    ids: int
+    rows: int
+    lines: int
+    output: int
+    tables: int
+
+    @property
+    def asked(self) -> int:
+        """All that is read and written, repeats counted."""
+        return self.ids + self.rows + self.output
+
+    @property
+    def moved(self) -> int:
+        """What has to pass between memory and cache."""
+        return self.ids + self.lines + self.output
+
+
+def lookup_traffic(
+    emb: nn.Module, ids: Tensor, *, before: Tensor | None = None, cache: int = 0
+) -> Traffic:
+    """Count the bytes of ``emb(ids)``, without doing it.
+
+    Args:
+        emb: `torch.nn.Embedding`, or a compressor that is nothing but tables read by rows.
+        ids: int64 ``(count,)``.
+        before: int64 ``(count,)``, ids that were looked up before, the latest last: what the cache
+            can hold. None: it is empty at first.
+        cache: Bytes of the cache.
+
+    Returns:
+        The bytes. Temporaries are not among them: a fused lookup writes none.
+    """
+    layer: Any = emb  # nn.Embedding has no addresses
+    state = emb.state_dict()
+
+    def read(some: Tensor) -> Mapping[str, Tensor]:
+        return {"weight": some} if isinstance(emb, nn.Embedding) else layer.addresses(some)
+
+    def row_bytes(name: str) -> int:
+        return int(state[name][0].numel() * state[name].element_size())
+
+    def lines(some: Tensor) -> int:
+        return sum(count_lines(rows, row_bytes(name)) for name, rows in read(some).items())
+
+    held = ids[:0] if before is None else _held(lines, before, cache)
+    asked = read(ids)
+    return Traffic(
+        ids=8 * ids.numel(),
+        rows=sum(rows.numel() * row_bytes(name) for name, rows in asked.items()),
+        lines=LINE * (lines(torch.cat([held, ids])) - lines(held)),
+        output=ids.numel() * layer.embedding_dim * next(emb.parameters()).element_size(),
+        tables=sum(state[name].numel() * state[name].element_size() for name in asked),
+    )
+
+
+def _held(lines: Any, before: Tensor, cache: int) -> Tensor:
+    """The longest end of ``before`` whose lines the cache can hold."""
+    fits, too_many = 0, len(before) + 1
+    while too_many - fits > max(1, fits // 16):  # to within a sixteenth
+        middle = (fits + too_many) // 2
+        if LINE * lines(before[len(before) - middle :]) <= cache:
+            fits = middle
+        else:
+            too_many = middle
+    return before[len(before) - fits :]
+
+
+def count_lines(rows: Tensor, width: int) -> int:
+    """Number of different cache lines under some rows of a table that begins with a line.
+
+    Args:
+        rows: int64 row numbers of any shape, repeats welcome.
+        width: Bytes of a row.
+
+    Returns:
+        The number.
+    """
+    if not rows.numel():
+        return 0
+    touched = torch.zeros(int(rows.max()) + 1, dtype=torch.bool)
+    touched[rows.flatten()] = True  # quicker than sorting them
+    different = touched.nonzero().flatten()
+    first, last = different * width // LINE, ((different + 1) * width - 1) // LINE
+    seen = torch.cat([first.new_tensor([-1]), last[:-1]])  # the line that the row before ended in
+    return int((last - torch.maximum(first - 1, seen)).sum())
