@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import memcom
 from memcom import kernels
+from memcom.kernels._kept import kept_program
 from memcom.kernels._program import layout, obstacle
 from tests.embeddings.cases import SPECS, make, some_ids
 from tests.kernels.recipes import recipes, tables_of
@@ -163,6 +164,17 @@ def test_sparse_gradients_hold_each_row_once_in_order():
     for gradient, rows in zip(gradients, [ids % 10, ids], strict=True):
         assert gradient.is_coalesced()
         assert torch.equal(gradient.indices()[0], rows.unique())
+
+
+def test_a_layer_keeps_its_program_as_long_as_it_stays_where_it_is():
+    layer = make("memcom", device="meta")
+    kept = kept_program(layer, layer.device)
+    assert isinstance(kept.program, _triton.GpuProgram)
+    before = kept.program
+    assert kept_program(layer, layer.device).program is before
+    assert kept_program(layer) is None  # the CPU's kernels cannot read it
+    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach())
+    assert kept_program(layer, layer.device).program is not before
 
 
 def test_second_derivatives_are_those_of_the_plain_lookup():
