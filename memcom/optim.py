@@ -71,6 +71,19 @@ class _Rowwise(Optimizer):
                     self._change(weight, gradient, states, numbers)
         return loss
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's, without its entry in a profile, which takes longer than all the rest.
+
+        Args:
+            set_to_none: Forget the gradients, rather than fill them with zeros.
+        """
+        if not set_to_none:
+            super().zero_grad(set_to_none=False)
+            return
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.grad = None
+
     def fuse(self, module: nn.Module) -> list[str]:
         """Change the tables in ``module`` during the backward pass from now on.
 

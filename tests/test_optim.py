@@ -138,3 +138,12 @@ def test_state_survives_saving():
 def test_senseless_numbers_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must be .*got"):
         wrong([torch.nn.Parameter(torch.zeros(2, 2))])
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_gradients_are_forgotten_or_zero(set_to_none):
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = optim.SGD([weight], lr=0.1)
+    weight.sum().backward()
+    optimizer.zero_grad(set_to_none=set_to_none)
+    assert weight.grad is None if set_to_none else not weight.grad.any()

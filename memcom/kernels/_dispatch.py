@@ -18,6 +18,14 @@ from memcom.kernels._lookup import Recipe, plain_lookup
 from memcom.kernels._on_gpu import gpu_obstacle
 from memcom.kernels._program import CPU, layout, obstacle
 
+# Bound here, because a lookup of one id feels every dictionary it has to look into.
+_is_compiling, _is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
+_num_modes, _in_transform = (
+    torch._C._len_torch_dispatch_stack,
+    torch._C._are_functorch_transforms_active,
+)
+_tracing_state, _int32, _int64 = torch._C._get_tracing_state, torch.int32, torch.int64
+
 HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup that make it worth loading the kernels, which takes a second
 NEVER = 2**63
@@ -79,7 +87,7 @@ def fused(layer: Any, ids: Tensor) -> Tensor | None:
     """
     if _state_obstacle(ids, layer.sparse):
         return None
-    kept = kept_program(layer, ids.device)
+    kept = kept_program(layer, CPU if ids.is_cpu else ids.device)
     if kept is None:
         return None
     return _run(ids, kept.program, kept.recipe, layer.sparse, kept.stepper)
@@ -194,7 +202,7 @@ def _run(ids: Tensor, program: Any, recipe: Recipe, sparse: bool, stepper: Any =
     kernels = _loaded or _kernels()
     if not ids.is_contiguous():
         ids = ids.contiguous()
-    if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
+    if _is_grad_enabled() and True in [table.requires_grad for table in program.tables]:
         arguments = ids, program, recipe, sparse, stepper, *program.tables
         vectors: Tensor = kernels.FusedLookup.apply(*arguments)
         return vectors
@@ -227,19 +235,19 @@ def _why_never() -> str:
 
 def _state_obstacle(ids: Tensor, sparse: bool = False) -> str:
     """Why ``ids`` cannot be given to the kernels in torch's present state, or ``""``."""
-    if torch.compiler.is_compiling():
+    if _is_compiling():
         return "a graph is being traced"
     if type(ids) is not Tensor or not (ids.is_cpu or ids.is_cuda):
         return f"the ids are a {type(ids).__name__} on {ids.device}"
-    if ids.dtype is not torch.int64 and ids.dtype is not torch.int32:
+    if ids.dtype is not _int64 and ids.dtype is not _int32:
         return f"the ids are {ids.dtype}"
     if _ids_needed and ids.is_cpu and ids.numel() < _ids_needed:
         few = "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
         return _why_never() if _ids_needed == NEVER else few
     if (
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._get_tracing_state() is not None
+        _num_modes()
+        or _in_transform()
+        or _tracing_state() is not None
         or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"

@@ -20,6 +20,7 @@ Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output below which one thread is quicker
 _TASK: Any = front.forward_task.address
+_empty, _sweep = torch.empty, front.forward  # found at once: see `memcom.kernels._dispatch`
 
 
 def forward(program: Program, ids: Tensor) -> Tensor:
@@ -36,11 +37,11 @@ def forward(program: Program, ids: Tensor) -> Tensor:
         IndexError: An id is out of range.
     """
     width, count = program.width, ids.numel()
-    out = torch.empty((*ids.shape, width))
+    out = _empty((*ids.shape, width))
     threads = num_threads() if count * width >= SERIAL else 1
     address, entries, place = program.address, len(program.code), ids.data_ptr()
     size, target = ids.element_size(), out.data_ptr()
-    bad = front.forward(_TASK, threads, address, entries, place, size, count, target)
+    bad = _sweep(_TASK, threads, address, entries, place, size, count, target)
     if bad >= 0:
         refuse(program, ids, bad)
     return out
