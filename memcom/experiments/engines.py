@@ -9,14 +9,13 @@ engine. On a GPU several small trials share a device.
 from __future__ import annotations
 
 import time
-import traceback
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from memcom.experiments.provenance import about, devices
+from memcom.experiments.provenance import about, devices, traceback_in_package
 from memcom.experiments.records import Job, Record
 from memcom.experiments.tasks import get_task
 
@@ -66,7 +65,7 @@ def attempt(job: Job, data: Any, device: str = "cpu") -> Record:
         if bad or not np.isfinite(outcome.valid):
             raise ArithmeticError(f"{', '.join(bad) or 'the validation metric'} is no number")
     except Exception as error:
-        outcome, trace = None, traceback.format_exc()
+        outcome, trace = None, traceback_in_package()
         failed = f"{type(error).__name__}: {error}".splitlines()[0]
     finally:
         torch.set_num_threads(before)

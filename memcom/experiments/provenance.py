@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import traceback
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,12 @@ def about(device: str) -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "finished": now,
     }
+
+
+def traceback_in_package() -> str:
+    """The traceback of the exception that is being handled, without this machine's folders."""
+    root = Path(memcom.__file__).parents[1]
+    return traceback.format_exc().replace(f"{root}{os.sep}", "")
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from memcom.budget import build
 from memcom.data import TRAIN, Interactions
 from memcom.embeddings import parse_spec
+from memcom.experiments.provenance import traceback_in_package
 from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
 from memcom.procedures import Occurrences, learned_options, prepare
 from memcom.training import HeldOut, TrainingOptions, evaluate, fit
@@ -196,6 +196,6 @@ def run_trial(trial: Trial, data: Interactions, *, threads: int = 1) -> Result:
         return train_trial(trial, data)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Result(trial, failed=reason, traceback=traceback.format_exc())
+        return Result(trial, failed=reason, traceback=traceback_in_package())
     finally:
         torch.set_num_threads(before)

@@ -87,7 +87,8 @@ def test_a_trial_that_always_kills_its_worker_fails_alone(tmp_path, data, monkey
 
 @pytest.mark.parametrize(("engine", "package", "extra"), RUN_BY)
 def test_a_missing_package_is_named_with_its_extra(data, monkeypatch, engine, package, extra):
-    monkeypatch.setitem(sys.modules, package, None)
+    for name in {package, *(n for n in sys.modules if n.startswith(f"{package}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
     for module in ("processes", "cluster"):
         monkeypatch.delitem(sys.modules, f"memcom.experiments.{module}", raising=False)
     with pytest.raises(ModuleNotFoundError, match=rf"needs the package {package}.*\[{extra}\]"):
