@@ -156,15 +156,7 @@ class AMTLEmbedding(CompressedEmbedding):
         On the meta device, where widths are not known, all ``num_values`` numbers.
         """
         if self.table.is_meta:
-            return JaggedEmbedding(
-                self.num_embeddings,
-                self.embedding_dim,
-                num_values=self.num_values,
-                padding_idx=self.padding_idx,
-                sparse=self.sparse,
-                device="meta",
-                dtype=self.table.dtype,
-            )
+            return JaggedEmbedding.planned(self, self.num_values, self.table.dtype)
         sizes = torch.cat([self.sizes_of(ids) for ids in self.all_ids()])
         if int(sizes.sum()) > self.num_values:
             price = self.price_for(self.num_values)

@@ -62,6 +62,30 @@ class JaggedEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     @classmethod
+    def planned(
+        cls, layer: CompressedEmbedding, num_values: int, dtype: torch.dtype
+    ) -> JaggedEmbedding:
+        """What a layer on the meta device will freeze to, at its largest: shapes without values.
+
+        Args:
+            layer: The layer that is trained.
+            num_values: Numbers that it may keep.
+            dtype: Of these numbers.
+
+        Returns:
+            A layer on the meta device.
+        """
+        return cls(
+            layer.num_embeddings,
+            layer.embedding_dim,
+            num_values=num_values,
+            padding_idx=layer.padding_idx,
+            sparse=layer.sparse,
+            device="meta",
+            dtype=dtype,
+        )
+
+    @classmethod
     @torch.no_grad()
     def from_table(
         cls, table: Tensor, sizes: Tensor, *, padding_idx: int | None = None, sparse: bool = False

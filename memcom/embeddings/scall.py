@@ -92,15 +92,7 @@ class SCALLEmbedding(CompressedEmbedding):
     def freeze(self) -> CompressedEmbedding:
         """The numbers that show; on the meta device, where widths are not known, ``num_values``."""
         if self.table.is_meta:
-            return JaggedEmbedding(
-                self.num_embeddings,
-                self.embedding_dim,
-                num_values=self.num_values,
-                padding_idx=self.padding_idx,
-                sparse=self.sparse,
-                device="meta",
-                dtype=self.table.dtype,
-            )
+            return JaggedEmbedding.planned(self, self.num_values, self.table.dtype)
         return JaggedEmbedding.from_table(
             self.table.detach(), self.row_sizes, padding_idx=self.padding_idx, sparse=self.sparse
         )
