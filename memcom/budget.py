@@ -8,8 +8,9 @@ layer has, index tables and seeds included, and never exceeds the budget.
 What counts is the layer that is stored in the end, after `freeze`. Most layers are that already;
 those that train something larger (product-quantised codes, rows to be rounded) freeze to it.
 
-Two options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
-the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows.
+Three options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
+the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows, and ``weight_bits=16``
+beside it to fp16 weights of the ids' own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from memcom.embeddings._arguments import whole
 
 _UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
-_WRAPPERS = ("head", "bits")
+_WRAPPERS = ("head", "bits", "weight_bits")
 
 
 class BudgetError(ValueError):
@@ -43,8 +44,8 @@ class Plan:
         name: Registry name.
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors.
-        arguments: The constructor's keyword arguments, sizes and given options, and ``head`` and
-            ``bits`` where given.
+        arguments: The constructor's keyword arguments, sizes and given options, and ``head``,
+            ``bits`` and ``weight_bits`` where given.
         nbytes: Bytes the layer will store, once frozen.
         budget: Bytes that were allowed; infinite where nothing was asked.
         note: What was rounded.
@@ -101,7 +102,8 @@ def plan(
         ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
         **options: The method's own options that are not its size, such as ``operation="concat"``,
-            the common ``dtype``, which changes the bytes, and ``head`` and ``bits``: see above.
+            the common ``dtype``, which changes the bytes, and ``head``, ``bits`` and
+            ``weight_bits``: see above.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
@@ -226,7 +228,11 @@ def _construct(
         layer: CompressedEmbedding = HeadEmbedding(tail, head, padding_idx=padding_idx)
     else:
         layer = get(name)(num_embeddings, embedding_dim, padding_idx=padding_idx, **method)
-    return layer if bits is None else QuantizeLater(layer, bits)
+    if bits is None:
+        if "weight_bits" in options:
+            raise ValueError(f"weight_bits={options['weight_bits']} needs bits: 4, 8 or 16")
+        return layer
+    return QuantizeLater(layer, bits, options.get("weight_bits"))
 
 
 def parse_nbytes(text: int | str) -> int:

@@ -260,6 +260,13 @@ def test_quality_figure_draws_points_intervals_and_controls():
         plots.quality_against_ratio(ROWS[:2])
 
 
+def test_quality_draws_what_has_no_ratio_across():
+    rows = [*ROWS, {"method": "prior", "ndcg_at_10": 0.2}]
+    ax = plots.quality_against_ratio(rows).axes[0]
+    (line,) = (each for each in ax.lines if each.get_label() == "prior")
+    assert list(line.get_ydata()) == [0.2, 0.2]
+
+
 def test_quality_figure_promises_no_intervals_that_are_not_there():
     rows = [{"method": "qr", "compression_ratio": 4, "recall": 0.2}]
     figure = plots.quality_against_ratio(rows, quality="recall", label="Recall@20")

@@ -5,7 +5,7 @@
 A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: 3.76 at 8 and 7.11 at 4 bits
 for 64 coordinates. Rows of fewer than 8 numbers, and arrays of single ones, share scale and offset
 in blocks of 64 numbers, for the same ratios. Weights of an id's own, such as MEmCom's multipliers,
-keep their precision: in 8 bits many ids of a bucket would get an equal one.
+keep their precision unless told otherwise: in 8 bits many ids of a bucket get an equal one.
 
 The rounding is that of `memcom.embeddings.quantized_table`; see Guan et al., "Post-Training 4-bit
 Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
@@ -68,8 +68,8 @@ def quantize(
     Args:
         emb: The layer; it is frozen first.
         bits: Bits of the rows: 4, 8 or 16.
-        weight_bits: None to leave all other tables alone, or 16 to store weights of an id's own,
-            such as MEmCom's multipliers, in fp16. Never less: ids would lose their difference.
+        weight_bits: Bits of weights of an id's own, such as MEmCom's multipliers; None leaves them
+            alone. In 8 bits ids lose their difference: use it to measure what that costs.
 
     Returns:
         A new layer of the same kind. Its `row_tables` have become modules of the class
@@ -80,10 +80,9 @@ def quantize(
         ValueError: As `QuantizedTable`.
     """
     layer = copy.deepcopy(emb.freeze())
-    if weight_bits not in (None, 16):
-        raise ValueError(f"weight_bits must be None or 16, got {weight_bits!r}")
-    if bits not in BITS:
-        raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
+    for name, value in (("bits", bits), ("weight_bits", weight_bits or bits)):
+        if value not in BITS:
+            raise ValueError(f"{name} must be one of 4, 8 and 16, got {value!r}")
     packed = 0
     for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
         plain = dict(part.named_parameters())
@@ -118,11 +117,14 @@ class QuantizeLater(CompressedEmbedding):
     Args:
         embedding: The compressor that is trained.
         bits: Bits of the rows once frozen: 4, 8 or 16.
+        weight_bits: Those of weights of an id's own; None leaves them as they are.
 
     State: that of the compressor, as ``embedding.*``.
     """
 
-    def __init__(self, embedding: CompressedEmbedding, bits: int) -> None:
+    def __init__(
+        self, embedding: CompressedEmbedding, bits: int, weight_bits: int | None = None
+    ) -> None:
         super().__init__(
             embedding.num_embeddings,
             embedding.embedding_dim,
@@ -131,6 +133,7 @@ class QuantizeLater(CompressedEmbedding):
         )
         self.embedding = embedding
         self.bits = bits
+        self.weight_bits = weight_bits
 
     def compose(self, ids: Tensor) -> Tensor:
         """The vectors of the compressor."""
@@ -147,7 +150,7 @@ class QuantizeLater(CompressedEmbedding):
 
     def freeze(self) -> CompressedEmbedding:
         """The compressor with its tables quantised."""
-        return quantize(self.embedding, self.bits)
+        return quantize(self.embedding, self.bits, weight_bits=self.weight_bits)
 
 
 class Int8Embedding(FullEmbedding):

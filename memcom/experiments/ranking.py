@@ -68,16 +68,21 @@ def run(
         training: Class of the training options.
 
     Returns:
-        nDCG@k and Recall@k, per user and in the mean.
+        nDCG@k and Recall@k, per user and in the mean; of the stored vectors their information
+        abundance and how many are different.
 
     Raises:
         BudgetError: The method cannot be that small.
     """
     result = train_trial(as_trial(setting, data, training), data, device)
     units = {"ndcg": result.ndcg.astype(np.float32), "recall": result.recall.astype(np.float32)}
-    full = 4 * data.num_items * result.trial.model.embedding_dim if result.nbytes else 0
+    metrics = {name: float(values.mean(dtype="float64")) for name, values in units.items()}
+    full = 0
+    if result.nbytes:
+        full = 4 * data.num_items * result.trial.model.embedding_dim
+        metrics |= {"abundance": result.abundance, "num_distinct": float(result.num_distinct)}
     return Outcome(
-        metrics={name: float(values.mean(dtype="float64")) for name, values in units.items()},
+        metrics=metrics,
         valid=result.valid_ndcg,
         size=Size(result.nbytes, full),
         output_nbytes=result.output_nbytes,

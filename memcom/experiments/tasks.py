@@ -66,7 +66,8 @@ class Outcome:
     """What a task measured of one trained model.
 
     Attributes:
-        metrics: Test metrics by name, the task's metric among them.
+        metrics: Test metrics by name, the task's metric among them, and what else was measured of
+            the trained model.
         valid: The task's metric on the validation part; every choice is made by it.
         size: Bytes really stored in the input embedding.
         output_nbytes: Stored bytes of the rest of the model.

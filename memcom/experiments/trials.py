@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 
 from memcom.budget import build
+from memcom.collisions import equal_vectors
 from memcom.data import TRAIN, Interactions
+from memcom.diagnostics import information_abundance
 from memcom.embeddings import parse_spec
 from memcom.experiments.provenance import traceback_in_package
 from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
@@ -73,6 +76,8 @@ class Result:
         best_epoch: Epoch the weights are from.
         ndcg: ``(users,)`` test nDCG@k of each user.
         recall: ``(users,)`` test Recall@k of each user.
+        abundance: Information abundance of the input embedding's vectors, as stored; NaN without.
+        num_distinct: Different vectors among the items', as stored.
         seconds: Wall-clock time.
     """
 
@@ -86,6 +91,8 @@ class Result:
     best_epoch: int = 0
     ndcg: np.ndarray = field(default_factory=lambda: np.empty(0))
     recall: np.ndarray = field(default_factory=lambda: np.empty(0))
+    abundance: float = math.nan
+    num_distinct: int = 0
     seconds: float = 0.0
 
 
@@ -159,11 +166,14 @@ def train_trial(trial: Trial, data: Interactions, device: str = "cpu") -> Result
 
         prepare(model.embedding, occurrences(data), pretrain, seed=trial.seed)  # type: ignore[arg-type]
     trained = fit(model, data, trial.training, seed=trial.seed)
-    nbytes, ratio = 0, 0.0
+    nbytes, ratio, abundance, distinct = 0, 0.0, math.nan, 0
     if isinstance(model, HistoryRanker):
         model.embedding = model.embedding.freeze()  # type: ignore[operator]
         nbytes = model.input_nbytes
         ratio = 4 * data.num_items * trial.model.embedding_dim / nbytes
+        abundance = information_abundance(model.embedding)
+        shared = equal_vectors(model.embedding)  # type: ignore[arg-type]
+        distinct = data.num_items - int(shared.sizes.sum()) + len(shared)
     tested = evaluate(model, HeldOut.of(data, "test").to(device), k=trial.training.k)
     return Result(
         trial,
@@ -174,6 +184,8 @@ def train_trial(trial: Trial, data: Interactions, device: str = "cpu") -> Result
         best_epoch=trained.best_epoch,
         ndcg=tested.ndcg.double().cpu().numpy(),
         recall=tested.recall.double().cpu().numpy(),
+        abundance=abundance,
+        num_distinct=distinct,
         seconds=time.perf_counter() - start,
     )
 

@@ -31,8 +31,8 @@ def quality_against_ratio(
 
     Args:
         rows: One mapping per point with ``method``, ``compression_ratio``, the `quality` field
-            and, where known, its 95 % interval ``{quality}_low``, ``{quality}_high``. Rows of the
-            methods full, popular and bias-only become lines across; they need no ratio.
+            and, where known, its 95 % interval ``{quality}_low``, ``{quality}_high``. The full
+            table, and what has no ratio, become lines across.
         quality: Name of the quality field.
         label: What to call it.
 
@@ -45,7 +45,8 @@ def quality_against_ratio(
     methods: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         methods.setdefault(str(row["method"]), []).append(row)
-    curves = {m: r for m, r in methods.items() if m not in CONTROLS}
+    across = {m for m, r in methods.items() if m in CONTROLS or "compression_ratio" not in r[0]}
+    curves = {m: r for m, r in methods.items() if m not in across}
     if not curves:
         raise ValueError("rows must hold at least one method besides the controls")
     with themed():

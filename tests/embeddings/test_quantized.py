@@ -275,9 +275,27 @@ def test_multipliers_in_8_bits_would_not_be_unique():
     assert max(rounded) < 95
 
 
-def test_weights_are_never_stored_in_8_bits():
-    with pytest.raises(ValueError, match="weight_bits must be None or 16, got 8"):
-        memcom.quantize(memcom.MEmComEmbedding(N, E, num_buckets=5), weight_bits=8)
+def test_weights_in_8_bits_are_asked_for_and_merge_ids():
+    n, e, m = 3000, 64, 5
+    layer = memcom.build("memcom", n, e, num_buckets=m, bits=16, weight_bits=8)
+    torch.nn.init.normal_(layer.embedding.multiplier, generator=torch.Generator().manual_seed(0))
+    stored = layer.freeze()
+    assert stored.nbytes == 2 * m * e + n + 4 * -(-n // 64)  # a byte an id, a scale for 64
+    v = stored.multiplier(torch.arange(n)).flatten().numpy()
+    distinct = len(np.unique(np.stack([np.arange(n) % m, v]), axis=1).T)
+    assert distinct < n
+    assert memcom.audit(stored, eps=(), roundings=()).exact[0].num_distinct == distinct
+
+
+@pytest.mark.parametrize("bits", [1, 5, 32])
+def test_weights_have_4_8_or_16_bits(bits):
+    with pytest.raises(ValueError, match=f"weight_bits must be one of 4, 8 and 16, got {bits}"):
+        memcom.quantize(memcom.MEmComEmbedding(N, E, num_buckets=5), weight_bits=bits)
+
+
+def test_bits_of_weights_need_bits_of_rows():
+    with pytest.raises(ValueError, match="weight_bits=8 needs bits"):
+        memcom.build("memcom", 3000, 64, ratio=16, weight_bits=8)
 
 
 @pytest.fixture
