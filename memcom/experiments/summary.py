@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ class Summary:
         total_nbytes: Stored bytes of the whole model.
         value: Test metric, mean over seeds, with its 95 % interval over units and seeds.
         half_width: Half the 95 % interval over seeds alone, by Student's t.
-        loss: Relative loss to the full table, positive is worse, with its interval.
+        loss: Relative loss to the full table, positive is worse, with its interval: over units
+            and seeds, or by Student's t over seeds for a metric without units.
         p_value: Wilcoxon's signed-rank test against the full table, paired by unit.
         p_value_t: Paired t test against the full table.
         p_holm: `p_value` adjusted for all rows of the table.
@@ -93,6 +95,64 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Summary]
     runs = [_runs(table, line, store) for line in table.lines]
     rows = [_row(table, line, run, store) for line, run in zip(table.lines, runs, strict=True)]
     full = next(i for i, row in enumerate(rows) if row.method == "full")
+    scores = _scores(table, runs, draws)
+    for i, own in scores.items():
+        if own.drawn is not None:
+            rows[i] = replace(rows[i], value=percentiles(rows[i].value.value, own.drawn))
+        if i == full or full not in scores:
+            continue
+        reference, tests = scores[full], NOT_TESTED
+        if own.units is not None and reference.units is not None:
+            tests = paired_tests(own.units.mean(0), reference.units.mean(0))
+        loss = _loss(own, reference, table.task.higher_is_better)
+        rows[i] = replace(rows[i], loss=loss, p_value=tests.wilcoxon, p_value_t=tests.t)
+    adjusted = holm([row.p_value for row in rows])
+    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
+
+
+def compare_pairs(table: Table, store: Store, *, draws: int = 2000) -> list[dict[str, Any]]:
+    """Every two methods at one budget, against each other.
+
+    Args:
+        table: The plan.
+        store: The trials.
+        draws: Bootstrap samples.
+
+    Returns:
+        Rows with ``method``, ``other``, ``ratio``, ``budget``, and ``loss``: how much of the
+        other's score the method loses, positive is worse, with its 95 % interval ``loss_low`` to
+        ``loss_high``, paired by unit, or by seed for a metric without units.
+    """
+    scores = _scores(table, [_runs(table, line, store) for line in table.lines], draws)
+    found = []
+    for i, j in combinations(scores, 2):
+        one, other = table.lines[i].cell.setting, table.lines[j].cell.setting
+        if (one.ratio, one.nbytes) != (other.ratio, other.nbytes):
+            continue
+        loss = _loss(scores[i], scores[j], table.task.higher_is_better)
+        row = {"method": one.method, "other": other.method, "ratio": one.ratio}
+        row |= {"budget": one.nbytes, "loss": loss.value}
+        found.append(row | {"loss_low": loss.low, "loss_high": loss.high})
+    return found
+
+
+def records_of(table: Table, store: Store) -> list[Record]:
+    """All trials of a table that there are, in the order of the plan."""
+    found = (store.get(job) for job in table.wanted(store))
+    return [record for record in found if record is not None]
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What a row scored: ``(seeds,)`` means, ``(seeds, units)`` values, ``(draws,)`` bootstrap."""
+
+    means: np.ndarray
+    units: np.ndarray | None
+    drawn: np.ndarray | None
+
+
+def _scores(table: Table, runs: Sequence[Sequence[Outcome]], draws: int) -> dict[int, _Scores]:
+    """The scores of the rows that have any, by their place in the table."""
     metric = table.task.metric
     units = {
         str(i): np.stack([run.units[metric] for run in outcomes])
@@ -100,33 +160,30 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Summary]
         if outcomes and all(metric in run.units for run in outcomes)
     }
     drawn = bootstrap(units, draws=draws)
-    sign = 1 if table.task.higher_is_better else -1
-    base = rows[full].value.value
-    for i, row in enumerate(rows):
-        if not row.seeds:
-            continue
-        value = row.value.value
-        own, of_full = drawn.get(str(i)), drawn.get(str(full))
-        if own is not None:
-            rows[i] = row = replace(row, value=percentiles(value, own))
-        if i == full or not rows[full].seeds:
-            continue
-        loss, tests = NOTHING, NOT_TESTED
-        if base:
-            loss = Interval(sign * (1 - value / base), math.nan, math.nan)
-        if own is not None and of_full is not None:
-            tests = paired_tests(units[str(i)].mean(0), units[str(full)].mean(0))
-            if of_full.all():
-                loss = percentiles(loss.value, sign * (1 - own / of_full))
-        rows[i] = replace(row, loss=loss, p_value=tests.wilcoxon, p_value_t=tests.t)
-    adjusted = holm([row.p_value for row in rows])
-    return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
+    return {
+        i: _Scores(
+            np.array([run.metrics[metric] for run in outcomes]),
+            units.get(str(i)),
+            drawn.get(str(i)),
+        )
+        for i, outcomes in enumerate(runs)
+        if outcomes
+    }
 
 
-def records_of(table: Table, store: Store) -> list[Record]:
-    """All trials of a table that there are, in the order of the plan."""
-    found = (store.get(job) for job in table.wanted(store))
-    return [record for record in found if record is not None]
+def _loss(own: _Scores, other: _Scores, higher_is_better: bool) -> Interval:
+    """How much of the other's score is lost; the interval is over units and seeds, or seeds."""
+    sign = 1 if higher_is_better else -1
+    base = other.means.mean()
+    if not base:
+        return NOTHING
+    loss = float(sign * (1 - own.means.mean() / base))
+    if own.drawn is not None and other.drawn is not None and other.drawn.all():
+        return percentiles(loss, sign * (1 - own.drawn / other.drawn))
+    half = math.nan
+    if len(own.means) == len(other.means) and other.means.all():
+        half = mean_interval(sign * (1 - own.means / other.means))[1]
+    return Interval(loss, loss - half, loss + half)
 
 
 def _of_line(table: Table, line: Line, store: Store) -> list[Record]:

@@ -2,6 +2,7 @@
 
 DIR/report.md        a table per data set and combination of options, failures in full
 DIR/summary.csv      one row per method and budget
+DIR/pairs.csv        every two methods at one budget, against each other
 DIR/trials.csv       one row per trial, with versions, machine and time
 DIR/<data>.png       quality against the ratio of bytes really stored
 """
@@ -20,7 +21,7 @@ from memcom.experiments.files import write_csv, write_text
 from memcom.experiments.planning import Table
 from memcom.experiments.records import Record
 from memcom.experiments.store import Store
-from memcom.experiments.summary import Summary, records_of, summarise
+from memcom.experiments.summary import Summary, compare_pairs, records_of, summarise
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
 Draw = Callable[..., Any]
@@ -37,7 +38,8 @@ def write_report(
         draw: Draws a picture per table, such as `memcom.plots.quality_against_ratio`.
 
     Returns:
-        The files by kind: ``"report"``, ``"summary"``, ``"trials"``, and ``"picture ..."``.
+        The files by kind: ``"report"``, ``"summary"``, ``"pairs"``, ``"trials"``, and
+        ``"picture ..."``.
 
     Raises:
         OSError: A file cannot be written.
@@ -45,6 +47,7 @@ def write_report(
     store, folder = Store(folder), Path(folder)
     text = ["# Compression sweep", ""]
     rows: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     written: dict[str, Path] = {}
     for table in tables:
@@ -56,9 +59,11 @@ def write_report(
         text += [*table_lines(table, summaries, records, picture), ""]
         common = {"data": table.data.name, "task": table.task.name, **table.varied}
         rows += [common | row.tidy(table.task.metric) for row in summaries]
+        pairs += [common | row for row in compare_pairs(table, store)]
         trials += [_tidy_trial(table, record) for record in records]
     written["report"] = write_text(folder / "report.md", "\n".join(text).rstrip() + "\n")
     written["summary"] = write_csv(folder / "summary.csv", _filled(rows))
+    written["pairs"] = write_csv(folder / "pairs.csv", pairs)
     written["trials"] = write_csv(folder / "trials.csv", _filled(trials))
     return written
 
@@ -82,9 +87,9 @@ def table_lines(
         f"{duration(total)} of computing. Code {_versions(records)}.",
         "- Ratio and bytes are those really stored in the input embedding, at most what was asked "
         "for; total is the whole model. Loss is relative to the full table, positive is worse. "
-        f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, ± is Student's over "
-        f"seeds, p is Wilcoxon's against the full table, paired by {table.task.unit}, adjusted by "
-        "Holm for all rows.",
+        f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, or where the metric "
+        "has no value for each, Student's over seeds. ± is Student's over seeds; p is Wilcoxon's "
+        f"against the full table, paired by {table.task.unit}, adjusted by Holm for all rows.",
         f"- {margin(table, rows)}",
         "",
     ]

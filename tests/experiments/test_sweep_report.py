@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from memcom.data import load
 from memcom.experiments.estimate import dry_run
 from memcom.experiments.planning import tables
 from memcom.experiments.store import Store
-from memcom.experiments.summary import summarise
+from memcom.experiments.summary import compare_pairs, summarise
 from memcom.experiments.sweep import sweep
 from memcom.experiments.sweep_report import duration, write_report
 from tests.experiments.test_sweep import NUM_TRIALS, spec
@@ -73,6 +74,44 @@ def test_rows_against_numpy_and_scipy(finished):
     low, high = np.percentile(again, [2.5, 97.5])
     assert row.loss.low == pytest.approx(low, abs=0.1 * (high - low))
     assert row.loss.high == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_every_pair_against_plain_loops(finished):
+    (table,), folder = finished
+    store = Store(folder)
+    pairs = compare_pairs(table, store, draws=4000)
+    at_two = [row for row in pairs if row["ratio"] == 2]
+    assert len(at_two) == 10  # 5 methods
+    assert len(pairs) == 2 * 10 + 1  # and full against popular
+    (row,) = (r for r in at_two if {r["method"], r["other"]} == {"hash", "memcom"})
+    own, other = units_of(store, row["method"], 2.0), units_of(store, row["other"], 2.0)
+    assert row["loss"] == pytest.approx(1 - own.mean() / other.mean(), rel=1e-6)
+    rng, again = np.random.default_rng(9), []
+    for _ in range(2000):
+        users = rng.integers(0, 50, 50)
+        value = own[rng.integers(0, 3, 3)][:, users].mean()
+        again.append(1 - value / other[rng.integers(0, 3, 3)][:, users].mean())
+    low, high = np.percentile(again, [2.5, 97.5])
+    assert row["loss_low"] == pytest.approx(low, abs=0.1 * (high - low))
+    assert row["loss_high"] == pytest.approx(high, abs=0.1 * (high - low))
+
+
+def test_a_metric_without_units_has_an_interval_over_paired_seeds(finished, tmp_path):
+    (table,), folder = finished
+    bare = Store(tmp_path)
+    for record in Store(folder).records():
+        bare.put(replace(record, outcome=replace(record.outcome, units={})))
+    rows = {(row.method, row.ratio): row for row in summarise(table, bare)}
+    losses = [
+        1 - np.float64(own).mean() / np.float64(full).mean()
+        for own, full in zip(
+            units_of(Store(folder), "hash", 4.0), units_of(Store(folder), "full", None), strict=True
+        )
+    ]
+    loss, half = rows["hash", 4.0].loss, stats.t.ppf(0.975, 2) * stats.sem(losses)
+    assert loss.high - loss.value == pytest.approx(half, rel=1e-3)
+    assert loss.value - loss.low == pytest.approx(half, rel=1e-3)
+    assert math.isnan(rows["hash", 4.0].p_value)
 
 
 def test_bytes_are_those_stored(finished, data):
