@@ -180,6 +180,20 @@ def test_a_missing_extra_points_to_the_doctor(
     assert "memcom.doctor" in result.output
 
 
+def test_an_extra_that_is_named_stays_named(
+    compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**options: Any) -> None:
+        text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
+        raise ModuleNotFoundError(text, name="ray")
+
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    result = call("compare")
+    assert result.exit_code == 2
+    assert "pip install 'memcom-kit[ray]'" in " ".join(result.output.split())
+    assert "memcom.doctor" not in result.output
+
+
 def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
     from memcom import notebook
 

@@ -21,9 +21,11 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "memcom":
                 raise
-            raise click.UsageError(
+            generic = (
                 f"{error.name} is not installed; `python -m memcom.doctor` says how to mend that"
-            ) from error
+            )
+            named = "memcom-kit[" in str(error)  # our own message, with the extra to install
+            raise click.UsageError(str(error) if named else generic) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
