@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from memcom.embeddings import (
     AMTLEmbedding,
     CompressedEmbedding,
+    HeadEmbedding,
     LearnedHashEmbedding,
+    MappedEmbedding,
     learn_map,
     minhash_signatures,
 )
@@ -79,25 +81,37 @@ def prepare(
     """Tell a layer, and those inside it, what they have to know before they are trained.
 
     Args:
-        emb: A layer for the ids of ``known``. One inside it that has fewer ids, behind private
-            rows, is taken to hold the last ones.
+        emb: A layer for the ids of ``known``. One inside it, behind private rows or a map, is told
+            about the ids that reach it; those that are one row there count together, and their
+            vectors are averaged by frequency.
         known: The training part.
         pretrain: ``pretrain(width)`` trains a full table of that width at the same task and
             returns it, ``(num_embeddings, width)``. Only called if it is needed.
         seed: Of the clustering.
     """
     counts = known.counts.to(emb.device)
-    for layer in emb.modules():
-        if isinstance(layer, AMTLEmbedding):
-            layer.set_counts(_last(counts, layer))
-        elif isinstance(layer, LearnedHashEmbedding):
-            with torch.enable_grad():
-                table = pretrain(PRE_DIM)
-            generator = torch.Generator().manual_seed(seed)
-            rows = _last(table.detach(), layer), _last(counts, layer)
-            layer.set_map(learn_map(*rows, layer.num_buckets, generator=generator))
+    layer, ids = emb, torch.arange(known.num_embeddings, device=emb.device)
+    rows = ids  # which rows of the layer the ids are that reach it
+    while isinstance(layer, HeadEmbedding | MappedEmbedding):
+        if isinstance(layer, HeadEmbedding):
+            behind = rows >= layer.head
+            layer, ids, rows = layer.tail, ids[behind], rows[behind] - layer.head
+        else:
+            layer, rows = layer.inner, layer.rows(rows)
+    seen = _total(counts[ids], rows, layer)
+    if isinstance(layer, AMTLEmbedding):
+        layer.set_counts(seen)
+    elif isinstance(layer, LearnedHashEmbedding):
+        with torch.enable_grad():
+            table = pretrain(PRE_DIM).detach()
+        weights = counts[ids].clamp(min=1).to(table)  # an id that never occurs has a vector too
+        weights /= _total(weights, rows, layer)[rows]
+        means = _total(weights.unsqueeze(1) * table[ids], rows, layer)
+        generator = torch.Generator().manual_seed(seed)
+        layer.set_map(learn_map(means, seen, layer.num_buckets, generator=generator))
 
 
-def _last(of_each_id: Tensor, layer: nn.Module) -> Tensor:
-    count: int = layer.num_embeddings  # type: ignore[assignment]
-    return of_each_id[len(of_each_id) - count :]
+def _total(of_each_id: Tensor, rows: Tensor, layer: CompressedEmbedding) -> Tensor:
+    """Sums over the ids that are the same row of a layer."""
+    total = of_each_id.new_zeros(layer.num_embeddings, *of_each_id.shape[1:])
+    return total.index_add_(0, rows, of_each_id)

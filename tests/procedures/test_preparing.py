@@ -56,6 +56,37 @@ def test_behind_private_rows_are_the_last_ids():
     np.testing.assert_allclose(emb.tail.frequency.flatten(), expected, rtol=1e-6)
 
 
+def test_behind_a_map_ids_of_one_row_count_together():
+    to = torch.tensor([3, 3, *range(2), *[2] * 6, *[4] * 10])  # row 5 belongs to no id
+    emb = memcom.MappedEmbedding(memcom.build("amtl", 6, 4, num_values=12), to)
+    prepare(emb, KNOWN, never)
+    counts = np.array([18, 17, sum(range(11, 17)), 20 + 19, sum(range(1, 11)), 0])
+    expected = np.log1p(counts) / np.log1p(counts.max())
+    np.testing.assert_allclose(emb.inner.frequency.flatten(), expected, rtol=1e-6)
+
+
+def test_behind_a_map_and_private_rows_a_row_is_the_mean_of_its_ids(monkeypatch):
+    """Ids 0 to 5 are rows 0 to 5, of which 0 and 1 are private; 6 to 19 are rows 6 and 7."""
+    to = torch.tensor([*range(6), *[6] * 4, *[7] * 10])
+    inner = memcom.build("lhf", 8, 4, num_buckets=3, head=2)
+    table, seen = torch.randn(20, 4), []
+
+    def learn_map(*given, **options):
+        seen.extend(given)
+        return torch.zeros(6, dtype=torch.int64)
+
+    monkeypatch.setattr("memcom.procedures.preparing.learn_map", learn_map)
+    prepare(memcom.MappedEmbedding(inner, to), KNOWN, lambda width: table)
+    means, counts, num_buckets = seen
+    each = np.arange(20, 0, -1)
+    groups = [[2], [3], [4], [5], [6, 7, 8, 9], list(range(10, 20))]
+    assert counts.tolist() == [each[ids].sum() for ids in groups]
+    assert num_buckets == 3
+    assert torch.equal(means[:4], table[2:6])  # alone in their rows: to the bit
+    expected = [np.average(table[ids].numpy(), 0, each[ids]) for ids in groups]
+    np.testing.assert_allclose(means, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["memcom", "hash", "cce", "pep", "lma"])
 def test_other_methods_are_left_alone(name):
     torch.manual_seed(0)
