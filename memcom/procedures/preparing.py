@@ -90,14 +90,17 @@ def prepare(
         seed: Of the clustering.
     """
     counts = known.counts.to(emb.device)
-    layer, ids = emb, torch.arange(known.num_embeddings, device=emb.device)
-    rows = ids  # which rows of the layer the ids are that reach it
+    layer = emb
+    rows = ids = torch.arange(known.num_embeddings, device=emb.device)
+    # ids are those that reach the layer, and rows which of its rows they are
     while isinstance(layer, HeadEmbedding | MappedEmbedding):
         if isinstance(layer, HeadEmbedding):
             behind = rows >= layer.head
-            layer, ids, rows = layer.tail, ids[behind], rows[behind] - layer.head
+            ids, rows = ids[behind], rows[behind] - layer.head
+            layer = layer.tail
         else:
-            layer, rows = layer.inner, layer.rows(rows)
+            rows = layer.rows(rows)
+            layer = layer.inner
     seen = _total(counts[ids], rows, layer)
     if isinstance(layer, AMTLEmbedding):
         layer.set_counts(seen)
