@@ -154,6 +154,23 @@ def test_the_quickest_stands_on_top_and_each_batch_has_a_marker():
     assert np.sort(drawn_points["65,536"].get_xdata()) == pytest.approx([0.3, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("slowest", "labels"), [(4.0, ["0.5×", "1×", "2×"]), (900.0, ["1×", "10×"])]
+)
+def test_a_short_axis_is_labelled_between_the_powers_of_ten(slowest, labels):
+    figure = speed_against_table({"lookup": [*ROWS, row("slow", 65536, slowest)]})
+    figure.canvas.draw()
+    axis = figure.axes[0].xaxis
+    low, high = axis.get_view_interval()
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert set(labels) <= set(shown)
+    assert ("0.5×" in shown) == (slowest < 100)
+
+
 def test_a_panel_of_baselines_alone_is_refused():
     with pytest.raises(ValueError, match="lookup has no method"):
         speed_against_table({"lookup": ROWS[:1]})

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from memcom.plots.style import INK, PALETTE, darker, new_figure, plain_axis, themed
 
@@ -104,5 +105,7 @@ def _panel(ax: Axes, ratios: Mapping[tuple[str, str, int], Ratio]) -> None:
     ax.set_yticks(range(len(methods)), names)
     ax.set(xscale="log", ylim=(len(methods) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     plain_axis(ax.xaxis, lambda x, _: f"{x:g}×")
     ax.set_xlabel("times nn.Embedding's (log scale)")
