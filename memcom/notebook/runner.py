@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from memcom.notebook.exercises import CHECK_MIME, PASSED
 from memcom.notebook.records import RECORD_MIME, harvest, split_records
@@ -70,7 +70,7 @@ def run(
     parameters: Mapping[str, Any] | None = None,
     *,
     timeout: float = 600.0,
-    solutions: bool = False,
+    solutions: bool | Literal["last"] = False,
     tour: bool = False,
 ) -> RunResult:
     """Run a notebook with this interpreter, in the notebook's own folder.
@@ -80,7 +80,8 @@ def run(
         parameters: Values for its parameters cell, by name.
         timeout: Longest time of one cell, in seconds.
         solutions: Whether to run the folded solutions of the exercises. Without them the
-            notebook runs as a student meets it.
+            notebook runs as a student meets it. ``"last"`` does both at once: the solutions run
+            after all other cells.
         tour: Whether to move every control of every explorer to its ends and its middle
             (see :func:`memcom.widgets.tour`).
 
@@ -120,7 +121,7 @@ def run(
         path=path,
         recorded=recorded,
         results=results,
-        checks=_checks(notebook, path.name, solutions),
+        checks=_checks(notebook, path.name, bool(solutions)),
         seconds=seconds,
         cell_seconds=tuple(_duration(cell) for cell in notebook.cells),
         peak_rss_bytes=inner[_PEAK],
@@ -128,13 +129,15 @@ def run(
     )
 
 
-def _prepare(source: Any, solutions: bool, tour: bool) -> Any:
-    """Leave out what is not to run, and append cells that measure."""
+def _prepare(source: Any, solutions: bool | Literal["last"], tour: bool) -> Any:
+    """Leave out or put last what is not to run in its place, and append cells that measure."""
     import nbformat
 
     notebook = copy.deepcopy(source)
-    if not solutions:
+    if solutions is not True:
+        answers = [cell for cell in notebook.cells if "solution" in tags(cell)]
         notebook.cells = [cell for cell in notebook.cells if "solution" not in tags(cell)]
+        notebook.cells += answers if solutions == "last" else []
     # the meter travels as source: importing memcom, and torch with it, would raise what it measures
     probes = [
         f"{inspect.getsource(peak)}\n\nfrom IPython.display import display\n\n"

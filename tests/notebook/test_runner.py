@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("papermill")
 
 from memcom.notebook import ExerciseError, NotebookError, WidgetError, run
+from memcom.notebook.exercises import CHECK_MIME
+from memcom.notebook.records import harvest
 from tests.notebook import sample
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,16 @@ def test_solutions_pass(path):
     result = run(path, solutions=True)
     assert result.checks == {"row": "passed", "rows": "passed"}
     assert result.recorded["num_ids"] == 1000
+
+
+def test_solutions_can_come_after_a_students_run(path):
+    result = run(path, solutions="last")
+    cells = result.notebook.cells
+    order = [tag for cell in cells for tag in cell.metadata.tags if tag in ("exercise", "solution")]
+    assert order == ["exercise"] * 2 + ["solution"] * 2
+    said = [check["status"] for _, check in harvest(result.notebook, CHECK_MIME)]
+    assert said == ["not tried yet"] * 2 + ["passed"] * 2
+    assert result.checks == {"row": "passed", "rows": "passed"}
 
 
 def test_time_and_memory_are_measured(student):

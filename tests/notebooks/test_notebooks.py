@@ -1,8 +1,11 @@
-"""Every notebook of the course: clean and complete, and it runs, as student and with solutions."""
+"""Every notebook of the course: clean and complete, and it runs, for students and solved."""
 
 from __future__ import annotations
 
+import ast
+import builtins
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +13,11 @@ pytest.importorskip("papermill")
 pytest.importorskip("latex2mathml")
 
 from memcom.notebook import RunResult, lint, run
+from memcom.notebook.exercises import CHECK_MIME
 from memcom.notebook.header import read_header
 from memcom.notebook.pages import notebook_page
-from memcom.notebook.source import read, tagged
+from memcom.notebook.records import harvest
+from memcom.notebook.source import read, tagged, tags
 from tests.notebooks.expectations import EXPECTATIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -20,7 +25,7 @@ PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 notebooks = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
 
-def execute(path: Path, **options: bool) -> RunResult:
+def execute(path: Path, **options: Any) -> RunResult:
     """Run in the fast profile; the file and its folder stay as they are."""
     before = path.read_bytes()
     files = {entry.name for entry in FOLDER.iterdir() if not entry.name.startswith(".")}
@@ -36,28 +41,45 @@ def test_the_file_is_clean_and_complete(path):
     assert lint(path) == []
 
 
+def names(source: str) -> tuple[set[str], set[str]]:
+    """Names that code defines anywhere in it, and names that it reads."""
+    nodes = list(ast.walk(ast.parse(source)))
+    found = [node for node in nodes if isinstance(node, ast.Name)]
+    defined = {node.id for node in found if isinstance(node.ctx, ast.Store)}
+    defined |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    aliases = [alias for node in imports for alias in node.names]
+    defined |= {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+    return defined, {node.id for node in found if isinstance(node.ctx, ast.Load)}
+
+
 @notebooks
-@pytest.mark.slow
-def test_as_a_student(path):
-    """Runs with the exercises untouched; every control of every widget is moved."""
-    result = execute(path, tour=True)
-    assert result.checks, "no exercise answered"
-    assert set(result.checks.values()) == {"not tried yet"}
-    expect = EXPECTATIONS.get(path.stem)
-    assert expect is not None, f"add {path.stem} to tests/notebooks/expectations.py"
-    expect(result.recorded, result.results)
-    widgets = result.notebook.metadata.get("widgets", {})
-    state = widgets["application/vnd.jupyter.widget-state+json"]["state"]
-    drawn = sum(entry["model_name"] == "OutputModel" for entry in state.values())
-    assert drawn >= len(tagged(result.notebook, "widget"))
+def test_a_solution_needs_nothing_from_below_it(path):
+    """It runs where it stands, too, and not only after all other cells, as in the test below."""
+    before = set(dir(builtins))
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            defined, used = names(cell.source)
+            if "solution" in tags(cell):
+                assert used <= before | defined, f"{used - before - defined} in {cell.source}"
+            before |= defined
 
 
 @notebooks
 @pytest.mark.slow
-def test_with_solutions_within_its_budget(path):
-    """Every solution passes; time, memory and figures are what the notebook promises."""
-    result = execute(path, solutions=True)
-    assert len(result.checks) == len(tagged(read(path), "exercise"))
+def test_it_runs_within_its_budget(path):
+    """Exercises untouched and every control moved, then solved; what it promises, it keeps."""
+    result = execute(path, solutions="last", tour=True)
+    cells = result.notebook.cells
+    statuses = {"exercise": "not tried yet", "solution": "passed"}
+    wanted = {
+        cell.id: said for tag, said in statuses.items() for _, cell in tagged(read(path), tag)
+    }
+    assert {cells[i].id: check["status"] for i, check in harvest(result.notebook, CHECK_MIME)} == (
+        wanted
+    )
+    assert len(result.checks) == len(tagged(read(path), "exercise")) > 0
     assert set(result.checks.values()) == {"passed"}
     expect = EXPECTATIONS.get(path.stem)
     assert expect is not None, f"add {path.stem} to tests/notebooks/expectations.py"
@@ -67,6 +89,10 @@ def test_with_solutions_within_its_budget(path):
     assert result.seconds <= budget["seconds"]
     assert result.peak_rss_bytes <= budget["peak_mib"] * 2**20
 
+    widgets = result.notebook.metadata.get("widgets", {})
+    state = widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    drawn = sum(entry["model_name"] == "OutputModel" for entry in state.values())
+    assert drawn >= len(tagged(result.notebook, "widget"))
     for index, cell in tagged(result.notebook, "figure"):
         html = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
         assert "<img" in html, f"figure cell {index} shows no picture"
