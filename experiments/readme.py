@@ -1,9 +1,10 @@
-"""Write the generated parts of README.md: notebooks, family, results, speed, and the pictures.
+"""Write all that is generated from the results: README.md's parts, the sweeps' page, the pictures.
 
     python experiments/readme.py           write them
     python experiments/readme.py --check   say which are not those of today, and fail
 
-Each part stands between two comments, ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+Each part stands between two comments, ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A picture
+carries a digest of the files it was drawn from.
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pictures
 
-from memcom.benchmark import read_rows, speed_markdown, speed_panels
+from memcom.benchmark import read_rows, speed_markdown
 from memcom.experiments.files import write_text
+from memcom.experiments.statistics import Interval
 from memcom.family import family_markdown, family_table
 from memcom.notebook.header import read_header
-from memcom.plots import quality_against_ratio, to_png
-from memcom.plots.bench import speed_against_table
+from memcom.reproduction import Results, findings, percent
+from memcom.reproduction.memcom_claims import RANKING
+from memcom.reproduction.pages import findings_markdown, losses_markdown, made, sweep_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
-PICTURE = RESULTS / "movielens.png"
-SPEED = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv
-SPEED_PICTURE = RESULTS / "speed.png"
+SWEEPS_PAGE = RESULTS / "README.md"
+EVERY_METHOD = RESULTS / "every-method.json"  # memcom compare --ratio 8 --ratio 32 --out ...
+
+RATIO = 16
 
 
 def notebooks() -> str:
@@ -53,61 +58,60 @@ def family() -> str:
     return intro + family_markdown(family_table(n, e, ratio=ratio)).strip()
 
 
+def picture() -> str:
+    """Where the headline picture is, and what it shows."""
+    alt = (
+        "Quality against compression ratio on MovieLens: nDCG@10 of each compressor at equal "
+        "bytes, with lines across for the full table and the controls, and the points of MEmCom's "
+        "abstract as hollow markers."
+    )
+    return f"![{alt}]({pictures.MOVIELENS.path.relative_to(ROOT)})"
+
+
 def results() -> str:
-    """The committed comparison of the first methods, and how to read it."""
-    found = _comparison("movielens")
-    facts = [f"- **{name}**: {fact}" for name, fact in found["about"].items()]
-    return "\n".join([*facts, "", _reading(found), "", _rows(found)])
+    """The ranking data sets side by side, then every statement with its answer."""
+    found = Results(RESULTS)
+    alt = (
+        "Loss against the full table over compression ratio, a panel for each data set and task, "
+        "one line a method; the points of MEmCom's abstract are hollow markers."
+    )
+    return "\n".join(
+        [
+            made(found.trials),
+            "",
+            f"![{alt}]({pictures.DATA.path.relative_to(ROOT)})",
+            "",
+            f"nDCG of the full table, and what is lost of it at {RATIO}×:",
+            "",
+            losses_markdown(found, RANKING, pictures.METHODS, RATIO),
+            "",
+            findings_markdown(findings(found)),
+        ]
+    )
 
 
 def every_method() -> str:
-    """The committed comparison of all methods, folded away; it was made in the same way."""
-    found = _comparison("movielens-family")
+    """The committed comparison of all methods, folded away."""
+    found: dict[str, Any] = json.loads(EVERY_METHOD.read_text(encoding="utf-8"))
     asked = {row["ratio"] for row in found["rows"] if row["ratio"]}
     ratios = " and ".join(f"{ratio:g}×" for ratio in sorted(asked))
-    summary = f"<summary>Every method of the registry at {ratios}</summary>"
-    return "\n".join(["<details>", summary, "", _rows(found), "", "</details>"])
-
-
-def _comparison(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def _rows(found: dict[str, Any]) -> str:
+    facts = [f"- **{name}**: {fact}" for name, fact in found["about"].items()]
     head = [
         "| asked | method | bytes | ratio | nDCG@10 | loss to full | lookup | step |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    return "\n".join(head + [_result(row) for row in found["rows"]])
+    rows = [_compared(row) for row in found["rows"]]
+    summary = f"<summary>Every method of the registry at {ratios}, on movielens</summary>"
+    return "\n".join(["<details>", summary, "", *facts, "", *head, *rows, "", "</details>"])
 
 
-def _reading(found: dict[str, Any]) -> str:
-    """What the table says, in words: the task's signal, then MEmCom beside the paper's figure."""
-    popular = 100 * found["margins"]["popular"]["value"]
-    (memcom,) = (r for r in found["rows"] if r["method"] == "memcom" and r["ratio"] == 16)
-    rivals = [r for r in found["rows"] if r["ratio"] == 16 and not r["method"].startswith("memcom")]
-    apart = [r["method"] for r in rivals if r["loss_low"] > memcom["loss_high"]]
-    low, loss, high = (100 * memcom[key] for key in ("loss_low", "loss", "loss_high"))
-    return (
-        f"The full table is {popular:.0f} % above the most popular items, so the task carries "
-        f"signal. At 16× MEmCom loses {loss:.1f} % of its nDCG@10 ({low:.1f} to {high:.1f}, 95 % "
-        "over users); the paper's abstract reports 4 % at 16× on other data and with other models. "
-        "On 671 users most intervals overlap: clearly worse than MEmCom at 16× "
-        + (f"is only {', '.join(apart)}" if apart else "is none of the methods here")
-        + ". A loss below zero means a score above the full table's. `lookup` and `step` are times "
-        "over those of the full table."
-    )
-
-
-def _result(row: dict[str, Any]) -> str:
+def _compared(row: dict[str, Any]) -> str:
     asked = f"{row['ratio']:g}×" if row["ratio"] else ""
     if row["failed"]:
         return f"| {asked} | {row['method']} | {row['failed'].split(': ', 1)[-1]} | | | | | |"
     loss = ""
     if row["loss"] is not None and row["method"] != "full":
-        low, mid, high = (f"{100 * row[key]:+.1f}" for key in ("loss_low", "loss", "loss_high"))
-        loss = f"{mid} % ({low} to {high})"
+        loss = percent(Interval(row["loss"], row["loss_low"], row["loss_high"]))
     ratio = f"{row['compression_ratio']:.2f}" if row["compression_ratio"] else ""
     spread = "" if row["ndcg_interval"] is None else f" ± {row['ndcg_interval']:.4f}"
     times = [f"{row[k]:.2f}" if row[k] is not None else "" for k in ("lookup_time", "step_time")]
@@ -115,32 +119,23 @@ def _result(row: dict[str, Any]) -> str:
     return "| " + " | ".join(cells + times) + " |"
 
 
-def picture() -> str:
-    """Where the picture is, and what it shows."""
-    found = _comparison("movielens")
-    alt = (
-        "Quality against compression ratio on MovieLens: nDCG@10 of each compressor at equal "
-        "bytes, with lines across for the full table and the controls."
-    )
-    assert found["rows"]
-    return f"![{alt}]({PICTURE.relative_to(ROOT)})"
-
-
-def draw() -> bytes:
-    """The picture of the committed comparison."""
-    found = _comparison("movielens")
-    rows = [
-        {
-            "method": row["method"],
-            "compression_ratio": row["compression_ratio"] or 1.0,
-            "ndcg_at_10": row["ndcg"],
-            "ndcg_at_10_low": row["ndcg"] - (row["ndcg_interval"] or 0),
-            "ndcg_at_10_high": row["ndcg"] + (row["ndcg_interval"] or 0),
-        }
-        for row in found["rows"]
-        if not row["failed"]
+def sweeps_page() -> str:
+    """Every sweep in full; the page beside the files."""
+    found = Results(RESULTS)
+    head = [
+        "# Every sweep",
+        "",
+        "Each folder holds one sweep: `summary.csv`, a row per method and budget; `pairs.csv`, "
+        "every two methods at one budget; `trials.csv`, a row per trial with seed, bytes, time, "
+        "machine and versions. `memcom sweep experiments/NAME.toml --out "
+        "experiments/results/NAME` makes one, `python experiments/readme.py` this page. Losses "
+        "are relative, positive is worse; p is Wilcoxon's against the full table, adjusted by Holm "
+        "within the table.",
+        "",
     ]
-    return to_png(quality_against_ratio(rows))
+    return (
+        "\n".join([*head, *(sweep_markdown(found, name) for name in found.sweeps)]).rstrip() + "\n"
+    )
 
 
 def speed() -> str:
@@ -149,8 +144,8 @@ def speed() -> str:
         "Time of a lookup and of a training step, method by method, as a multiple of "
         "nn.Embedding's; markers left of the line at 1 are quicker than the table they replace."
     )
-    image = f"![{alt}]({SPEED_PICTURE.relative_to(ROOT)})"
-    return f"{image}\n\n{speed_markdown(read_rows(SPEED))}"
+    image = f"![{alt}]({pictures.SPEED.path.relative_to(ROOT)})"
+    return f"{image}\n\n{speed_markdown(read_rows(pictures.SPEED_ROWS))}"
 
 
 PARTS = {
@@ -163,29 +158,38 @@ PARTS = {
 }
 
 
-def main() -> int:
-    """Write or check; 1 if a part is not current."""
-    parser = argparse.ArgumentParser(description="generated parts of README.md")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
-    check = parser.parse_args().check
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    stale = []
+def with_parts(text: str) -> str:
+    """A README with its generated parts made anew."""
     for name, make in PARTS.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
         found = re.search(pattern, text, flags=re.DOTALL)
         if found is None:
             raise ValueError(f"README.md has no part called {name}")
-        part = f"{found[1]}{make()}\n{found[2]}"
-        if part != found[0]:
-            stale.append(name)
-        text = text.replace(found[0], part)
-    if not check:
-        write_text(ROOT / "README.md", text)
-        PICTURE.write_bytes(draw())
-        SPEED_PICTURE.write_bytes(to_png(speed_against_table(speed_panels(read_rows(SPEED)))))
-    elif stale:
-        print("not current:", ", ".join(stale), "- run: python experiments/readme.py")
-    return int(check and bool(stale))
+        text = text.replace(found[0], f"{found[1]}{make()}\n{found[2]}")
+    return text
+
+
+def main() -> int:
+    """Write or check; 1 if something is not current."""
+    parser = argparse.ArgumentParser(description="generated parts of README.md, and the pictures")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    texts = {readme: with_parts(readme.read_text(encoding="utf-8")), SWEEPS_PAGE: sweeps_page()}
+    stale = [
+        path
+        for path, text in texts.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in () if check else stale:
+        write_text(path, texts[path])
+    old = [picture for picture in pictures.ALL if not picture.is_current()]
+    for each in () if check else pictures.ALL:
+        each.write()
+    names = [str(path.relative_to(ROOT)) for path in (*stale, *(each.path for each in old))]
+    if check and names:
+        print("not current:", ", ".join(names), "- run: python experiments/readme.py")
+    return int(check and bool(names))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ CONSTRAINTS = [
 ROOMS = (
     ("cli", "doctor", "__main__"),
     ("notebook", "widgets", "plots"),
+    ("reproduction",),
     ("experiments", "benchmark"),
     ("training", "models", "classifiers", "clicks", "metrics", "optim"),
     ("data",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Summary]
 
 
 def compare_pairs(table: Table, store: Store, *, draws: int = 2000) -> list[dict[str, Any]]:
-    """Every two methods at one budget, against each other.
+    """Every two methods at one budget, each against the other.
 
     Args:
         table: The plan.
@@ -125,7 +125,7 @@ def compare_pairs(table: Table, store: Store, *, draws: int = 2000) -> list[dict
     """
     scores = _scores(table, [_runs(table, line, store) for line in table.lines], draws)
     found = []
-    for i, j in combinations(scores, 2):
+    for i, j in permutations(scores, 2):
         one, other = table.lines[i].cell.setting, table.lines[j].cell.setting
         if (one.ratio, one.nbytes) != (other.ratio, other.nbytes):
             continue

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from memcom.plots.style import themed
 
 
-def to_png(figure: Figure, dpi: int = 110) -> bytes:
-    """Render a figure as PNG bytes, ticks and all in the kit's theme."""
+def to_png(figure: Figure, dpi: int = 110, metadata: dict[str, str] | None = None) -> bytes:
+    """Render a figure as PNG bytes, ticks and all in the kit's theme; with text chunks if given."""
     buffer = io.BytesIO()
     with themed():  # matplotlib makes ticks while it draws, by the settings of that moment
-        figure.savefig(buffer, format="png", dpi=dpi)
+        figure.savefig(buffer, format="png", dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from memcom.plots.reproduction import hollow
 from memcom.plots.style import (
     INK,
     MethodStyle,
@@ -25,7 +26,11 @@ _FONT = 9.5
 
 
 def quality_against_ratio(
-    rows: Sequence[Mapping[str, Any]], *, quality: str = "ndcg_at_10", label: str = "nDCG@10"
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    quality: str = "ndcg_at_10",
+    label: str = "nDCG@10",
+    published: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
     """Quality of each method against its real compression ratio, with intervals and controls.
 
@@ -35,6 +40,8 @@ def quality_against_ratio(
             table, and what has no ratio, become lines across.
         quality: Name of the quality field.
         label: What to call it.
+        published: Points of papers, with ``method``, ``compression_ratio`` and the `quality` field,
+            measured elsewhere and scaled to this full table; drawn as large hollow markers.
 
     Returns:
         The figure; names stand at the ends of the lines.
@@ -58,9 +65,10 @@ def quality_against_ratio(
         for name, points in curves.items():
             ends.append(_curve(ax, name, points, quality))
         ax.set_xscale("log", base=2)
-        ratios = sorted(
-            {round(float(r["compression_ratio"]), 3) for c in curves.values() for r in c}
-        )
+        for name in dict.fromkeys(str(row["method"]) for row in published):
+            hollow(ax, name, [row for row in published if row["method"] == name], quality)
+        drawn = [*published, *(row for points in curves.values() for row in points)]
+        ratios = sorted({round(float(row["compression_ratio"]), 3) for row in drawn})
         ax.set_xlim(ratios[0] / 1.12, ratios[-1] * 1.12)
         ticks = [2**k for k in range(12) if ratios[0] / 1.12 <= 2**k <= ratios[-1] * 1.12]
         ax.set_xticks(ticks, [f"{t}×" for t in ticks])
@@ -69,6 +77,10 @@ def quality_against_ratio(
         bars = any(f"{quality}_low" in row for row in rows)
         ax.set_title(f"{label} against compression" + (", bars: 95 % intervals" if bars else ""))
         _name_ends(ax, ends)
+        if published:
+            names = ax.get_legend_handles_labels()
+            known = [pair for pair in zip(*names, strict=True) if "published" in str(pair[1])]
+            ax.legend(*zip(*known, strict=True), loc="lower left")
     return figure
 
 
@@ -97,7 +109,7 @@ def _curve(
     x = np.array([float(p["compression_ratio"]) for p in points])
     y, low, high = np.array([_bounds(p, quality) for p in points]).T
     ax.errorbar(
-        x, y, yerr=[y - low, high - y], label=name, capsize=2.5, elinewidth=1.1, zorder=3,
+        x, y, yerr=[y - low, high - y], label=name, capsize=2, elinewidth=0.8, zorder=3,
         ecolor=style.point()["markeredgecolor"], **style.line(),
     )  # fmt: skip
     return float(y[-1]), style

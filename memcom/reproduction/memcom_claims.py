@@ -1,0 +1,135 @@
+"""What MEmCom's paper claims, and what was supposed about the method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memcom.reproduction.answers import (
+    NOT_MEASURED,
+    Case,
+    Finding,
+    at_most,
+    counted,
+    difference,
+    judged,
+)
+from memcom.reproduction.results import Results
+
+RANKING = ("movielens", "ml-1m", "lastfm-2k", "google-local", "gowalla", "amazon-book-part")
+ABSTRACT = (4, 12, 16, 40)
+CURVE = (2, 4, 8, 12, 16, 32, 40, 60)
+_PAPER = "MEmCom, abstract"
+_SUPPOSED = "hypothesis"
+
+
+def of_the_abstract(results: Results) -> Iterator[Finding]:
+    """The figures of the abstract, on every ranking data set."""
+    for ratio in ABSTRACT:
+        cases: list[Case] = [(data, results.loss(data, "memcom", ratio)) for data in RANKING]
+        yield judged(f"MEmCom loses at most 4 % of nDCG at {ratio}×", _PAPER, cases, at_most(0.04))
+    loss = results.loss("ranknet", "memcom", 32)
+    yield judged(
+        "RankNet with MEmCom at 32× loses at most 1 % of nDCG",
+        _PAPER,
+        [("movielens", loss)],
+        at_most(0.01),
+    )
+
+
+def against_rivals(results: Results) -> Iterator[Finding]:
+    """Against what the paper compares with."""
+    for other in ("hash", "qr", "truncate", "small-dim", "low-rank"):
+        cases: list[Case] = [
+            (f"{data} {ratio}×", results.against(data, "memcom", other, ratio))
+            for data in RANKING
+            for ratio in ABSTRACT
+        ]
+        yield counted(f"MEmCom ranks better than {other} at equal bytes", _PAPER, cases)
+    for other in ("hash", "qr"):
+        yield judged(
+            f"MEmCom classifies texts better than {other} at equal bytes",
+            "MEmCom",
+            [
+                (f"{sweep} {ratio}×", results.against(sweep, "memcom", other, ratio))
+                for sweep in ("20newsgroups", "20newsgroups-pairs")
+                for ratio in (4, 16, 32)
+            ],
+        )
+
+
+def of_its_options(results: Results) -> Iterator[Finding]:
+    """Bias, width, and scalars that fewer ids share."""
+    yield judged(
+        "The bias helps, most where buckets are large",
+        _SUPPOSED,
+        [(f"{r}×", results.against("movielens", "memcom-bias", "memcom", r)) for r in CURVE],
+    )
+    yield judged(
+        "At widths 64, 128 and 256 MEmCom loses at most 4 %",
+        _PAPER,
+        [
+            (f"{e} wide {r}×", results.loss("movielens-widths", "memcom", r, embedding_dim=e))
+            for e in (64, 128, 256)
+            for r in (16, 40)
+        ],
+        at_most(0.04),
+    )
+    yield judged(
+        "A scalar per quotient instead of one per id (scalar-qr) loses at most 2 % on MEmCom",
+        _SUPPOSED,
+        [(f"{r}×", results.against("movielens", "scalar-qr", "memcom", r)) for r in CURVE],
+        at_most(0.02),
+    )
+
+
+def of_the_order_of_ids(results: Results) -> Iterator[Finding]:
+    """Ids sorted by frequency, for what takes remainders."""
+    sweep, popular_first, shuffled = "movielens-shuffled", "movielens", "movielens shuffled"
+    yield judged(
+        "On ids sorted by frequency the plain remainder is better than a random hash",
+        _SUPPOSED,
+        [
+            (f"{r}×", results.against(sweep, "hash(seed=None)", "hash", r, data=popular_first))
+            for r in (4, 16)
+        ],
+    )
+    yield judged(
+        "Sorted ids are better than shuffled ones for MEmCom and quotient-remainder",
+        _SUPPOSED,
+        [
+            (
+                f"{method} {r}×",
+                difference(
+                    results.loss(sweep, method, r, data=popular_first),
+                    results.loss(sweep, method, r, data=shuffled),
+                ),
+            )
+            for method in ("memcom", "memcom-bias", "qr")
+            for r in (4, 16)
+        ],
+    )
+
+
+def of_its_weights(results: Results) -> Iterator[Finding]:
+    """Multipliers of 8 bits: do ids keep their vectors, and does the score keep its height?"""
+    sweep, method = "movielens-bits", "memcom(bits=16, weight_bits=8)"
+    rows = results.rows(sweep, method=method)
+    lost = []
+    for row in rows.itertuples():
+        items = results.rows(sweep, method="full")["num_distinct"].iloc[0]
+        lost.append((row.ratio, int(items - row.num_distinct), int(items)))
+    yield Finding(
+        "Multipliers of 8 bits give some ids equal vectors",
+        _SUPPOSED,
+        NOT_MEASURED if not lost else "yes" if any(n for _, n, _ in lost) else "no",
+        "; ".join(f"{ratio:g}× {n:,} vectors of {items:,} lost" for ratio, n, items in lost),
+    )
+    yield judged(
+        "Multipliers of 8 bits lose at most 1 % on those of 16 bits, at equal bytes",
+        _SUPPOSED,
+        [
+            (f"{r}×", results.against(sweep, method, "memcom(bits=16, weight_bits=16)", r))
+            for r in (4, 16, 40)
+        ],
+        at_most(0.01),
+    )

@@ -1,0 +1,133 @@
+"""What is claimed of quotient-remainder and binary codes, and what was supposed of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memcom.experiments.statistics import Interval
+from memcom.reproduction.answers import NOT_MEASURED, Finding, at_most, counted, difference, judged
+from memcom.reproduction.memcom_claims import RANKING
+from memcom.reproduction.results import Results
+
+_QR, _BCH = "QR paper", "BCH paper"
+_CLICKS = ("clicks-nycflights", "clicks-synthetic", "clicks-criteo")
+_OTHER_TASKS = ("ranknet", "20newsgroups", "20newsgroups-pairs", "streaming", *_CLICKS)
+_LOG_LOSS = {"dcn": 0.003, "dlrm": 0.007}  # relative, at 4 collisions
+_LIGHTGCN = 0.1547  # nDCG@20 of LightGCN on its own split of Gowalla
+
+
+def of_quotient_remainder(results: Results) -> Iterator[Finding]:
+    """Better than hashing; which operation; paths; the paper's losses; the threshold rule."""
+    everywhere = results.all_against("qr", "hash", (*RANKING, *_OTHER_TASKS))
+    yield counted(
+        "Quotient-remainder is better than the hashing trick at equal bytes", _QR, everywhere
+    )
+    sweep, ratios = "quotient-remainder", (4, 16, 40)
+    for other, name in (("add", "a sum"), ("concat", "concatenation")):
+        spec = f"qr(operation={other})"
+        yield judged(
+            f"Of quotient-remainder's operations the product is better than {name}",
+            _QR,
+            [(f"{r}×", results.against(sweep, "qr", spec, r)) for r in ratios],
+        )
+    for path in ("path", "path(hidden_dim=16)"):
+        yield judged(
+            f"The product is better than the way by paths, {path}",
+            _QR,
+            [(f"{r}×", results.against(sweep, "qr", path, r)) for r in ratios],
+        )
+    for model, limit in _LOG_LOSS.items():
+        cases = [
+            (f"{data} {rows['model']}", results.loss(data, "qr", 4, **rows))
+            for data in _CLICKS
+            for rows in results.variants(data)
+            if rows["model"] == model
+        ]
+        yield judged(
+            f"Quotient-remainder at 4× loses at most {100 * limit:.1f} % of the log loss, {model}",
+            _QR,
+            cases,
+            at_most(limit),
+        )
+    yield judged(
+        "Keeping a full table up to 200 ids is better than up to 20, at equal bytes",
+        _QR,
+        [
+            (
+                f"{method} {model} {r}×",
+                difference(*(_by_threshold(results, method, model, r, n) for n in (200, 20))),
+            )
+            for method in ("qr", "memcom")
+            for model in _LOG_LOSS
+            for r in (4, 16)
+        ],
+    )
+
+
+def _by_threshold(
+    results: Results, method: str, model: str, ratio: float, threshold: int
+) -> Interval | None:
+    return results.loss("clicks-synthetic", method, ratio, model=model, threshold=threshold)
+
+
+def of_binary_codes(results: Results) -> Iterator[Finding]:
+    """99 % at 1000x; succession or skip; separate tables or one."""
+    sweep, ratios = "binary-code", (10, 100, 1000)
+    best = [results.loss(sweep, method, 1000) for method in ("bch", "bch(shared=True)")]
+    yield judged(
+        "Binary codes lose at most 1 % at 1000×",
+        _BCH,
+        list(zip(("separate tables", "one table"), best, strict=True)),
+        at_most(0.01),
+    )
+    for other, name in (
+        ("bch(strategy=skip)", "Blocks of neighbouring bits are better than every k-th bit"),
+        ("bch(shared=True)", "A table for each block is better than one for all, at equal bytes"),
+    ):
+        yield judged(
+            name, _BCH, [(f"{r}×", results.against(sweep, "bch", other, r)) for r in ratios]
+        )
+
+
+def of_information_abundance(results: Results) -> Iterator[Finding]:
+    """Does the abundance of the composed table tell the loss?"""
+    from scipy import stats
+
+    statement = (
+        "Information abundance of the composed table falls with compression and tells the loss"
+    )
+    rows = results.rows("movielens").dropna(subset=["loss", "abundance"])
+    rows = rows[rows["ratio"].notna()]
+    if len(rows) < 3:
+        yield Finding(statement, "hypothesis", NOT_MEASURED, "")
+        return
+    with_loss = stats.spearmanr(rows["abundance"], rows["loss"])
+    with_ratio = stats.spearmanr(rows["abundance"], rows["compression_ratio"])
+    said = [test.statistic < 0 and test.pvalue < 0.05 for test in (with_loss, with_ratio)]
+    against = any(test.statistic > 0 and test.pvalue < 0.05 for test in (with_loss, with_ratio))
+    evidence = (
+        f"Spearman's rank correlation over {len(rows)} rows: {with_loss.statistic:+.2f} with the "
+        f"loss (p = {with_loss.pvalue:.2g}), {with_ratio.statistic:+.2f} with the ratio "
+        f"(p = {with_ratio.pvalue:.2g})"
+    )
+    answer = "yes" if all(said) else "no" if against else "open"
+    yield Finding(statement, "hypothesis", answer, evidence)
+
+
+def of_the_full_table(results: Results) -> Iterator[Finding]:
+    """A full table that was left untrained would make every compressor look good."""
+    statement = f"Our full table on Gowalla reaches LightGCN's published nDCG@20 of {_LIGHTGCN}"
+    rows = results.rows("gowalla", method="full")
+    if rows.empty:
+        yield Finding(statement, "LightGCN", NOT_MEASURED, "")
+        return
+    row = rows.iloc[0]
+    answer = (
+        "yes"
+        if row["value_low"] >= _LIGHTGCN
+        else "no"
+        if row["value_high"] < _LIGHTGCN
+        else "open"
+    )
+    evidence = f"{row['value']:.4f} ({row['value_low']:.4f} to {row['value_high']:.4f})"
+    yield Finding(statement, "LightGCN", answer, evidence)

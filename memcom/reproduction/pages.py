@@ -1,0 +1,114 @@
+"""The committed results as Markdown: what stood the test, losses by data set, every sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from memcom.experiments.statistics import Interval
+from memcom.experiments.sweep_report import duration
+from memcom.reproduction.answers import Finding, percent
+from memcom.reproduction.results import Results
+
+
+def findings_markdown(found: Iterable[Finding]) -> str:
+    """A table of statements and answers, with the numbers."""
+    lines = ["| statement | by | holds here | measured |", "| --- | --- | --- | --- |"]
+    for statement, source, answer, evidence in found:
+        bold = f"**{answer}**" if answer in ("yes", "no") else answer
+        lines.append(f"| {statement} | {source} | {bold} | {evidence} |")
+    return "\n".join(lines)
+
+
+def losses_markdown(
+    results: Results, sweeps: Sequence[str], methods: Sequence[str], ratio: float
+) -> str:
+    """Losses of some methods at one ratio, a row for each sweep of one table.
+
+    Args:
+        results: The committed sweeps.
+        sweeps: Names; those that were not made are left out.
+        methods: Columns.
+        ratio: The ratio asked for.
+
+    Returns:
+        A Markdown table of losses against the full table in percent, with 95 % intervals.
+    """
+    lines = [
+        "| data | full table | " + " | ".join(methods) + " |",
+        "| --- | ---: |" + " ---: |" * len(methods),
+    ]
+    for sweep in sweeps:
+        full = results.rows(sweep, method="full")
+        if full.empty:
+            continue
+        losses = (results.loss(sweep, method, ratio) for method in methods)
+        cells = ["" if loss is None else percent(loss) for loss in losses]
+        lines.append(f"| {sweep} | {full['value'].iloc[0]:.4f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def sweep_markdown(results: Results, sweep: str) -> str:
+    """Every row of a sweep, and how it was made.
+
+    Args:
+        results: The committed sweeps.
+        sweep: Its name.
+
+    Returns:
+        A section of Markdown.
+    """
+    lines = [f"## {sweep}", "", made(results.trials[results.trials["sweep"] == sweep]), ""]
+    summary = results.summary[results.summary["sweep"] == sweep]
+    for where in results.variants(sweep):
+        rows = summary
+        for name, value in where.items():
+            rows = rows[rows[name] == value]
+        metric = rows["metric"].iloc[0]
+        if where:
+            title = ", ".join(f"{name} {value}" for name, value in where.items())
+            lines += [f"**{title}**", ""]
+        lines += [
+            f"| asked | method | bytes | ratio | {metric} (95 %) | loss (95 %) | p | rate |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [_row(row) for _, row in rows.iterrows()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def made(trials: pd.DataFrame) -> str:
+    """How trials were made, in a sentence."""
+    seeds = ", ".join(str(int(seed)) for seed in sorted(trials["seed"].unique()))
+    versions = ", ".join(
+        f"{name} {' and '.join(sorted(map(str, trials[name].dropna().unique())))}"
+        for name in ("torch", "python", "commit")
+    )
+    failed = int((trials["status"] == "failed").sum()) if "status" in trials else 0
+    return (
+        f"{len(trials):,} trials, {failed} failed, seeds {seeds}; "
+        f"{duration(float(trials['seconds'].sum()))} of computing with one thread each on "
+        f"{' and '.join(sorted(trials['machine'].dropna().unique()))}; {versions}."
+    )
+
+
+def _row(row: pd.Series) -> str:
+    asked = "" if pd.isna(row["ratio"]) else f"{row['ratio']:g}×"
+    if row["status"] != "finished":
+        return f"| {asked} | {row['method']} | {row['status']} | | | | | |"
+    value, loss = (
+        Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("value", "loss")
+    )
+    span = "" if pd.isna(value.low) else f" ({value.low:.4f} to {value.high:.4f})"
+    cells = [
+        asked,
+        row["method"],
+        f"{row['nbytes']:,}",
+        "" if pd.isna(row["compression_ratio"]) else f"{row['compression_ratio']:.2f}",
+        f"{value.value:.4f}{span}",
+        "" if pd.isna(loss.value) else percent(loss),
+        "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
+        "" if pd.isna(row["learning_rate"]) else f"{row['learning_rate']:g}",
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"

@@ -1,0 +1,176 @@
+"""The committed sweeps, as tables to ask.
+
+FOLDER/<sweep>/summary.csv    a row per method and budget
+FOLDER/<sweep>/pairs.csv      every two methods at one budget, against each other
+FOLDER/<sweep>/trials.csv     a row per trial, with seed, bytes, time, machine and versions
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from memcom.experiments.statistics import Interval
+
+VARIED = ("embedding_dim", "model", "threshold")
+"""Options that vary between the tables of a committed sweep."""
+
+
+class Results:
+    """What a folder of sweeps holds.
+
+    Args:
+        folder: With a folder per sweep.
+
+    Attributes:
+        summary: One row per sweep, method and budget: ``sweep``, ``data``, ``task``, ``metric``,
+            the options that vary, ``method``, ``ratio`` (asked), ``compression_ratio`` and
+            ``nbytes`` (stored), ``value`` of the metric and relative ``loss`` against the full
+            table, each with ``_low`` and ``_high``, ``seeds``, ``seconds``, ``status``, and
+            whatever else was measured.
+        pairs: ``sweep``, ``data``, ``method``, ``other``, ``ratio``, ``loss``, ``loss_low``,
+            ``loss_high``: what the first loses against the other.
+        trials: One row per trial.
+
+    Raises:
+        FileNotFoundError: There is no sweep.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        found = sorted(Path(folder).glob("*/summary.csv"))
+        if not found:
+            raise FileNotFoundError(f"no */summary.csv in {folder}")
+        self.summary = pd.concat([_summary(path) for path in found], ignore_index=True)
+        self.pairs = pd.concat([_read(p.with_name("pairs.csv")) for p in found], ignore_index=True)
+        self.trials = pd.concat(
+            [_read(p.with_name("trials.csv")) for p in found], ignore_index=True
+        )
+
+    @property
+    def sweeps(self) -> list[str]:
+        """Names of the sweeps, sorted."""
+        return sorted(self.summary["sweep"].unique())
+
+    def rows(self, sweep: str, **where: Any) -> pd.DataFrame:
+        """Finished rows of a sweep with these values, such as ``method="qr"`` or ``ratio=16``.
+
+        Args:
+            sweep: Its name; there need be none.
+            **where: Values by column; a column that there is not holds no value.
+
+        Returns:
+            Some rows of `summary`, perhaps none.
+        """
+        return _where(self.summary, {"sweep": sweep, "status": "finished", **where})
+
+    def loss(self, sweep: str, method: str, ratio: float, **where: Any) -> Interval | None:
+        """Relative loss of a method against the full table, with its 95 % interval.
+
+        Args:
+            sweep: Name of the sweep.
+            method: The method as in the spec.
+            ratio: The ratio asked for.
+            **where: Which table of the sweep, if there are several.
+
+        Returns:
+            The loss, None where it was not measured or the method cannot be that small.
+        """
+        return _interval(self.rows(sweep, method=method, ratio=ratio, **where))
+
+    def against(
+        self, sweep: str, method: str, other: str, ratio: float, **where: Any
+    ) -> Interval | None:
+        """What a method loses against another at equal bytes, with its 95 % interval.
+
+        Args:
+            sweep: Name of the sweep.
+            method: The method.
+            other: The other.
+            ratio: The ratio asked for.
+            **where: Which table of the sweep, if there are several.
+
+        Returns:
+            The loss, negative if the method is better; None where it was not measured.
+        """
+        keys = {"sweep": sweep, "method": method, "other": other, "ratio": ratio, **where}
+        return _interval(_where(self.pairs, keys))
+
+    def all_against(
+        self, method: str, other: str, sweeps: Sequence[str]
+    ) -> list[tuple[str, Interval | None]]:
+        """`against` in every table of some sweeps.
+
+        Args:
+            method: The method.
+            other: The other.
+            sweeps: Names; those that were not made are left out.
+
+        Returns:
+            By sweep, what varies in it, and ratio.
+        """
+        return [
+            (
+                " ".join([sweep, *map(str, where.values()), f"{ratio:g}×"]),
+                self.against(sweep, method, other, ratio, **where),
+            )
+            for sweep in sweeps
+            for where in self.variants(sweep)
+            for ratio in sorted(self.rows(sweep, **where)["ratio"].dropna().unique())
+        ]
+
+    def variants(self, sweep: str) -> list[dict[str, Any]]:
+        """The tables of a sweep: what tells them apart, by column.
+
+        Args:
+            sweep: Its name.
+
+        Returns:
+            A mapping per table; an empty one if there is one table only.
+        """
+        rows = self.rows(sweep)
+        names = [n for n in ("data", *VARIED) if n in rows and rows[n].nunique() > 1]
+        if not names:
+            return [{}] if len(rows) else []
+        found: list[dict[str, Any]] = rows[names].drop_duplicates().to_dict("records")
+        return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    table.insert(0, "sweep", path.parent.name)
+    return table
+
+
+def _summary(path: Path) -> pd.DataFrame:
+    """A summary with the columns of its metric under one name for all metrics."""
+    table = _read(path)
+    (metric,) = (
+        name
+        for name in table.columns
+        if name != "loss" and {f"{name}_low", f"{name}_high"} <= set(table.columns)
+    )
+    names = {f"{metric}{end}": f"value{end}" for end in ("", "_low", "_high")}
+    table = table.rename(columns=names)
+    table.insert(1, "metric", metric)
+    return table
+
+
+def _where(table: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
+    for name, value in wanted.items():
+        if name not in table:
+            return table.iloc[:0]
+        table = table[table[name] == value]
+    return table
+
+
+def _interval(rows: pd.DataFrame) -> Interval | None:
+    if rows.empty or math.isnan(rows["loss"].iloc[0]):
+        return None
+    if len(rows) > 1:
+        tables = rows[["sweep", "data"]].drop_duplicates().to_dict("records")
+        raise ValueError(f"{len(rows)} rows answer, of {tables}: say which")
+    return Interval(*(float(rows[f"loss{end}"].iloc[0]) for end in ("", "_low", "_high")))
