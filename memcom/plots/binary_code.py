@@ -172,18 +172,7 @@ def describe_code_strips(
     *,
     embedding_dim: int = 64,
 ) -> str:
-    """The numbers of `code_strips` in words.
-
-    Args:
-        num_embeddings: Number of ids, n, at least 2.
-        block_bits: Bits of a block; more than the code has count as all of them.
-        strategy: ``"succession"`` or ``"skip"``.
-        shared: One table for all blocks instead of one each.
-        embedding_dim: Width of the vectors.
-
-    Returns:
-        Two or three sentences.
-    """
+    """The numbers of `code_strips`, whose arguments it takes, in a few sentences."""
     emb = _layer(num_embeddings, embedding_dim, block_bits, strategy, shared)
     sizes = [len(table) for table in emb.tables]
     found = distinct_vectors(num_embeddings, emb.block_bits, strategy, shared)

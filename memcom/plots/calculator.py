@@ -167,17 +167,7 @@ def budget_calculator(
 def describe_budget_calculator(
     num_embeddings: int, embedding_dim: int, nbytes: str, optimizer: str
 ) -> str:
-    """The numbers of `budget_calculator` in words.
-
-    Args:
-        num_embeddings: Number of ids.
-        embedding_dim: Width of the vectors.
-        nbytes: The budget for what is stored, as text such as ``"10 MB"``.
-        optimizer: Name that `memcom.profiling.training_memory` knows.
-
-    Returns:
-        A few sentences: the full table, the budget solved backwards, what fits and what does not.
-    """
+    """The numbers of `budget_calculator`, whose arguments it takes, in a few sentences."""
     full, *others = fits(num_embeddings, embedding_dim, nbytes, optimizer)
     budget = parse_nbytes(nbytes)
     stored = 4 * num_embeddings * embedding_dim

@@ -213,22 +213,7 @@ def describe_microscope(
     zipf: bool = False,
     embedding_dim: int = 64,
 ) -> str:
-    """The numbers of `microscope` in words: bytes, codes, pairs by count and by chance, sharers.
-
-    Args:
-        counts: As for `microscope`, and so the others.
-        names: What the items are called.
-        method: Registry name or spec.
-        vocabulary: How many items get an id.
-        ratio: The budget.
-        rank: The item to look at.
-        shuffled: Whether ids are given at random.
-        zipf: Whether popularity is Zipf's law.
-        embedding_dim: Width of the vectors.
-
-    Returns:
-        A few sentences.
-    """
+    """The numbers of `microscope` in words: bytes, codes, pairs by count and by chance, sharers."""
     seen = slide(method, vocabulary, embedding_dim, ratio)
     if isinstance(seen, str):
         return f"{method} cannot store {vocabulary:,} items at a ratio of {ratio:g}: {seen}."

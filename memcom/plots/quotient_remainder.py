@@ -167,18 +167,7 @@ def describe_qr_grid(
     embedding_dim: int = 64,
     id: int = 13,
 ) -> str:
-    """The numbers of `qr_grid` in words.
-
-    Args:
-        num_embeddings: Number of ids, n.
-        num_remainders: Rows of the remainder table; more than n count as n.
-        operation: ``"mult"``, ``"add"`` or ``"concat"``.
-        embedding_dim: Width of the composed vectors.
-        id: The id whose two rows are marked; the last id if there is no such.
-
-    Returns:
-        Two or three sentences.
-    """
+    """The numbers of `qr_grid`, whose arguments it takes, in a few sentences."""
     m, q, nbytes = qr_sizes(num_embeddings, num_remainders, operation, embedding_dim)
     id = min(id, num_embeddings - 1)
     full = 4 * num_embeddings * embedding_dim

@@ -119,19 +119,7 @@ def lookup_bytes(
 def describe_lookup_bytes(
     method: str, num_embeddings: int, ratio: int, batch: int, power: float, cache: int
 ) -> str:
-    """The numbers of `lookup_bytes` in words.
-
-    Args:
-        method: Registry name of the compressed one.
-        num_embeddings: Number of ids; vectors are `WIDTH` wide.
-        ratio: Compression ratio of it.
-        batch: Ids looked up.
-        power: Exponent of the ids' Zipf law; 0 is uniform.
-        cache: Its size in MB.
-
-    Returns:
-        A few sentences.
-    """
+    """The numbers of `lookup_bytes`, whose arguments it takes, in a few sentences."""
     law = f"by a Zipf law of power {power:g}" if power else "uniform"
     said = [f"{batch:,} ids of {num_embeddings:,}, {law}; vectors of {WIDTH}; {cache} MB of cache."]
     for name in ("full", method):
