@@ -49,6 +49,12 @@ ROWS = [
     ),
 ]
 
+LOSSES = [
+    {"method": method, "compression_ratio": ratio, "loss": loss * ratio}
+    for method, loss in (("memcom", 0.002), ("qr", 0.003))
+    for ratio in (16, 4)
+]
+
 FIGURES = {
     "long_tail": lambda: plots.long_tail(COUNTS),
     "bucket_occupancy": lambda: plots.bucket_occupancy(
@@ -60,6 +66,9 @@ FIGURES = {
         memcom_layer(), np.arange(400, 0, -1), before=np.ones(400)
     ),
     "quality": lambda: plots.quality_against_ratio(ROWS),
+    "loss by data": lambda: plots.loss_by_data(
+        {"one": LOSSES, "two": LOSSES}, published=LOSSES[:1]
+    ),
     "bytes": lambda: plots.bytes_by_method({"full": 4000, "memcom": {"table": 200, "m": 50}}),
     "expected": lambda: plots.expected_against_observed(
         100, [50, 1000], {"hash": [90, 4], "qr": [0, 0]}
@@ -265,6 +274,33 @@ def test_quality_draws_what_has_no_ratio_across():
     ax = plots.quality_against_ratio(rows).axes[0]
     (line,) = (each for each in ax.lines if each.get_label() == "prior")
     assert list(line.get_ydata()) == [0.2, 0.2]
+
+
+def test_points_of_papers_are_hollow_and_joined_by_nothing():
+    published = [{"method": "memcom", "compression_ratio": 40, "ndcg_at_10": 0.288}]
+    ax = plots.quality_against_ratio(ROWS, published=published).axes[0]
+    (drawn,) = (each for each in ax.lines if "published" in str(each.get_label()))
+    assert drawn.get_xydata().tolist() == [[40, 0.288]]
+    assert (drawn.get_markerfacecolor(), drawn.get_linestyle()) == ("none", "None")
+    assert ax.get_xlim()[1] > 40
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["MEmCom, as published"]
+
+
+def test_losses_have_a_panel_for_each_data_set_and_one_scale():
+    low = [
+        {**row, "loss_low": row["loss"] - 0.05, "loss_high": row["loss"] + 0.01} for row in LOSSES
+    ]
+    figure = plots.loss_by_data({"one": LOSSES, "two": low}, published=LOSSES[:1])
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["one", "two"]
+    for ax in figure.axes:
+        line = ax.containers[0].lines[0]
+        assert line.get_xdata().tolist() == [4, 16]
+        assert line.get_ydata().tolist() == pytest.approx([0.8, 3.2])
+    (bars,) = figure.axes[1].containers[0].lines[2]
+    assert np.allclose(bars.get_segments()[0][:, 1], [0.8 - 5, 0.8 + 1])
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    with pytest.raises(ValueError, match="every panel"):
+        plots.loss_by_data({"one": []})
 
 
 def test_quality_figure_promises_no_intervals_that_are_not_there():

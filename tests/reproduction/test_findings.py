@@ -1,0 +1,114 @@
+"""The statements: answered from tables made up so that the answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("scipy.stats")
+
+from memcom.reproduction import Results, findings
+
+COMMITTED = Path(__file__).resolve().parents[2] / "experiments" / "results"
+
+
+def write(folder, sweep, rows, pairs=(), **table):
+    """A sweep's files, from (method, ratio, loss) with intervals of one percent to each side."""
+    path = folder / sweep
+    path.mkdir()
+    common = {"data": sweep, "task": "ranking"} | table
+    pd.DataFrame(
+        [
+            common
+            | {
+                "method": method, "ratio": ratio, "status": "finished", "nbytes": 100,
+                "compression_ratio": ratio, "ndcg": 0.1 * (1 - loss), "ndcg_low": 0.09,
+                "ndcg_high": 0.11, "loss": loss, "loss_low": loss - 0.01, "loss_high": loss + 0.01,
+                "abundance": 10 - 10 * loss, "num_distinct": 1000,
+            }
+            for method, ratio, loss in rows
+        ]
+    ).to_csv(path / "summary.csv", index=False)  # fmt: skip
+    pd.DataFrame(
+        [
+            common
+            | {
+                "method": one, "other": other, "ratio": ratio, "loss": loss,
+                "loss_low": loss - 0.01, "loss_high": loss + 0.01,
+            }
+            for one, other, ratio, loss in pairs
+        ],
+        columns=["data", "method", "other", "ratio", "loss", "loss_low", "loss_high"],
+    ).to_csv(path / "pairs.csv", index=False)  # fmt: skip
+    pd.DataFrame([common | {"seed": 0}]).to_csv(path / "trials.csv", index=False)
+
+
+def answers(folder):
+    return {found.statement: found for found in findings(Results(folder))}
+
+
+def test_what_was_not_measured_is_said_to_be(tmp_path):
+    write(tmp_path, "nothing", [("full", None, 0.0)])
+    assert {found.answer for found in answers(tmp_path).values()} == {"not measured"}
+
+
+def test_the_abstract_falls_with_one_data_set(tmp_path):
+    write(tmp_path, "movielens", [("memcom", 16, 0.02), ("memcom", 4, 0.02)])
+    write(tmp_path, "ml-1m", [("memcom", 16, 0.09)])
+    found = answers(tmp_path)
+    assert found["MEmCom loses at most 4 % of nDCG at 4×"].answer == "yes"
+    at_16 = found["MEmCom loses at most 4 % of nDCG at 16×"]
+    assert at_16.answer == "no"
+    assert at_16.evidence == "movielens +2.0 % (+1.0 to +3.0); ml-1m +9.0 % (+8.0 to +10.0)"
+
+
+def test_rivals_are_compared_in_pairs(tmp_path):
+    write(tmp_path, "movielens", [("memcom", 16, 0.0)], [("memcom", "hash", 16, -0.05)])
+    write(tmp_path, "ml-1m", [("memcom", 16, 0.0)], [("memcom", "hash", 16, -0.02)])
+    found = answers(tmp_path)["MEmCom ranks better than hash at equal bytes"]
+    assert found.answer == "yes"
+    assert found.evidence.startswith("better in 2 of 2 tables, worse in 0")
+
+
+def test_order_of_ids_is_a_difference_of_two_tables(tmp_path):
+    write(tmp_path, "movielens-shuffled", [("memcom", 16, 0.02)], data="movielens")
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other, "x", [("memcom", 16, 0.12)], data="movielens shuffled")
+    both = [
+        pd.read_csv(p)
+        for p in (tmp_path / "movielens-shuffled/summary.csv", other / "x/summary.csv")
+    ]
+    pd.concat(both).to_csv(tmp_path / "movielens-shuffled/summary.csv", index=False)
+    (found,) = (f for s, f in answers(tmp_path).items() if s.startswith("Sorted ids are better"))
+    assert found.answer == "yes"
+    assert found.evidence.startswith("memcom 16× -10.0 % (-11.4 to -8.6)")
+
+
+def test_vectors_lost_to_8_bits_are_counted(tmp_path):
+    write(
+        tmp_path,
+        "movielens-bits",
+        [("full", None, 0.0), ("memcom(bits=16, weight_bits=8)", 16, 0.0)],
+    )
+    path = tmp_path / "movielens-bits" / "summary.csv"
+    table = pd.read_csv(path)
+    table.loc[1, "num_distinct"] = 990
+    table.to_csv(path, index=False)
+    found = answers(tmp_path)["Multipliers of 8 bits give some ids equal vectors"]
+    assert (found.answer, found.evidence) == ("yes", "16× 10 vectors of 1,000 lost")
+
+
+def test_abundance_that_falls_with_the_loss(tmp_path):
+    write(tmp_path, "movielens", [("memcom", r, 0.01 * r) for r in (2, 4, 8, 16, 32)])
+    (found,) = (f for s, f in answers(tmp_path).items() if s.startswith("Information abundance"))
+    assert found.answer == "yes"
+    assert "-1.00 with the loss" in found.evidence
+
+
+def test_every_statement_is_put_to_the_committed_sweeps():
+    found = findings(Results(COMMITTED))
+    assert len({each.statement for each in found}) == len(found) >= 30
+    assert all(each.evidence or each.answer == "not measured" for each in found)

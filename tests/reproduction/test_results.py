@@ -1,0 +1,82 @@
+"""A folder of sweeps, made by the sweep itself, read back and asked."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from memcom.data import load
+from memcom.experiments.sweep import sweep
+from memcom.experiments.sweep_report import write_report
+from memcom.reproduction import Results
+from memcom.reproduction.pages import losses_markdown, sweep_markdown
+from tests.experiments.test_sweep import NUM_TRIALS, spec
+
+pytest.importorskip("pandas")
+pytest.importorskip("scipy.stats")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    data = load("synthetic", num_users=60, num_items=100)
+    for name in ("one", "two"):
+        write_report(sweep(spec(), folder / name, data=data, progress=False), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return Results(folder)
+
+
+def rows_of(folder, name, **wanted):
+    with open(folder / name / "summary.csv") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if wanted.items() <= row.items()]
+
+
+def test_both_sweeps_are_there(results):
+    assert results.sweeps == ["one", "two"]
+    assert set(results.summary["metric"]) == {"score"}
+    assert len(results.trials) == 2 * NUM_TRIALS
+    assert set(results.trials["seed"]) == {0, 1, 2}
+
+
+def test_a_loss_is_that_of_the_file(folder, results):
+    (row,) = rows_of(folder, "one", method="hash", ratio="2.0")
+    loss = results.loss("one", "hash", 2)
+    assert loss == tuple(float(row[name]) for name in ("loss", "loss_low", "loss_high"))
+    assert results.loss("one", "hash", 3) is None
+    assert results.loss("three", "hash", 2) is None
+    assert results.loss("one", "hash", 2, model="dlrm") is None  # no such column
+    assert results.loss("one", "full", None) is None
+
+
+def test_pairs_face_each_other(results):
+    there, back = (
+        results.against("one", *pair, 2) for pair in (("hash", "memcom"), ("memcom", "hash"))
+    )
+    assert (1 - there.value) * (1 - back.value) == pytest.approx(1)
+    assert (1 - there.low) * (1 - back.high) == pytest.approx(1, abs=1e-6)
+
+
+def test_every_table_of_some_sweeps(results):
+    cases = results.all_against("hash", "memcom", ["one", "two", "three"])
+    assert [name for name, _ in cases] == ["one 2×", "one 4×", "two 2×", "two 4×"]
+    assert all(loss is not None for _, loss in cases)
+
+
+def test_pages_hold_every_row(results):
+    page = sweep_markdown(results, "one")
+    assert page.count("| 2× |") == page.count("| 4× |") == 5
+    assert f"{NUM_TRIALS} trials, 0 failed, seeds 0, 1, 2;" in page
+    table = losses_markdown(results, ["one", "three"], ["hash"], 2).splitlines()
+    assert len(table) == 3
+    assert table[2].startswith("| one |")
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no .*summary"):
+        Results(tmp_path)
