@@ -43,6 +43,12 @@ def test_the_budget_is_marked():
     assert figure.axes[1].lines[0].get_xdata()[0] == 4 * 96 * 16 / 4
 
 
+@pytest.mark.parametrize("width", [4, 16, 64])
+def test_dimensions_are_numbered_by_whole_numbers(width):
+    figure = family_member("memcom", 96, width, 2)
+    assert all(place == int(place) for place in figure.axes[0].get_xticks())
+
+
 def test_stirring_leaves_the_random_state_alone():
     torch.manual_seed(3)
     expected = torch.rand(2)

@@ -37,10 +37,11 @@ def to_html(figure: Figure, alt: str, dpi: int = 110) -> str:
     """
     if not alt.strip():
         raise ValueError("alt must say what the picture shows, got an empty text")
-    width = round(figure.get_figwidth() * 96)
+    width, height = (round(inches * 96) for inches in figure.get_size_inches())
     data = base64.b64encode(to_png(figure, dpi)).decode("ascii")
+    look = f"max-width:100%;width:{width}px;aspect-ratio:{width}/{height}"
     return (
-        f'<img alt="{html.escape(alt.strip(), quote=True)}" style="max-width:100%;width:{width}px"'
+        f'<img alt="{html.escape(alt.strip(), quote=True)}" style="{look}"'
         f' src="data:image/png;base64,{data}">'
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from memcom.budget import BudgetError, plan
 from memcom.embeddings import CompressedEmbedding, parse_spec
@@ -80,6 +81,7 @@ def family_member(method: str, num_embeddings: int, embedding_dim: int, ratio: f
             rows, cmap="cividis", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
         )
         left.set(xlabel="dimension", ylabel="id")
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.grid(visible=False)
         left.set_title(f"{_different(rows)} of {num_embeddings} vectors differ")
 

@@ -163,7 +163,7 @@ class Toggle:
         import ipywidgets
 
         look = _look(self.label, self.help)
-        return ipywidgets.Checkbox(value=self.default, indent=False, **look)
+        return ipywidgets.Checkbox(value=self.default, **look)
 
 
 def _look(label: str, help_text: str) -> dict[str, Any]:

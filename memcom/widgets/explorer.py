@@ -42,8 +42,9 @@ def explorer(
         describe: Takes the same keywords and says in words and numbers what the picture shows
             (bytes, rows, collisions). It is shown below the picture and is its alternative text.
             By default the values of the controls.
-        height: Height of the picture's box in pixels, fixed, so that the page does not jump. By
-            default that of the first figure.
+        height: Height of the picture's box in pixels, fixed. By default the box is as high as its
+            picture, which is smaller in a narrow window, but never higher than the first figure,
+            so that the text below does not jump.
 
     Returns:
         The explorer. As the last expression of a cell it shows itself.
@@ -111,8 +112,8 @@ class Explorer:
         try:
             text = self._describe(**values)
             figure = self._render(**values)
-            if self.output.layout.height is None:
-                self.output.layout.height = f"{_pixels(figure.get_figheight()) + _MARGIN}px"
+            if self.output.layout.height is None and self.output.layout.max_height is None:
+                self.output.layout.max_height = f"{_pixels(figure.get_figheight()) + _MARGIN}px"
             picture = _picture(figure, text)
         except Exception as error:  # a callback's caller is the browser, which would not tell
             self.errors.append(f"{self._spell(**values)}: {type(error).__name__}: {error}")
