@@ -90,6 +90,13 @@ def test_words_and_picture_say_what_is_counted():
     ]
 
 
+def test_one_item_is_not_called_many():
+    look = LOOK | {"method": "hash(seed=None)", "ratio": 2}
+    assert "film 0 shares all with 1 item and a part" in describe_microscope(COUNTS, NAMES, **look)
+    title = microscope(COUNTS, NAMES, **look).axes[1].get_title(loc="left")
+    assert title == "1 shares with film 0"
+
+
 def test_every_method_can_be_looked_at():
     for method in memcom.available():
         assert describe_microscope(COUNTS, NAMES, method=method, **LOOK)

@@ -198,7 +198,7 @@ def _who_shares(
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("share of the numbers it reads")
     ax.grid(axis="y", visible=False)
-    ax.set_title(f"{sharers:,} share with {str(names[rank])[:32]}")
+    ax.set_title(f"{sharers:,} share{'s' * (sharers == 1)} with {str(names[rank])[:32]}")
 
 
 def describe_microscope(
@@ -224,10 +224,11 @@ def describe_microscope(
     common = np.delete(shared_reads(seen.layer, int(ids[rank]))[ids], rank)
     low, high = found.expected.pairs_interval
     lost = weights[fate == 2].sum() / weights.sum()
+    alike, partly = int((common >= 1).sum()), int(((common > 0) & (common < 1)).sum())
     return (
         f"{seen.layer.nbytes:,} bytes; {found.distinct_codes:,} codes for {vocabulary:,} items, "
         f"{found.colliding_pairs:,} pairs share everything (random hashing into the same tables: "
         f"{low:,.0f} to {high:,.0f}). {(fate == 2).sum():,} items are hidden behind a more popular "
         f"one and take {lost:.1%} of the ratings. {names[rank]} shares all with "
-        f"{(common >= 1).sum():,} items and a part with {((common > 0) & (common < 1)).sum():,}."
+        f"{alike:,} item{'s' * (alike != 1)} and a part with {partly:,}."
     )
