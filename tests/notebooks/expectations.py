@@ -245,3 +245,38 @@ def memory_and_speed(recorded: dict[str, Any], results: list[dict[str, Any]]) ->
     # Times are of a machine that may be busy: that they are there has to do.
     assert all(ratio > 0 for ratio in recorded["ratios"].values())
     assert min(recorded["limits"].values()) > 0
+
+
+@expect("09_rank_classify_click")
+def rank_classify_click(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    assert recorded["equal_to_library"] is True
+    assert recorded["naive_is_infinite"] is True
+    assert recorded["plans_equal"][0] == 18
+    # A field of three ids at 8x leaves less than one row, for any method.
+    assert {("hash", "C1"), ("qr", "C1"), ("memcom", "C1")} <= {
+        tuple(pair) for pair in recorded["refused"]
+    }
+    for task, full in (("rank", 4 * 64 * 9_066), ("classify", 4 * 64 * recorded["num_tokens"])):
+        stored = recorded["nbytes"][task]
+        assert stored["full"] == full
+        assert all(stored[name] <= full / 16 for name in ("hash(seed=None)", "qr", "memcom"))
+    stored = recorded["nbytes"]["click"]
+    assert all(stored[m] <= stored["full"] / 8 for m in ("hash(seed=None)", "qr", "memcom"))
+    rank, texts, clicks = (recorded["scores"][task] for task in ("rank", "classify", "click"))
+    assert all(rank[name] > rank["popular"] for name in rank if name != "popular")
+    assert all(texts[name] > texts["prior"] + 0.05 for name in texts if name != "prior")
+    assert texts["full"] > texts["hash(seed=None)"] + 0.03
+    assert texts["qr"] > texts["hash(seed=None)"]
+    # Log loss: lower is better.
+    assert all(clicks["full"] < clicks[name] for name in clicks if name != "full")
+    assert all(clicks[name] < clicks["prior"] for name in clicks if name != "prior")
+    assert recorded["click_auc"]["full"] > recorded["click_auc"]["hash(seed=None)"]
+    assert recorded["click_auc"]["prior"] == 0.5
+    # Being twice as sure leaves the order of the rows, and so AUC, as it was.
+    scaled = recorded["scaled"]
+    assert len({area for area, _ in scaled.values()}) == 1
+    assert len({loss for _, loss in scaled.values()}) == 4
+    assert 1 <= recorded["pooled"]["classify"] < recorded["pooled"]["rank"]
+    # Half of the past films, and 64 shared ids, are kept in reserve.
+    assert all(0 < share < 0.5 for share in recorded["new_share"])
+    assert {result["method"] for result in results} == {"full", "hash(seed=None)", "qr", "memcom"}
