@@ -24,7 +24,7 @@ def of_quotient_remainder(results: Results) -> Iterator[Finding]:
     )
     sweep, ratios = "quotient-remainder", (4, 16, 40)
     for other, name in (("add", "a sum"), ("concat", "concatenation")):
-        spec = f"qr(operation={other})"
+        spec = f"qr(operation='{other}')"
         yield judged(
             f"Of quotient-remainder's operations the product is better than {name}",
             _QR,
@@ -81,7 +81,7 @@ def of_binary_codes(results: Results) -> Iterator[Finding]:
         at_most(0.01),
     )
     for other, name in (
-        ("bch(strategy=skip)", "Blocks of neighbouring bits are better than every k-th bit"),
+        ("bch(strategy='skip')", "Blocks of neighbouring bits are better than every k-th bit"),
         ("bch(shared=True)", "A table for each block is better than one for all, at equal bytes"),
     ):
         yield judged(

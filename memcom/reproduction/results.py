@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+import memcom
 from memcom.experiments.statistics import Interval
 
 VARIED = ("embedding_dim", "model", "threshold")
@@ -49,6 +50,28 @@ class Results:
         self.trials = pd.concat(
             [_read(p.with_name("trials.csv")) for p in found], ignore_index=True
         )
+
+    @classmethod
+    def committed(cls) -> Results:
+        """The results that belong to this code, from ``experiments/results`` of its checkout.
+
+        Returns:
+            The results.
+
+        Raises:
+            FileNotFoundError: The code is no checkout: packages do not carry the results.
+        """
+        return cls(Path(memcom.__file__).resolve().parents[1] / "experiments" / "results")
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The finished rows of every table, by the sweep's name and what varies in it."""
+        return {
+            ", ".join([sweep, *(f"{name} {value}" for name, value in where.items())]): (
+                self.rows(sweep, **where)
+            )
+            for sweep in self.sweeps
+            for where in self.variants(sweep)
+        }
 
     @property
     def sweeps(self) -> list[str]:

@@ -1,0 +1,151 @@
+"""One table of a sweep: who stands where at a budget, and what goes with the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from memcom.plots.style import INK, method_style, new_figure, themed
+
+Row = Mapping[str, Any]
+
+
+def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> list[Row]:
+    """The methods of a table at the ratio that is asked for, or the nearest that was tried.
+
+    Args:
+        tables: Rows by the name of the table, with ``ratio`` None or NaN for full table and
+            controls.
+        data: Which table.
+        ratio: The ratio asked for; distance is that of the logarithms.
+
+    Returns:
+        Rows of one ratio, in the table's order.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    if data not in tables:
+        raise ValueError(f"data must be one of {', '.join(tables)}, got {data!r}")
+    asked = [row for row in tables[data] if row["ratio"] and not math.isnan(row["ratio"])]
+    near = min((row["ratio"] for row in asked), key=lambda tried: abs(math.log(tried / ratio)))
+    return [row for row in asked if row["ratio"] == near]
+
+
+def standing(
+    tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
+) -> Figure:
+    """Methods at one budget, best on top, with 95 % intervals.
+
+    Args:
+        tables: As for `at_budget`; rows have ``method``, ``metric`` (what ``value`` is called),
+            ``value`` and ``loss`` with ``_low`` and ``_high``, and whatever else was measured.
+        data: Which table.
+        metric: ``"loss"`` against the full table, ``"value"`` of the task's metric, or another
+            column, which has no interval.
+        ratio: As for `at_budget`.
+
+    Returns:
+        The figure; the line across is the full table.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    rows = _ranked(at_budget(tables, data, ratio), metric)
+    full = next((row for row in tables[data] if row["method"] == "full"), None)
+    with themed():
+        figure, (ax,) = new_figure(7.4, 4.6)
+        for place, row in enumerate(rows):
+            style = method_style(row["method"])
+            value, low, high = _interval(row, metric)
+            if high > low:
+                ax.plot([low, high], [place, place], color=style.point()["markeredgecolor"], lw=1.6)
+            ax.plot([value], [place], ls="", **style.point() | {"markersize": 9})
+        if full is not None and not math.isnan(full.get(metric, math.nan)):
+            ax.axvline(_interval(full, metric)[0], color=INK, lw=1.4, zorder=1)
+        elif metric == "loss":
+            ax.axvline(0, color=INK, lw=1.4, zorder=1)
+        ax.set_yticks(range(len(rows)), [method_style(row["method"]).label for row in rows])
+        ax.set_ylim(max(len(rows), 8) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel(_label(rows, metric) + "; the line is the full table")
+        ax.set_title(f"{data} at {rows[0]['ratio']:g}×" if rows else f"{data}: not measured")
+    return figure
+
+
+def describe_standing(
+    tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
+) -> str:
+    """The picture of `standing` in words; takes the same arguments."""
+    rows = _ranked(at_budget(tables, data, ratio), metric)
+    if not rows:
+        return f"{data}: no {metric} was measured."
+    said = []
+    for row in rows:
+        value, low, high = _interval(row, metric)
+        span = f" ({low:.4g} to {high:.4g})" if high > low else ""
+        said.append(f"{row['method']} {value:.4g}{span}, {row['nbytes']:,.0f} bytes")
+    return f"{data} at {rows[0]['ratio']:g}×, {_label(rows, metric)}: {'; '.join(said)}."
+
+
+def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = False) -> Figure:
+    """Loss against something else that was measured, a point per method and ratio.
+
+    Args:
+        rows: With ``method``, ``compression_ratio``, ``loss`` (relative) and the column.
+        column: Its name.
+        label: What to call it.
+        log: Whether its axis is logarithmic.
+
+    Returns:
+        The figure; the points of a method are joined in the order of their ratios.
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    if not rows:
+        raise ValueError("loss_against needs at least one row")
+    with themed():
+        figure, (ax,) = new_figure(7.4, 4.6)
+        for name in dict.fromkeys(str(row["method"]) for row in rows):
+            own = sorted(
+                (row for row in rows if row["method"] == name),
+                key=lambda row: float(row["compression_ratio"]),
+            )
+            x = np.array([float(row[column]) for row in own])
+            y = 100 * np.array([float(row["loss"]) for row in own])
+            style = method_style(name)
+            ax.plot(x, y, label=style.label, **style.line() | {"linewidth": 0.9})
+        ax.axhline(0, color=INK, lw=1.4, zorder=1)
+        if log:
+            ax.set_xscale("log")
+        ax.set(xlabel=label, ylabel="loss against full table, %")
+        ax.set_title(f"Loss against {label}")
+        ax.legend(ncols=2)
+    return figure
+
+
+def _ranked(rows: Sequence[Row], metric: str) -> list[Row]:
+    """Those that have the metric, the smallest loss first."""
+    known = [row for row in rows if not math.isnan(_interval(row, metric)[0])]
+    return sorted(known, key=lambda row: float(row["loss"]))
+
+
+def _interval(row: Row, metric: str) -> tuple[float, float, float]:
+    """Value and interval; losses in percent."""
+    scale = 100 if metric == "loss" else 1
+    value = float(row.get(metric, math.nan)) * scale
+    low, high = (float(row.get(f"{metric}{end}", math.nan)) * scale for end in ("_low", "_high"))
+    return value, value if math.isnan(low) else low, value if math.isnan(high) else high
+
+
+def _label(rows: Sequence[Row], metric: str) -> str:
+    if metric == "loss":
+        return "loss against the full table, %"
+    if metric == "value" and rows:
+        return str(rows[0]["metric"])
+    return metric.replace("_", " ")
