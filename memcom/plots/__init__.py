@@ -14,11 +14,11 @@ from memcom.plots.display import to_png as to_png
 from memcom.plots.popularity import long_tail as long_tail
 from memcom.plots.popularity import multiplier_by_popularity as multiplier_by_popularity
 from memcom.plots.reproduction import loss_by_data as loss_by_data
+from memcom.plots.results import bytes_by_method as bytes_by_method
+from memcom.plots.results import quality_against_ratio as quality_against_ratio
 from memcom.plots.standing import describe_standing as describe_standing
 from memcom.plots.standing import loss_against as loss_against
 from memcom.plots.standing import standing as standing
-from memcom.plots.results import bytes_by_method as bytes_by_method
-from memcom.plots.results import quality_against_ratio as quality_against_ratio
 from memcom.plots.style import METHODS as METHODS
 from memcom.plots.style import PALETTE as PALETTE
 from memcom.plots.style import method_style as method_style

@@ -41,7 +41,7 @@ def of_quotient_remainder(results: Results) -> Iterator[Finding]:
             (f"{data} {rows['model']}", results.loss(data, "qr", 4, **rows))
             for data in _CLICKS
             for rows in results.variants(data)
-            if rows["model"] == model
+            if rows["model"] == model and results.carries_signal(data, **rows)
         ]
         yield judged(
             f"Quotient-remainder at 4× loses at most {100 * limit:.1f} % of the log loss, {model}",

@@ -133,7 +133,7 @@ class Results:
             sweeps: Names; those that were not made are left out.
 
         Returns:
-            By sweep, what varies in it, and ratio.
+            By sweep, what varies in it, and ratio; tables without signal are left out.
         """
         return [
             (
@@ -142,8 +142,22 @@ class Results:
             )
             for sweep in sweeps
             for where in self.variants(sweep)
+            if self.carries_signal(sweep, **where)
             for ratio in sorted(self.rows(sweep, **where)["ratio"].dropna().unique())
         ]
+
+    def carries_signal(self, sweep: str, **where: Any) -> bool:
+        """Whether the full table of a table is clearly above all that has no table.
+
+        Args:
+            sweep: Name of the sweep.
+            **where: Which table of it.
+
+        Returns:
+            False too where there are no controls. Differences between compressors mean little then.
+        """
+        controls = self.rows(sweep, nbytes=0, **where)
+        return not controls.empty and bool((controls["loss_low"] > 0).all())
 
     def variants(self, sweep: str) -> list[dict[str, Any]]:
         """The tables of a sweep: what tells them apart, by column.

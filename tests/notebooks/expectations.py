@@ -280,3 +280,15 @@ def rank_classify_click(recorded: dict[str, Any], results: list[dict[str, Any]])
     # Half of the past films, and 64 shared ids, are kept in reserve.
     assert all(0 < share < 0.5 for share in recorded["new_share"])
     assert {result["method"] for result in results} == {"full", "hash(seed=None)", "qr", "memcom"}
+
+
+@expect("08_sweep")
+def _(recorded, results):
+    assert recorded["equal_to_library"] is True
+    assert recorded["different_winners"] >= 1
+    assert recorded["largest_swing"] > 0.01  # a seed alone moves a score by more than a percent
+    assert recorded["width_paired"] < recorded["width_alone"]
+    assert sum(recorded["answers"].values()) >= 30
+    assert recorded["tables_drawn"] >= 1
+    assert recorded["distinct_memcom"] > 0.7 > 0.1 > recorded["distinct_hash"]
+    assert recorded["abundance_memcom"] > 3 * recorded["abundance_low_rank"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import pytest
 
@@ -13,7 +14,7 @@ from memcom.reproduction import Results
 from memcom.reproduction.pages import losses_markdown, sweep_markdown
 from tests.experiments.test_sweep import NUM_TRIALS, spec
 
-pytest.importorskip("pandas")
+pd = pytest.importorskip("pandas")
 pytest.importorskip("scipy.stats")
 
 
@@ -68,6 +69,22 @@ def test_every_table_of_some_sweeps(results):
     assert all(loss is not None for _, loss in cases)
 
 
+def test_a_table_carries_signal_if_its_controls_lose(folder, results, tmp_path):
+    assert results.carries_signal("one")
+    assert not results.carries_signal("three")
+    shutil.copytree(folder, tmp_path / "again")
+    path = tmp_path / "again" / "one" / "summary.csv"
+    table = pd.read_csv(path)
+    table.loc[table["method"] == "popular", "loss_low"] = -0.01
+    table.to_csv(path, index=False)
+    weak = Results(tmp_path / "again")
+    assert not weak.carries_signal("one")
+    assert [name for name, _ in weak.all_against("hash", "memcom", ["one", "two"])] == [
+        "two 2×",
+        "two 4×",
+    ]
+
+
 def test_pages_hold_every_row(results):
     page = sweep_markdown(results, "one")
     assert page.count("| 2× |") == page.count("| 4× |") == 5
@@ -78,5 +95,5 @@ def test_pages_hold_every_row(results):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no .*summary"):
+    with pytest.raises(FileNotFoundError, match=r"no .*summary\.csv"):
         Results(tmp_path)
