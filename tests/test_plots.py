@@ -67,7 +67,7 @@ FIGURES = {
     ),
     "quality": lambda: plots.quality_against_ratio(ROWS),
     "loss by data": lambda: plots.loss_by_data(
-        {"one": LOSSES, "two": LOSSES}, published=LOSSES[:1]
+        {"one": LOSSES, "two": LOSSES}, published={"one": LOSSES[:1]}
     ),
     "bytes": lambda: plots.bytes_by_method({"full": 4000, "memcom": {"table": 200, "m": 50}}),
     "expected": lambda: plots.expected_against_observed(
@@ -290,7 +290,9 @@ def test_losses_have_a_panel_for_each_data_set_and_one_scale():
     low = [
         {**row, "loss_low": row["loss"] - 0.05, "loss_high": row["loss"] + 0.01} for row in LOSSES
     ]
-    figure = plots.loss_by_data({"one": LOSSES, "two": low}, published=LOSSES[:1])
+    figure = plots.loss_by_data({"one": LOSSES, "two": low}, published={"two": LOSSES[:1]})
+    drawn = [[str(line.get_label()) for line in ax.lines] for ax in figure.axes]
+    assert ["MEmCom, as published" in labels for labels in drawn] == [False, True]
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["one", "two"]
     for ax in figure.axes:
         line = ax.containers[0].lines[0]
@@ -299,6 +301,8 @@ def test_losses_have_a_panel_for_each_data_set_and_one_scale():
     (bars,) = figure.axes[1].containers[0].lines[2]
     assert np.allclose(bars.get_segments()[0][:, 1], [0.8 - 5, 0.8 + 1])
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    lost = plots.loss_by_data({"one": [{**LOSSES[0], "loss": 0.9}, LOSSES[1]]})
+    assert lost.axes[0].get_ylim()[1] == 30
     with pytest.raises(ValueError, match="every panel"):
         plots.loss_by_data({"one": []})
 

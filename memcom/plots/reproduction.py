@@ -35,17 +35,22 @@ def hollow(ax: Axes, name: str, rows: Rows, quality: str, scale: float = 1.0) ->
 
 
 def loss_by_data(
-    panels: Mapping[str, Rows], *, published: Rows = (), columns: int = 3, lowest: float = -0.1
+    panels: Mapping[str, Rows],
+    *,
+    published: Mapping[str, Rows] | None = None,
+    columns: int = 3,
+    shown: tuple[float, float] = (-0.06, 0.3),
 ) -> Figure:
     """Relative loss of each method against its compression ratio, a panel for each data set.
 
     Args:
         panels: By title, rows with ``method``, ``compression_ratio``, ``loss`` and where known
             ``loss_low`` and ``loss_high``, all relative, 0.04 for 4 %.
-        published: Rows with ``method``, ``compression_ratio`` and ``loss`` from papers; drawn
-            hollow in every panel.
+        published: By title of a panel, rows with ``method``, ``compression_ratio`` and ``loss``
+            from papers; drawn hollow.
         columns: Panels in a row.
-        lowest: Gains are drawn down to this loss; the scale is the same in all panels.
+        shown: Smallest and largest loss in the frame, the same in all panels; what loses more
+            leaves it at the top.
 
     Returns:
         The figure. Zero is the full table; a method further down has lost less.
@@ -61,7 +66,7 @@ def loss_by_data(
         figure = Figure(figsize=(3.9 * across, 0.9 + 2.9 * down), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
-            _panel(ax, rows, published)
+            _panel(ax, rows, (published or {}).get(title, ()))
             ax.set_title(title)
         for ax in axes.flat[len(panels) :]:
             ax.remove()
@@ -73,7 +78,8 @@ def loss_by_data(
         ticks = [2**k for k in range(12) if min(ratios) / 1.2 <= 2**k <= max(ratios) * 1.2]
         first.set_xticks(ticks, [f"{tick}×" for tick in ticks])
         first.xaxis.set_minor_formatter(lambda *_: "")
-        first.set_ylim(bottom=max(first.get_ylim()[0], 100 * lowest))
+        low, high = first.get_ylim()
+        first.set_ylim(max(low, 100 * shown[0]), min(high, 100 * shown[1]))
         for ax in axes[:, 0]:
             ax.set_ylabel("loss against full table, %")
         for column in range(across):  # under the lowest panel of each
