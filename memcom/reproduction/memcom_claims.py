@@ -125,7 +125,7 @@ def of_its_weights(results: Results) -> Iterator[Finding]:
     known = [(ratio, int(before), int(n)) for ratio, before, n in counts if before]
     lost = any(n < before for _, before, n in known)
     yield Finding(
-        "Multipliers of 8 bits give ids equal vectors that 16 bits keep apart",
+        "Multipliers of 8 bits leave fewer different vectors than 16 bits, at equal bytes",
         _SUPPOSED,
         NOT_MEASURED if not known else "yes" if lost else "no",
         "; ".join(
