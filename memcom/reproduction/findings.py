@@ -14,6 +14,7 @@ QUESTIONS = (
     memcom_claims.of_its_weights,
     other_claims.of_quotient_remainder,
     other_claims.of_binary_codes,
+    other_claims.of_the_other_tasks,
     other_claims.of_information_abundance,
     other_claims.of_the_full_table,
 )

@@ -59,6 +59,7 @@ def of_quotient_remainder(results: Results) -> Iterator[Finding]:
             )
             for method in ("qr", "memcom")
             for model in _LOG_LOSS
+            if results.carries_signal("clicks-synthetic", model=model, threshold=200)
             for r in (4, 16)
         ],
     )
@@ -98,6 +99,16 @@ def _really(results: Results, sweep: str, ratio: float, *methods: str) -> str:
     """The ratios that two methods come to where one is asked for: some sizes are coarse."""
     stored = [results.rows(sweep, method=m, ratio=ratio)["compression_ratio"] for m in methods]
     return f"{ratio:g}× asked (" + " and ".join(f"{r.max():.0f}×" for r in stored) + " stored)"
+
+
+def of_the_other_tasks(results: Results) -> Iterator[Finding]:
+    """What MEmCom's paper does not say: pairs, texts, clicks and streams."""
+    for other in ("hash", "qr", "low-rank"):
+        yield counted(
+            f"MEmCom is better than {other} on the other tasks, at equal bytes",
+            "hypothesis",
+            results.all_against("memcom", other, _OTHER_TASKS),
+        )
 
 
 def of_information_abundance(results: Results) -> Iterator[Finding]:
