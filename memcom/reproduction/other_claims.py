@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memcom.experiments.statistics import Interval
-from memcom.reproduction.answers import NOT_MEASURED, Finding, at_most, counted, difference, judged
+from memcom.reproduction.answers import (
+    NOT_MEASURED,
+    Finding,
+    at_most,
+    counted,
+    difference,
+    judged,
+    together,
+)
 from memcom.reproduction.memcom_claims import RANKING
 from memcom.reproduction.results import Results
 
@@ -118,22 +126,25 @@ def of_information_abundance(results: Results) -> Iterator[Finding]:
     statement = (
         "Information abundance of the composed table falls with compression and tells the loss"
     )
-    rows = results.rows("movielens").dropna(subset=["loss", "abundance"])
-    rows = rows[rows["ratio"].notna()]
-    if len(rows) < 3:
-        yield Finding(statement, "hypothesis", NOT_MEASURED, "")
-        return
-    with_loss = stats.spearmanr(rows["abundance"], rows["loss"])
-    with_ratio = stats.spearmanr(rows["abundance"], rows["compression_ratio"])
-    said = [test.statistic < 0 and test.pvalue < 0.05 for test in (with_loss, with_ratio)]
-    against = any(test.statistic > 0 and test.pvalue < 0.05 for test in (with_loss, with_ratio))
-    evidence = (
-        f"Spearman's rank correlation over {len(rows)} rows: {with_loss.statistic:+.2f} with the "
-        f"loss (p = {with_loss.pvalue:.2g}), {with_ratio.statistic:+.2f} with the ratio "
-        f"(p = {with_ratio.pvalue:.2g})"
-    )
-    answer = "yes" if all(said) else "no" if against else "open"
-    yield Finding(statement, "hypothesis", answer, evidence)
+    answers, evidence = [], []
+    for data in RANKING:
+        rows = results.rows(data)
+        if "abundance" not in rows:
+            continue
+        rows = rows.dropna(subset=["loss", "abundance", "ratio"])
+        if len(rows) < 5:
+            continue
+        said = []
+        for column in ("loss", "compression_ratio"):
+            test = stats.spearmanr(rows["abundance"], rows[column])
+            sure = test.pvalue < 0.05
+            answers.append(("yes" if test.statistic < 0 else "no") if sure else "open")
+            name = column.replace("compression_", "")
+            said.append(f"{test.statistic:+.2f} with the {name} (p = {test.pvalue:.2g})")
+        evidence.append(f"{data}, {len(rows)} rows: {', '.join(said)}")
+    if evidence:
+        evidence[0] = "Spearman's rank correlation on " + evidence[0]
+    yield Finding(statement, "hypothesis", together(answers), "; ".join(evidence))
 
 
 def of_the_full_table(results: Results) -> Iterator[Finding]:
