@@ -165,7 +165,7 @@ def bytes_by_method(methods: Mapping[str, int | Mapping[str, int]]) -> Figure:
             ax.text(
                 left - 0.01 * largest if inside else left + 0.01 * largest,
                 y,
-                f"{_size(left)}{ratio}{detail}",
+                f"{size_in_bytes(left)}{ratio}{detail}",
                 va="center",
                 ha="right" if inside else "left",
                 fontsize=_FONT,
@@ -177,13 +177,14 @@ def bytes_by_method(methods: Mapping[str, int | Mapping[str, int]]) -> Figure:
         ax.set_yticks(range(len(order)), [method_style(m).label for m in order])
         ax.set(ylim=(len(order) - 0.5, -0.5), xlabel="stored bytes")
         ax.tick_params(axis="y", length=0)
-        plain_axis(ax.xaxis, lambda x, _: _size(x))
+        plain_axis(ax.xaxis, lambda x, _: size_in_bytes(x))
         ax.grid(axis="y", visible=False)
         ax.set_title("What each table stores")
     return figure
 
 
-def _size(nbytes: float) -> str:
+def size_in_bytes(nbytes: float) -> str:
+    """Write 2320896 as 2.32 MB."""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if nbytes >= 0.9995 * size:
             return f"{nbytes / size:.3g} {unit}"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memcom.budget import BudgetError, Plan, plan_tables
-from memcom.plots.results import _size
+from memcom.plots.results import size_in_bytes
 from memcom.plots.style import FAINT, INK, method_style, new_figure, plain_axis, themed
 
 # Number of ids of the 26 fields of the Criteo Kaggle file, as in the DLRM reference code.
@@ -126,7 +126,7 @@ def field_bytes(
                 ax.plot([stored, full], [y, y], color=FAINT, lw=1.2, zorder=1)
                 marks = look if large else {"marker": "*", "mfc": INK, "mec": INK}
                 ax.plot([stored], [y], ls="", ms=8, zorder=3, **marks)
-                note += f", {_size(stored)}, {100 * stored / total:.0f} %"
+                note += f", {size_in_bytes(stored)}, {100 * stored / total:.0f} %"
             ax.plot([full], [y], "o", ms=9, mfc="none", mec=INK, zorder=2)
             ax.text(1.02, y, note, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
         kept = sum(size > threshold for size in cardinalities.values())
@@ -134,7 +134,7 @@ def field_bytes(
             ax.axhline(kept - 0.5, color=INK, lw=1, ls="--")
         ax.set_yticks(range(len(order)), order)
         ax.set(xscale="log", ylim=(len(order) - 0.4, -0.6), xlabel="bytes of the field's table")
-        plain_axis(ax.xaxis, lambda x, _: _size(x))
+        plain_axis(ax.xaxis, lambda x, _: size_in_bytes(x))
         compressed = Line2D([], [], ls="", **look, label=f"{method_style(method).label}")
         figure.legend(
             handles=[
@@ -145,7 +145,7 @@ def field_bytes(
             loc="outside lower center",
             ncols=3,
         )
-        outcome = "out of reach" if fault else f"{_size(total)} in all"
+        outcome = "out of reach" if fault else f"{size_in_bytes(total)} in all"
         heading = "ids, bytes stored, share" if plans else "ids"
         ax.text(1.02, 1.01, heading, transform=ax.transAxes, va="bottom", fontsize=9, color=FAINT)
         ax.set_title(f"{ratio:g}×, full up to {threshold:,} ids: {outcome}")
@@ -155,18 +155,7 @@ def field_bytes(
 def describe_field_bytes(
     cardinalities: Mapping[str, int], embedding_dim: int, method: str, ratio: float, threshold: int
 ) -> str:
-    """The numbers of `field_bytes` in words.
-
-    Args:
-        cardinalities: Number of ids of each field.
-        embedding_dim: Width of the vectors.
-        method: Registry name of the compressor of the large fields.
-        ratio: Of all tables together.
-        threshold: Fields of at most so many ids keep a full table.
-
-    Returns:
-        Two or three sentences; the planner's reason where the method cannot be so small.
-    """
+    """The numbers of `field_bytes` in words, or why it cannot be; takes the same arguments."""
     plans, fault = _plans(tuple(cardinalities.items()), embedding_dim, method, ratio, threshold)
     full = {field: 4 * embedding_dim * size for field, size in cardinalities.items()}
     largest = max(full, key=lambda field: full[field])
