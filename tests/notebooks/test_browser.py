@@ -29,6 +29,12 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false"},  # the offer covers the page
+    "notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not drawn
+}
+PICTURE = ".jupyter-widgets img"
+FAILURE = '[data-mime-type="application/vnd.jupyter.stderr"]:has-text("Traceback (most recent")'
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 FIRST = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))[:1]
 
@@ -52,10 +58,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     tmp_path = tmp_path_factory.mktemp("lab")
     root = tmp_path / "notebooks"
     root.mkdir()
-    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    # the offer of news covers the page
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
+    for name, setting in SETTINGS.items():
+        file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(setting))
     port = free_port()
     environment = {
         **os.environ,
@@ -101,15 +107,26 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def open_and_run(browser: Any, address: str, name: str) -> Any:
-    """Open a notebook and run all its cells."""
+    """Open a notebook and run all its cells.
+
+    It gets a workspace of its own: a shared one brings back the notebook of the test before, which
+    may then be the one that runs.
+    """
     page = browser.new_page()
-    page.goto(f"{address}/tree/{name}.ipynb")
+    page.goto(f"{address}/workspaces/{name}/tree/{name}.ipynb")
     idle = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
     page.wait_for_selector(idle, timeout=60_000)
     page.get_by_text("| Idle", exact=False).first.wait_for(timeout=60_000)  # the status bar
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     return page
+
+
+def wait_for_picture(page: Any, timeout: float) -> Any:
+    """The first picture of a widget; an error shown instead is an error here, at once."""
+    found = page.wait_for_selector(f"{PICTURE}, {FAILURE}", timeout=timeout * 1000)
+    assert page.locator(FAILURE).count() == 0, page.locator(FAILURE).first.inner_text()
+    return found
 
 
 @pytest.fixture
@@ -120,8 +137,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
             executable_path=CHROMIUM,
             headless=True,
             args=ARGUMENTS,
-            # JupyterLab draws only the cells in sight, so all of them are
-            viewport={"width": 1200, "height": 6000},
+            viewport={"width": 1200, "height": 900},
         )
         try:
             yield context
@@ -129,14 +145,11 @@ def browser(tmp_path: Path) -> Iterator[Any]:
             context.close()
 
 
-PICTURE = ".jupyter-widgets img"
-
-
 def test_a_notebook_is_alive(lab: tuple[Path, str], browser: Any, tmp_path: Path) -> None:
     root, address = lab
     sample.write(root)
     page = open_and_run(browser, address, "00_sample")
-    picture = page.wait_for_selector(PICTURE, timeout=90_000)
+    picture = wait_for_picture(page, 90)
     before = picture.get_attribute("src")
     assert picture.get_attribute("alt") == "64 buckets < 1000 ids, as line"
 
@@ -165,7 +178,7 @@ def test_a_notebook_of_the_course(path: Path, lab: tuple[Path, str], browser: An
     root, address = lab
     shutil.copy(path, root)
     page = open_and_run(browser, address, path.stem)
-    page.wait_for_selector(PICTURE, timeout=180_000)
+    wait_for_picture(page, 300)
     before = page.locator(PICTURE).first.get_attribute("src")
     handle = page.locator(".jupyter-widgets .noUi-handle").first
     handle.focus()
