@@ -19,7 +19,7 @@ from memcom.reproduction import PUBLISHED, Results, published_points
 from memcom.reproduction.memcom_claims import RANKING
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv
+SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv --full
 
 METHODS = ("memcom", "hash", "qr", "low-rank", "small-dim", "truncate")
 PANELS = {  # title -> sweep of one table

@@ -19,7 +19,7 @@ from typing import Any
 import nbformat
 import pictures
 
-from memcom.benchmark import read_rows, speed_markdown
+from memcom.benchmark import read_rows, sizes_markdown, speed_markdown
 from memcom.experiments.files import write_text
 from memcom.experiments.statistics import Interval
 from memcom.family import family_markdown, family_table
@@ -145,7 +145,13 @@ def speed() -> str:
         "nn.Embedding's; markers left of the line at 1 are quicker than the table they replace."
     )
     image = f"![{alt}]({pictures.SPEED.path.relative_to(ROOT)})"
-    return f"{image}\n\n{speed_markdown(read_rows(pictures.SPEED_ROWS))}"
+    rows = read_rows(pictures.SPEED_ROWS)
+    return f"{image}\n\n{speed_markdown(rows)}"
+
+
+def sizes() -> str:
+    """The committed benchmark at every size."""
+    return sizes_markdown(read_rows(pictures.SPEED_ROWS))
 
 
 PARTS = {
@@ -155,6 +161,7 @@ PARTS = {
     "results": results,
     "every method": every_method,
     "speed": speed,
+    "sizes": sizes,
 }
 
 

@@ -1,6 +1,7 @@
 """How quick and how small the layers are, against `torch.nn.Embedding`: ``memcom bench``."""
 
 from memcom.benchmark.markdown import read_rows as read_rows
+from memcom.benchmark.markdown import sizes_markdown as sizes_markdown
 from memcom.benchmark.markdown import speed_markdown as speed_markdown
 from memcom.benchmark.markdown import speed_panels as speed_panels
 from memcom.benchmark.runner import run as run

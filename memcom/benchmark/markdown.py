@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from memcom.benchmark.machine import LOADED, VERSIONS
 from memcom.benchmark.targets import FORWARD, MEMORY, SCALE, STEP, check
 
+_TABLE = "nn.Embedding"
+SHOWN = {  # columns of `sizes_markdown`: phase, method, baseline
+    "memcom": (FORWARD, "memcom", _TABLE),
+    "qr": (FORWARD, "qr", _TABLE),
+    "bch, 2 blocks": (FORWARD, "bch, 2 blocks", _TABLE),
+    "memcom, plain PyTorch": (FORWARD, "memcom, plain", _TABLE),
+    "qr, plain PyTorch": (FORWARD, "qr, plain", _TABLE),
+    "FBGEMM's table": (FORWARD, "FBGEMM's table, bags of 1", _TABLE),
+    "memcom SGD step": (STEP, "memcom, SGD", f"{_TABLE}, sparse SGD"),
+    "memcom lazy Adam step": (STEP, "memcom, lazy Adam", f"{_TABLE}, SparseAdam"),
+}
 _WORDS = ("phase", "method", "baseline", "ids", "processor", "time", *VERSIONS)
 
 
@@ -98,6 +110,54 @@ def speed_markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"| ≤ {target.limit:.3g} |"
         )
     return "\n".join([*lines, "", *_sentences(rows)])
+
+
+def sizes_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Ratios at every size of a run: lookups over nn.Embedding's, steps over its sparse ones.
+
+    Args:
+        rows: A run, as `read_rows` reads it.
+
+    Returns:
+        Markdown, a line for each number of threads and size, and one for all sizes together; a
+        cell holds the geometric means over the kinds of ids, one for each batch.
+    """
+    batches = sorted({row["batch"] for row in rows if row["phase"] == STEP})
+    places = sorted(
+        {
+            (row["threads"], row["num_embeddings"], row["embedding_dim"])
+            for row in rows
+            if row["phase"] == FORWARD
+        }
+    )
+    lines = [
+        f"| threads | ids | width | {' | '.join(SHOWN)} |",
+        f"| ---: | ---: | ---: |{' ---: |' * len(SHOWN)}",
+    ]
+    for threads in dict.fromkeys(threads for threads, *_ in places):
+        sizes = [(n, e) for each, n, e in places if each == threads]
+        for what, chosen in [*((f"{n:,} | {e}", {(n, e)}) for n, e in sizes), ("all |", {*sizes})]:
+            here = [
+                row
+                for row in rows
+                if row.get("threads") == threads
+                and (row.get("num_embeddings"), row.get("embedding_dim")) in chosen
+            ]
+            cells = [
+                " / ".join(_mean(here, way, batch) for batch in batches) for way in SHOWN.values()
+            ]
+            lines.append(f"| {threads} | {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(rows: Iterable[dict[str, Any]], way: tuple[str, str, str], batch: int) -> str:
+    """Geometric mean of a way's ratios."""
+    found = [
+        row["ratio"]
+        for row in rows
+        if (row["phase"], row["method"], row["baseline"], row["batch"]) == (*way, batch)
+    ]
+    return f"{geometric_mean(found):.2f}" if found else "–"
 
 
 def _sentences(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,7 +11,11 @@ from memcom.cli._group import main
 
 @main.command()
 @click.argument("out", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--full", is_flag=True, help="Every size, in hours; else the targets' in minutes.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Every size, in a quarter of an hour; else the targets', in minutes.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

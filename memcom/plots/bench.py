@@ -106,6 +106,6 @@ def _panel(ax: Axes, ratios: Mapping[tuple[str, str, int], Ratio]) -> None:
     ax.set(xscale="log", ylim=(len(methods) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
     low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
     plain_axis(ax.xaxis, lambda x, _: f"{x:g}×")
     ax.set_xlabel("times nn.Embedding's (log scale)")

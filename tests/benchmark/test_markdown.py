@@ -66,3 +66,28 @@ def test_the_table_holds_ratio_and_target():
 @pytest.mark.parametrize(("facts", "said"), [({}, "quiet"), ({"others": 1.4}, "of little worth")])
 def test_the_load_is_said(facts, said):
     assert said in benchmark.speed_markdown([{**row, **facts} for row in ROWS]).splitlines()[1]
+
+
+def test_every_size_has_a_line_and_all_together_one():
+    small = {"num_embeddings": 10**5}
+    rows = [
+        {**ROWS[0], "batch": 64, "ratio": 0.5},
+        {**ROWS[0], "batch": 64, "ratio": 0.125, "ids": "uniform"},
+        {**ROWS[0], "batch": 64, "ratio": 2.0, **small},
+        {**ROWS[0], "batch": 64, "ratio": 2.0, "ids": "uniform", **small},
+        {**ROWS[0], "batch": 64, "ratio": 0.3, "threads": 1},
+        {**ROWS[0], "batch": 1, "ratio": 9.0},  # no step has this batch
+        ROWS[2],
+        SCALE,
+        MEMORY,
+    ]
+    head, _, *lines = benchmark.sizes_markdown(rows).splitlines()
+    assert head.startswith("| threads | ids | width | memcom | qr |")
+    assert [line.split(" | – |")[0].strip("| ") for line in lines] == [
+        "1 | 1,000,000 | 64 | 0.30",
+        "1 | all | | 0.30",
+        "2 | 100,000 | 64 | 2.00",
+        "2 | 1,000,000 | 64 | 0.25",
+        "2 | all | | 0.71",
+    ]
+    assert lines[3].count("0.50") == 1  # the step
