@@ -74,7 +74,8 @@ class Spec:
         data: Data sets, one after another.
         task: Name of the task; see `memcom.experiments.task_names`.
         methods: Compressors, options allowed as in ``"qr(operation=concat)"``.
-        ratios: Compression ratios of the input embedding, each >= 1.
+        ratios: Compression ratios of the input embedding, each >= 1; may be empty where no method
+            is compared, for the full table and the controls without one.
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
         seeds: Number of seeds, 0, 1, ...
         profile: ``"fast"`` or ``"full"``: options and learning rates to begin with.
@@ -114,7 +115,7 @@ class Spec:
         set_(self, "rates_of", rates_of)
         if not self.data:
             raise ValueError("data must name at least one data set")
-        if not self.ratios and not self.nbytes:
+        if self.methods and not self.ratios and not self.nbytes:
             raise ValueError("give ratios or nbytes: there is no budget to compress to")
         if self.ratios and min(self.ratios) < 1:
             raise ValueError(f"ratios must be >= 1, got {min(self.ratios):g}")

@@ -161,6 +161,15 @@ def test_the_picture_gets_the_rows(finished):
     assert len(seen["rows"]) == 12
 
 
+def test_the_full_table_and_its_controls_alone_have_a_report_but_no_picture(tmp_path, data):
+    alone = spec(methods=(), ratios=(), seeds=1)
+    found = sweep(alone, tmp_path, data=data, progress=False)
+    files = write_report(found, tmp_path, draw=pytest.fail)
+    assert set(files) == {"report", "summary", "pairs", "trials"}
+    with open(files["summary"]) as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["popular", "full"]
+
+
 def test_failures_are_shown_and_are_no_scores(tmp_path, data, monkeypatch):
     monkeypatch.setenv("TOY_FAIL", "hash")
     found = sweep(spec(ratios=(2, 40), seeds=1), tmp_path, data=data, progress=False)
