@@ -23,4 +23,4 @@ def test_a_spec_is_whole(path):
     assert spec.seeds >= 3
     for options in spec.variants():
         methods = {cell.setting.method for cell in spec.cells(options)}
-        assert {"full", *BASELINES} < methods
+        assert methods > {"full", *(BASELINES if spec.methods else ())}
