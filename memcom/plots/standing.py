@@ -24,7 +24,7 @@ def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> l
         ratio: The ratio asked for; distance is that of the logarithms.
 
     Returns:
-        Rows of one ratio, in the table's order.
+        Rows of one ratio, in the table's order; none if the table has no method at a ratio.
 
     Raises:
         ValueError: There is no such table.
@@ -32,7 +32,8 @@ def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> l
     if data not in tables:
         raise ValueError(f"data must be one of {', '.join(tables)}, got {data!r}")
     asked = [row for row in tables[data] if row["ratio"] and not math.isnan(row["ratio"])]
-    near = min((row["ratio"] for row in asked), key=lambda tried: abs(math.log(tried / ratio)))
+    tried = {row["ratio"] for row in asked}
+    near = min(tried, key=lambda each: abs(math.log(each / ratio)), default=None)
     return [row for row in asked if row["ratio"] == near]
 
 
@@ -93,16 +94,16 @@ def describe_standing(
 
 
 def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = False) -> Figure:
-    """Loss against something else that was measured, a point per method and ratio.
+    """Loss against something else that was measured, a point per row.
 
     Args:
-        rows: With ``method``, ``compression_ratio``, ``loss`` (relative) and the column.
+        rows: With ``method``, ``loss`` (relative) and the column.
         column: Its name.
         label: What to call it.
         log: Whether its axis is logarithmic.
 
     Returns:
-        The figure; the points of a method are joined in the order of their ratios.
+        The figure; the points of a method are joined from left to right.
 
     Raises:
         ValueError: There are no rows.
@@ -114,7 +115,7 @@ def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = Fa
         for name in dict.fromkeys(str(row["method"]) for row in rows):
             own = sorted(
                 (row for row in rows if row["method"] == name),
-                key=lambda row: float(row["compression_ratio"]),
+                key=lambda row: float(row[column]),
             )
             x = np.array([float(row[column]) for row in own])
             y = 100 * np.array([float(row["loss"]) for row in own])

@@ -3,6 +3,7 @@
 FOLDER/<sweep>/summary.csv    a row per method and budget
 FOLDER/<sweep>/pairs.csv      every two methods at one budget, against each other
 FOLDER/<sweep>/trials.csv     a row per trial, with seed, bytes, time, machine and versions
+FOLDER/data-sets.csv          a row per data set for ranking
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ class Results:
         pairs: ``sweep``, ``data``, ``method``, ``other``, ``ratio``, ``loss``, ``loss_low``,
             ``loss_high``: what the first loses against the other.
         trials: One row per trial.
+        data_sets: One row per data set for ranking: its sizes, the median number of interactions
+            of an item, and ``head_share``: the share of all interactions that goes to the most
+            popular 1/16 of the items. Empty where the folder has no such file.
 
     Raises:
         FileNotFoundError: There is no sweep.
@@ -51,6 +55,9 @@ class Results:
             [_read(p.with_name("trials.csv")) for p in found], ignore_index=True
         )
 
+        described = Path(folder) / "data-sets.csv"
+        self.data_sets = pd.read_csv(described) if described.exists() else pd.DataFrame()
+
     @classmethod
     def committed(cls) -> Results:
         """The results that belong to this code, from ``experiments/results`` of its checkout.
@@ -64,13 +71,16 @@ class Results:
         return cls(Path(memcom.__file__).resolve().parents[1] / "experiments" / "results")
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The finished rows of every table, by the sweep's name and what varies in it."""
+        """The finished rows of every table, by the sweep's name and what varies in it.
+
+        Returns:
+            All of them but those that compress nothing.
+        """
         return {
-            ", ".join([sweep, *(f"{name} {value}" for name, value in where.items())]): (
-                self.rows(sweep, **where)
-            )
+            ", ".join([sweep, *(f"{name} {value}" for name, value in where.items())]): rows
             for sweep in self.sweeps
             for where in self.variants(sweep)
+            if (rows := self.rows(sweep, **where))["ratio"].notna().any()
         }
 
     @property

@@ -293,3 +293,6 @@ def _(recorded, results):
     assert recorded["distinct_memcom"] == 1.0
     assert recorded["distinct_hash"] < 0.1
     assert recorded["abundance_memcom"] > 3 * recorded["abundance_low_rank"]
+    truncated = recorded["truncate_by_head_share"]
+    assert len(truncated) >= 5
+    assert truncated[0] == max(truncated) > 10 * truncated[-1] == 10 * min(truncated)

@@ -97,3 +97,12 @@ def test_pages_hold_every_row(results):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no .*summary\.csv"):
         Results(tmp_path)
+
+
+def test_data_sets_are_described_where_the_folder_has_them(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert Results(tmp_path).data_sets.empty
+    (tmp_path / "data-sets.csv").write_text("data,head_share\nsynthetic,0.25\n")
+    assert Results(tmp_path).data_sets.to_dict("records") == [
+        {"data": "synthetic", "head_share": 0.25}
+    ]

@@ -1,0 +1,38 @@
+"""Write experiments/results/data-sets.csv: sizes of the ranking data sets, and their tails.
+
+    python experiments/data_sets.py
+
+Needs the data sets: in the folder MEMCOM_DATA, or downloaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memcom.data import load
+from memcom.experiments.files import write_csv
+from memcom.reproduction.memcom_claims import RANKING
+
+OUT = Path(__file__).resolve().parent / "results" / "data-sets.csv"
+SHARE = 16  # of so many ids one counts to the head
+
+
+def facts(name: str) -> dict[str, Any]:
+    """One data set's row."""
+    data = load(name)
+    counts = np.sort(np.bincount(data.item, minlength=data.num_items))[::-1]
+    return {
+        "data": name,
+        "num_users": data.num_users,
+        "num_items": data.num_items,
+        "num_interactions": len(data),
+        "median_count": float(np.median(counts)),
+        "head_share": round(counts[: data.num_items // SHARE].sum() / counts.sum(), 4),
+    }
+
+
+if __name__ == "__main__":
+    write_csv(OUT, [facts(name) for name in RANKING])
