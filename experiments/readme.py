@@ -145,8 +145,7 @@ def speed() -> str:
         "nn.Embedding's; markers left of the line at 1 are quicker than the table they replace."
     )
     image = f"![{alt}]({pictures.SPEED.path.relative_to(ROOT)})"
-    rows = read_rows(pictures.SPEED_ROWS)
-    return f"{image}\n\n{speed_markdown(rows)}"
+    return f"{image}\n\n{speed_markdown(read_rows(pictures.SPEED_ROWS))}"
 
 
 def sizes() -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
+from statistics import geometric_mean
 from typing import Any, NamedTuple
 
 FORWARD, STEP, BAGS, CHECK = "forward", "step", "bags", "id check"
@@ -74,7 +74,4 @@ def check(rows: Iterable[Mapping[str, Any]], threads: int = 2) -> list[Verdict]:
             same = key == (row["phase"], row["method"], row["baseline"], row["batch"])
             if same and (target.phase == MEMORY or row["threads"] == threads):
                 ratios.append(row["ratio"])
-    return [
-        Verdict(target, math.exp(sum(map(math.log, r)) / len(r)) if r else None)
-        for target, r in measured.items()
-    ]
+    return [Verdict(target, geometric_mean(r) if r else None) for target, r in measured.items()]

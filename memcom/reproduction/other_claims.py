@@ -164,7 +164,7 @@ def of_the_full_table(results: Results) -> Iterator[Finding]:
     )
     evidence = (
         f"{row['value']:.4f} ({row['value_low']:.4f} to {row['value_high']:.4f}), "
-        f"{row['value'] / _LIGHTGCN:.0%} of it; validation is best after {row['best_epoch']:.0f} "
-        "epochs in the mean"
+        f"{100 * row['value'] / _LIGHTGCN:.0f} % of it; validation is best "
+        f"after {row['best_epoch']:.0f} epochs in the mean"
     )
     yield Finding(statement, "LightGCN", answer, evidence)
