@@ -7,7 +7,6 @@ VENV := .venv
 PY := $(VENV)/bin/python
 EXTRAS := data,notebooks,stats,fast,export,test,dev
 STAMP := $(VENV)/.installed
-# Two workers share the cores; more threads in each would only get in each other's way.
 PYTEST ?= -n 2 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -21,7 +20,7 @@ run: $(STAMP)  ## run every notebook without a screen and write site/, ready to 
 	$(PY) -m memcom run --site site
 
 test: $(STAMP)  ## run the tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(PYTEST)
+	$(PY) -m pytest $(PYTEST)
 
 lab: $(STAMP)  ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir=notebooks

@@ -8,6 +8,8 @@ import socket
 from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Test workers share the cores; threads that wait in a loop for theirs would slow all of them down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

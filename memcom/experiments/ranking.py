@@ -101,7 +101,7 @@ def _task(name: str, training: type[TrainingOptions], **full: int) -> Task:
         size=partial(size, training=training),
         profiles={
             # Seconds per method on MovieLens: orderings of notebooks and tests, not results.
-            "fast": default_options([1e-2], *options, epochs=40),
+            "fast": default_options([1e-2], *options, epochs=25),
             "full": default_options([3e-3, 1e-2, 3e-2], *options, **full),
         },
         controls=CONTROLS,

@@ -12,8 +12,9 @@ from memcom.metrics import ndcg_and_recall_at_k
 from memcom.models import Ranker
 from memcom.training.histories import Histories
 
-# Scores held at once: 64 MiB in fp32.
-MAX_SCORES = 2**24
+# Scores held at once: 16 MiB in fp32. From 32 MiB on, glibc hands memory back to the system after
+# every batch, and the page faults of the next one cost more than the scores.
+MAX_SCORES = 2**22
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,8 @@ def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
 
     ndcg = {row["method"]: row["ndcg_at_10"] for row in results}
     assert ndcg["full"] > ndcg["hash(seed=None)"] > ndcg["hash"] > recorded["popular"]
-    assert ndcg["double-hash(head=283)"] > ndcg["double-hash"] > recorded["popular"]
-    assert ndcg["full"] > ndcg["truncate"] > recorded["popular"]
-    assert ndcg["full"] > ndcg["double-hash(fusion=concat)"] > recorded["popular"]
+    assert ndcg["full"] == max(ndcg.values())
+    assert min(ndcg.values()) > recorded["popular"]
     assert all(row["nbytes"] <= 9_066 * 64 * 4 / 16 for row in results if row["method"] != "full")
 
 
