@@ -30,19 +30,17 @@ def of_quotient_remainder(results: Results) -> Iterator[Finding]:
     yield counted(
         "Quotient-remainder is better than the hashing trick at equal bytes", _QR, everywhere
     )
-    sweep, ratios = "quotient-remainder", (4, 16, 40)
     for other, name in (("add", "a sum"), ("concat", "concatenation")):
-        spec = f"qr(operation='{other}')"
         yield judged(
             f"Of quotient-remainder's operations the product is better than {name}",
             _QR,
-            [(f"{r}×", results.against(sweep, "qr", spec, r)) for r in ratios],
+            results.all_against("qr", f"qr(operation='{other}')", ["quotient-remainder"]),
         )
     for path in ("path", "path(hidden_dim=16)"):
         yield judged(
             f"The product is better than the way by paths, {path}",
             _QR,
-            [(f"{r}×", results.against(sweep, "qr", path, r)) for r in ratios],
+            results.all_against("qr", path, ["quotient-remainder"]),
         )
     for model, limit in _LOG_LOSS.items():
         cases = [

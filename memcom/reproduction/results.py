@@ -143,11 +143,12 @@ class Results:
             sweeps: Names; those that were not made are left out.
 
         Returns:
-            By sweep, what varies in it, and ratio; tables without signal are left out.
+            By sweep, what varies in it, and ratio; a data set stands for its sweep where there are
+            several. Tables without signal are left out.
         """
         return [
             (
-                " ".join([sweep, *map(str, where.values()), f"{ratio:g}×"]),
+                " ".join([*_named(sweep, where), f"{ratio:g}×"]),
                 self.against(sweep, method, other, ratio, **where),
             )
             for sweep in sweeps
@@ -184,6 +185,12 @@ class Results:
             return [{}] if len(rows) else []
         found: list[dict[str, Any]] = rows[names].drop_duplicates().to_dict("records")
         return found
+
+
+def _named(sweep: str, where: dict[str, Any]) -> list[str]:
+    """What to call a table of a sweep: its data set says more than the sweep's name."""
+    values = [str(value) for value in where.values()]
+    return values if "data" in where else [sweep, *values]
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -85,6 +85,19 @@ def test_a_table_carries_signal_if_its_controls_lose(folder, results, tmp_path):
     ]
 
 
+def test_tables_of_several_data_sets_are_named_by_them(folder, tmp_path):
+    for name in ("summary", "pairs", "trials"):
+        table = pd.read_csv(folder / "one" / f"{name}.csv")
+        other = table.assign(data="others")
+        (tmp_path / "both").mkdir(exist_ok=True)
+        pd.concat([table, other]).to_csv(tmp_path / "both" / f"{name}.csv", index=False)
+    data = table["data"].iloc[0]
+    cases = Results(tmp_path).all_against("hash", "memcom", ["both"])
+    named = [f"{data} 2×", f"{data} 4×", "others 2×", "others 4×"]
+    assert [case for case, _ in cases] == named
+    assert all(loss is not None for _, loss in cases)
+
+
 def test_pages_hold_every_row(results):
     page = sweep_markdown(results, "one")
     assert page.count("| 2× |") == page.count("| 4× |") == 5
