@@ -302,7 +302,7 @@ def test_losses_have_a_panel_for_each_data_set_and_one_scale():
     assert np.allclose(bars.get_segments()[0][:, 1], [0.8 - 5, 0.8 + 1])
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     lost = plots.loss_by_data({"one": [{**LOSSES[0], "loss": 0.9}, LOSSES[1]]})
-    assert lost.axes[0].get_ylim()[1] == 30
+    assert lost.axes[0].get_ylim()[1] == 45
     with pytest.raises(ValueError, match="every panel"):
         plots.loss_by_data({"one": []})
 

@@ -68,6 +68,17 @@ def test_words_say_what_the_picture_shows():
     assert "hash 9 (8 to 11), 1,000 bytes." in text
 
 
+def test_large_numbers_are_written_out():
+    rows = {"big": [FULL, row("hash", 16, 0.1) | {"nbytes": 1_178_440}]}
+    assert plots.describe_standing(rows, "big", "nbytes") == "big at 16×, bytes: hash 1,178,440."
+    figure = plots.standing(rows, "big", "nbytes")
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    written = [label.get_text() for label in ax.get_xticklabels()]
+    assert "1,000,000" in written
+    assert not ax.xaxis.get_offset_text().get_text()
+
+
 def test_losses_are_joined_from_left_to_right():
     rows = [
         {"method": "hash", "loss": 0.4, "share": 0.6},

@@ -39,7 +39,7 @@ def loss_by_data(
     *,
     published: Mapping[str, Rows] | None = None,
     columns: int = 3,
-    shown: tuple[float, float] = (-0.06, 0.3),
+    shown: tuple[float, float] = (-0.06, 0.45),
 ) -> Figure:
     """Relative loss of each method against its compression ratio, a panel for each data set.
 

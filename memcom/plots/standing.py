@@ -73,6 +73,7 @@ def standing(
         ax.set_yticks(range(len(rows)), [method_style(row["method"]).label for row in rows])
         ax.set_ylim(max(len(rows), 8) - 0.5, -0.5)
         ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(lambda value, _: _number(value))
         ax.set_xlabel(_label(rows, metric) + "; the line is the full table")
         ax.set_title(f"{data} at {rows[0]['ratio']:g}×" if rows else f"{data}: not measured")
     return figure
@@ -88,8 +89,9 @@ def describe_standing(
     said = []
     for row in rows:
         value, low, high = _interval(row, metric)
-        span = f" ({low:.4g} to {high:.4g})" if high > low else ""
-        said.append(f"{row['method']} {value:.4g}{span}, {row['nbytes']:,.0f} bytes")
+        span = f" ({_number(low)} to {_number(high)})" if high > low else ""
+        bytes_too = "" if metric == "nbytes" else f", {row['nbytes']:,.0f} bytes"
+        said.append(f"{row['method']} {_number(value)}{span}{bytes_too}")
     return f"{data} at {rows[0]['ratio']:g}×, {_label(rows, metric)}: {'; '.join(said)}."
 
 
@@ -144,9 +146,13 @@ def _interval(row: Row, metric: str) -> tuple[float, float, float]:
     return value, value if math.isnan(low) else low, value if math.isnan(high) else high
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def _label(rows: Sequence[Row], metric: str) -> str:
     if metric == "loss":
         return "loss against the full table, %"
     if metric == "value" and rows:
         return str(rows[0]["metric"])
-    return metric.replace("_", " ")
+    return {"nbytes": "bytes", "num_distinct": "different vectors"}.get(metric, metric)
