@@ -10,28 +10,24 @@ carries a digest of the files it was drawn from.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pictures
 
 from memcom.benchmark import read_rows, sizes_markdown, speed_markdown
 from memcom.experiments.files import write_text
-from memcom.experiments.statistics import Interval
 from memcom.family import family_markdown, family_table
 from memcom.notebook.header import read_header
-from memcom.reproduction import Results, findings, percent
+from memcom.reproduction import Results, findings
 from memcom.reproduction.memcom_claims import RANKING
 from memcom.reproduction.pages import findings_markdown, losses_markdown, made, sweep_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
 SWEEPS_PAGE = RESULTS / "README.md"
-EVERY_METHOD = RESULTS / "every-method.json"  # memcom compare --ratio 8 --ratio 32 --out ...
 
 RATIO = 16
 
@@ -92,36 +88,15 @@ def results() -> str:
 
 def every_method() -> str:
     """The committed comparison of all methods, folded away."""
-    found: dict[str, Any] = json.loads(EVERY_METHOD.read_text(encoding="utf-8"))
-    asked = {row["ratio"] for row in found["rows"] if row["ratio"]}
-    ratios = " and ".join(f"{ratio:g}×" for ratio in sorted(asked))
-    facts = [f"- **{name}**: {fact}" for name, fact in found["about"].items()]
-    head = [
-        "| asked | method | bytes | ratio | nDCG@10 | loss to full | lookup | step |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    rows = [_compared(row) for row in found["rows"]]
-    summary = f"<summary>Every method of the registry at {ratios}, on movielens</summary>"
-    return "\n".join(["<details>", summary, "", *facts, "", *head, *rows, "", "</details>"])
-
-
-def _compared(row: dict[str, Any]) -> str:
-    asked = f"{row['ratio']:g}×" if row["ratio"] else ""
-    if row["failed"]:
-        return f"| {asked} | {row['method']} | {row['failed'].split(': ', 1)[-1]} | | | | | |"
-    loss = ""
-    if row["loss"] is not None and row["method"] != "full":
-        loss = percent(Interval(row["loss"], row["loss_low"], row["loss_high"]))
-    ratio = f"{row['compression_ratio']:.2f}" if row["compression_ratio"] else ""
-    spread = "" if row["ndcg_interval"] is None else f" ± {row['ndcg_interval']:.4f}"
-    times = [f"{row[k]:.2f}" if row[k] is not None else "" for k in ("lookup_time", "step_time")]
-    cells = [asked, row["method"], f"{row['nbytes']:,}", ratio, f"{row['ndcg']:.4f}{spread}", loss]
-    return "| " + " | ".join(cells + times) + " |"
+    summary = "<summary>Every method of the registry at 8× and 32×, on movielens</summary>"
+    table = sweep_markdown(Results(RESULTS), "every-method").rstrip()
+    return "\n".join(["<details>", summary, "", table, "", "</details>"])
 
 
 def sweeps_page() -> str:
     """Every sweep in full; the page beside the files."""
     found = Results(RESULTS)
+    sections = (f"## {name}\n\n{sweep_markdown(found, name)}" for name in found.sweeps)
     head = [
         "# Every sweep",
         "",
@@ -130,12 +105,10 @@ def sweeps_page() -> str:
         "machine and versions. `memcom sweep experiments/NAME.toml --out "
         "experiments/results/NAME` makes one, `python experiments/readme.py` this page. Losses "
         "are relative, positive is worse; p is Wilcoxon's against the full table, adjusted by Holm "
-        "within the table.",
+        "within the table; lookup and step are times over the full table's.",
         "",
     ]
-    return (
-        "\n".join([*head, *(sweep_markdown(found, name) for name in found.sweeps)]).rstrip() + "\n"
-    )
+    return "\n".join([*head, *sections]).rstrip() + "\n"
 
 
 def speed() -> str:

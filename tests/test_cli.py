@@ -122,7 +122,19 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `compare` passes on, in place of hours of training."""
     passed: dict[str, Any] = {}
     experiments = types.ModuleType("memcom.experiments")
-    experiments.compare_command = passed.update  # type: ignore[attr-defined]
+
+    def spec_of(path: None, **options: Any) -> str:
+        assert path is None
+        passed["spec"] = options
+        return "the spec"
+
+    def sweep_command(spec: str, out: Path, **options: Any) -> str:
+        assert spec == "the spec"
+        passed.update(options, out=out)
+        return "the table"
+
+    experiments.spec_of = spec_of  # type: ignore[attr-defined]
+    experiments.sweep_command = sweep_command  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "memcom.experiments", experiments)
     monkeypatch.setattr(memcom, "experiments", experiments, raising=False)
     return passed
@@ -132,49 +144,48 @@ def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
     result = call(
         *("compare", "--data", "pairs.csv", "--user-col", "reader", "--item-col", "paper"),
         *("--ratio", "4", "--ratio", "16", "--methods", "full, qr(operation='add',threshold=9)"),
-        *("--seeds", "2", "--profile", "full", "--out", "here"),
+        *("--seeds", "2", "--profile", "fast", "--split", "random", "--out", "here"),
     )
     assert result.exit_code == 0, result.output
-    assert compared == {
+    assert result.output.rstrip().endswith("the table")
+    columns = {"user_col": "reader", "item_col": "paper", "time_col": None, "split": "random"}
+    assert compared["spec"] == {
         "data": "pairs.csv",
-        "user_col": "reader",
-        "item_col": "paper",
-        "time_col": None,
-        "split": None,
-        "ratios": [4.0, 16.0],
+        "columns": columns,
+        "ratios": (4.0, 16.0),
         "methods": ["full", "qr(operation='add',threshold=9)"],
         "seeds": 2,
-        "profile": "full",
-        "out": Path("here"),
+        "profile": "fast",
     }
+    assert compared["out"] == Path("here")
+    assert compared["times"] is True
 
 
 def test_compare_has_defaults(compared: dict[str, Any]) -> None:
     assert call("compare").exit_code == 0
-    assert compared["data"] == "movielens"
-    assert compared["ratios"] == [16.0]
-    assert compared["methods"] is None
-    assert compared["seeds"] == 3
+    spec = compared["spec"]
+    assert (spec["data"], spec["ratios"]) == ("movielens", (16.0,))
+    assert (spec["methods"], spec["seeds"], spec["profile"]) == (["every"], 3, "full")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("no", name="memcom.x")])
 def test_our_own_faults_keep_their_traceback(
     error: Exception, compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**options: Any) -> None:
+    def fail(*spec: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
     assert call("compare").exception is error
 
 
 def test_a_missing_extra_points_to_the_doctor(
     compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**options: Any) -> None:
+    def fail(*spec: Any, **options: Any) -> None:
         raise ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
     result = call("compare")
     assert result.exit_code == 2
     assert "memcom.doctor" in result.output
@@ -183,11 +194,11 @@ def test_a_missing_extra_points_to_the_doctor(
 def test_an_extra_that_is_named_stays_named(
     compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**options: Any) -> None:
+    def fail(*spec: Any, **options: Any) -> None:
         text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
         raise ModuleNotFoundError(text, name="ray")
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "compare_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
     result = call("compare")
     assert result.exit_code == 2
     assert "pip install 'memcom-kit[ray]'" in " ".join(result.output.split())

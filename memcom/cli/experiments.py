@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,42 +27,6 @@ def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) 
     return [part.strip() for part in parts]
 
 
-@main.command()
-@click.option(
-    "--data", default="movielens", show_default=True, help="A data set's name, or your own file."
-)
-@click.option("--user-col", help="Column of the user in your own file.")
-@click.option("--item-col", help="Column of the item.")
-@click.option("--time-col", help="Column of the time; without it the split is by hash.")
-@click.option(
-    "--split",
-    type=click.Choice(["time", "random"]),
-    help="How each user's items are held out.  [default: the data set's own]",
-)
-@click.option(
-    "--ratio",
-    "ratios",
-    type=click.FloatRange(min=1),
-    multiple=True,
-    help="Compression ratio; may be given several times.  [default: 16]",
-)
-@click.option("--methods", callback=_methods, help="Names separated by commas.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results/compare"),
-    show_default=True,
-    help="Folder for the table as CSV and JSON.",
-)
-def compare(ratios: tuple[float, ...], **options: Any) -> None:
-    """Train compressors at equal bytes on real data and print a table."""
-    from memcom import experiments
-
-    experiments.compare_command(ratios=list(ratios) or [16.0], **options)
-
-
 def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Split "4,8,16" into numbers."""
     if value is None:
@@ -72,16 +37,80 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(f"expected numbers separated by commas, got {value!r}") from error
 
 
+def _data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which data, and how a file of one's own is read."""
+    for option in (
+        click.option(
+            "--split",
+            type=click.Choice(["time", "random"]),
+            help="How each user's items are held out.  [default: the data set's own]",
+        ),
+        click.option("--time-col", help="Column of the time; without it the split is by hash."),
+        click.option("--item-col", help="Column of the item."),
+        click.option("--user-col", help="Column of the user in your own file."),
+        click.option("--data", help="A data set's name, or your own CSV, TSV or Parquet file."),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_data_options
+@click.option(
+    "--ratio",
+    "ratios",
+    type=click.FloatRange(min=1),
+    multiple=True,
+    default=[16.0],
+    show_default=True,
+    help="Compression ratio; may be given several times.",
+)
+@click.option(
+    "--methods",
+    callback=_methods,
+    default="every",
+    show_default=True,
+    help='Names separated by commas; "every" for the registry.',
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results/compare"),
+    show_default=True,
+    help="Folder of the trials and the report; a comparison goes on where it was.",
+)
+def compare(
+    data: str | None,
+    user_col: str | None,
+    item_col: str | None,
+    time_col: str | None,
+    split: str | None,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Rank with every compressor at equal bytes, time them, and print a table.
+
+    A sweep of the whole registry, of movielens if no other data is named.
+    """
+    from memcom import experiments
+
+    columns = {"user_col": user_col, "item_col": item_col, "time_col": time_col, "split": split}
+    wanted = experiments.spec_of(None, data=data or "movielens", columns=columns, **options)
+    running: dict[str, Any] = {"engine": "processes", "times": True, "draw": _drawing()}
+    click.echo(experiments.sweep_command(wanted, out, **running))
+
+
 @main.command()
 @click.argument("spec", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--data", help="A data set's name, or your own CSV, TSV or Parquet file.")
-@click.option("--user-col", help="Column of the user in your own file.")
-@click.option("--item-col", help="Column of the item.")
-@click.option("--time-col", help="Column of the time; without it the split is by hash.")
+@_data_options
 @click.option("--rating-col", help="Column of the rating.")
 @click.option("--label-col", help="Column of the label, for tasks that classify.")
 @click.option("--task", help="What is measured.  [default: ranking]")
-@click.option("--methods", callback=_methods, help="Names separated by commas.")
+@click.option(
+    "--methods", callback=_methods, help='Names separated by commas; "every" for the registry.'
+)
 @click.option("--ratios", callback=_numbers, help="Compression ratios, as in 4,8,16.")
 @click.option("--nbytes", multiple=True, help='Byte budget, as in "1.5 MB"; several times.')
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 3]")
@@ -110,6 +139,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: all cores]")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials once more.")
+@click.option("--times", is_flag=True, help="Take times of lookups and training steps, too.")
 @click.option("--dry-run", "show_plan", is_flag=True, help="Say what would be run, bytes and time.")
 @click.option("--report-only", is_flag=True, help="Write the report of what is there; run nothing.")
 def sweep(
@@ -117,6 +147,7 @@ def sweep(
     user_col: str | None,
     item_col: str | None,
     time_col: str | None,
+    split: str | None,
     rating_col: str | None,
     label_col: str | None,
     **options: Any,
@@ -127,13 +158,14 @@ def sweep(
     """
     from memcom import experiments
 
-    names = ("out", "engine", "jobs", "retry_failed", "show_plan", "report_only")
+    names = ("out", "engine", "jobs", "retry_failed", "times", "show_plan", "report_only")
     running = {name: options.pop(name) for name in names}
     options["nbytes"] = options["nbytes"] or None
     columns = {
         "user_col": user_col,
         "item_col": item_col,
         "time_col": time_col,
+        "split": split,
         "rating_col": rating_col,
         "label_col": label_col,
     }

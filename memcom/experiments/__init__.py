@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from memcom.experiments.command import compare_command as compare_command
-from memcom.experiments.compare import PROFILES as PROFILES
-from memcom.experiments.compare import Profile as Profile
-from memcom.experiments.compare import compare as compare
+from memcom.experiments.command import spec_of as spec_of
+from memcom.experiments.command import sweep_command as sweep_command
 from memcom.experiments.costs import Costs as Costs
 from memcom.experiments.costs import measure as measure
 from memcom.experiments.planning import Table as Table
 from memcom.experiments.planning import tables as tables
-from memcom.experiments.report import format_comparison as format_comparison
-from memcom.experiments.report import write as write
-from memcom.experiments.rows import Comparison as Comparison
-from memcom.experiments.rows import Row as Row
-from memcom.experiments.running import run_trials as run_trials
+from memcom.experiments.report import Report as Report
+from memcom.experiments.report import write_report as write_report
 from memcom.experiments.spec import Source as Source
 from memcom.experiments.spec import Spec as Spec
 from memcom.experiments.statistics import Interval as Interval
 from memcom.experiments.statistics import mean_interval as mean_interval
-from memcom.experiments.statistics import relative_change as relative_change
 from memcom.experiments.store import Store as Store
 from memcom.experiments.summary import Summary as Summary
 from memcom.experiments.summary import summarise as summarise
 from memcom.experiments.sweep import sweep as sweep
-from memcom.experiments.sweep_command import spec_of as spec_of
-from memcom.experiments.sweep_command import sweep_command as sweep_command
-from memcom.experiments.sweep_report import write_report as write_report
 from memcom.experiments.tasks import Outcome as Outcome
 from memcom.experiments.tasks import Setting as Setting
 from memcom.experiments.tasks import Size as Size
@@ -38,4 +29,4 @@ from memcom.experiments.trials import ModelOptions as ModelOptions
 from memcom.experiments.trials import Result as Result
 from memcom.experiments.trials import Trial as Trial
 from memcom.experiments.trials import build_ranker as build_ranker
-from memcom.experiments.trials import run_trial as run_trial
+from memcom.experiments.trials import train_trial as train_trial

@@ -1,9 +1,10 @@
-"""What a method costs in time, as a ratio to the full table of the same run."""
+"""What a ranker's table costs in time, as a ratio to the full table of the same run."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,17 +17,16 @@ from memcom.training import Histories, TrainingOptions
 from memcom.training.fitting import Stepper
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(NamedTuple):
     """Times of one method against the full table; above 1 is slower.
 
     Attributes:
-        lookup: Median ratio of looking up a batch of ids, forward only, layer as stored.
-        step: Median ratio of a whole training step: forward, loss, backward, update.
+        lookup_time: Median ratio of looking up a batch of ids, forward only, layer as stored.
+        step_time: Median ratio of a whole training step: forward, loss, backward, update.
     """
 
-    lookup: float
-    step: float
+    lookup_time: float
+    step_time: float
 
 
 def measure(
@@ -61,7 +61,7 @@ def measure(
     timing = time_lookup(
         stored, baseline.embedding, batch_size, repeats=lookups, counts=data.item_counts + 1
     )
-    return Costs(lookup=timing.ratio, step=step)
+    return Costs(timing.ratio, step)
 
 
 def _step_ratio(

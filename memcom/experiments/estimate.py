@@ -12,8 +12,8 @@ from statistics import median
 from memcom.experiments.engines import attempt
 from memcom.experiments.planning import Table
 from memcom.experiments.provenance import devices
+from memcom.experiments.render import duration
 from memcom.experiments.store import Store
-from memcom.experiments.sweep_report import duration
 from memcom.experiments.tasks import Setting
 
 

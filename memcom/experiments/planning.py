@@ -65,21 +65,19 @@ class Table:
         for line in self.lines:
             if line.impossible:
                 continue
-            grid = [self.job(setting) for setting in line.cell.grid]
-            yield from grid
-            chosen = choose(grid, store, self.task)
+            yield from map(self.job, line.cell.grid)
+            chosen = self.chosen(line, store)
             if chosen is not None:
                 yield from map(self.job, line.cell.more_seeds(chosen.job.setting))
 
-
-def choose(grid: list[Job], store: Store, task: Task) -> Record | None:
-    """The record that is best on validation; None as long as one is missing or if all failed."""
-    records = [store.get(job) for job in grid]
-    finished = [record for record in records if record is not None and record.outcome is not None]
-    if None in records or not finished:
-        return None
-    sign = 1 if task.higher_is_better else -1
-    return max(finished, key=lambda record: sign * record.outcome.valid)  # type: ignore[union-attr]
+    def chosen(self, line: Line, store: Store) -> Record | None:
+        """The first seed's record that is best on validation; None as long as one is missing."""
+        records = [store.get(self.job(setting)) for setting in line.cell.grid]
+        finished = [each for each in records if each is not None and each.outcome is not None]
+        if None in records or not finished:
+            return None
+        sign = 1 if self.task.higher_is_better else -1
+        return max(finished, key=lambda each: sign * each.outcome.valid)  # type: ignore[union-attr]
 
 
 def tables(spec: Spec, loaded: Any = None) -> Iterator[Table]:
@@ -93,14 +91,14 @@ def tables(spec: Spec, loaded: Any = None) -> Iterator[Table]:
         Tables in the order of data sets and combinations of options.
 
     Raises:
-        TypeError: The data is not of the kind that the task takes.
-        ValueError: A method has no such option.
+        ValueError: The data is not of the kind that the task takes, or a method has no such
+            option.
     """
     task = get_task(spec.task)
     for source in spec.data:
         data = read(source) if loaded is None else loaded
         if not isinstance(data, task.accepts):
-            raise TypeError(
+            raise ValueError(
                 f"{task.name} needs {task.accepts.__name__}, {source.label} is "
                 f"{type(data).__name__}"
             )

@@ -26,9 +26,8 @@ from joblib.externals import loky
 
 from memcom.experiments.engines import NotDelivered, attempt
 from memcom.experiments.files import write_json
-from memcom.experiments.provenance import devices
+from memcom.experiments.provenance import available_cores, devices
 from memcom.experiments.records import Job, Record
-from memcom.experiments.running import available_cores
 
 MAX_STARTS = 3  # of one worker in a row
 

@@ -21,6 +21,13 @@ def devices() -> list[str]:
     return [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
 
 
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def about(device: str) -> dict[str, Any]:
     """Versions, machine, its load and time of day, to be noted beside a result.
 

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from memcom.data import Interactions
+from memcom.experiments.costs import measure
 from memcom.experiments.options import (
     default_options,
     plan_table,
@@ -91,6 +92,22 @@ def run(
     )
 
 
+def time(
+    setting: Setting, data: Interactions, training: type[TrainingOptions] = TrainingOptions
+) -> dict[str, float]:
+    """Times of a lookup and of a training step over the full table's; see `measure`.
+
+    Args:
+        setting: From a sweep, with a table.
+        data: Gives ids, drawn by popularity, and histories.
+        training: Class of the training options.
+
+    Returns:
+        ``lookup_time`` and ``step_time``.
+    """
+    return measure(as_trial(setting, data, training), data)._asdict()
+
+
 def _task(name: str, training: type[TrainingOptions], **full: int) -> Task:
     options = ModelOptions(), training()
     return Task(
@@ -107,6 +124,7 @@ def _task(name: str, training: type[TrainingOptions], **full: int) -> Task:
         controls=CONTROLS,
         untrained=("popular",),
         label="nDCG@{k}",
+        time=partial(time, training=training),
     )
 
 

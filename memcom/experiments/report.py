@@ -1,144 +1,134 @@
-"""The comparison as text for a terminal, and as CSV and JSON for everything else."""
+"""The report of a sweep: Markdown to read, tidy CSV to compute with, and a picture.
+
+DIR/report.md        a table per data set and combination of options, failures in full
+DIR/summary.csv      one row per method and budget
+DIR/pairs.csv        every two methods at one budget, against each other
+DIR/trials.csv       one row per trial, with versions, machine and time
+DIR/<data>.png       quality against the ratio of bytes really stored
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from memcom.experiments.files import write_csv, write_json
-from memcom.experiments.rows import Comparison, Row, by_ratio
-from memcom.experiments.trials import Result
+from memcom.experiments.files import write_csv, write_text
+from memcom.experiments.planning import Table
+from memcom.experiments.records import Record
+from memcom.experiments.render import markdown_section, metric_label
+from memcom.experiments.store import Store
+from memcom.experiments.summary import Summary, compare_pairs, records_of, summarise
 
-_HEADER = (
-    "method",
-    "bytes",
-    "ratio",
-    "output bytes",
-    "nDCG@{k}",
-    "±95%",
-    "loss %",
-    "95% interval",
-    "lookup",
-    "step",
-    "rate",
-)
+# draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
+Draw = Callable[..., Any]
 
 
-def format_comparison(comparison: Comparison, *, k: int = 10) -> str:
-    """The whole comparison as text: facts, the margin over the controls, the table.
+class Report(NamedTuple):
+    """What was written.
 
-    Args:
-        comparison: From `compare`.
-        k: The k of nDCG@k, for the heading.
-
-    Returns:
-        Lines of text.
+    Attributes:
+        files: By kind: ``"report"``, ``"summary"``, ``"pairs"``, ``"trials"``, and
+            ``"picture ..."``.
+        rows: The rows of each table.
     """
-    lines = [f"{name}: {fact}" for name, fact in comparison.about.items()]
-    lines += ["", margin_line(comparison), ""]
-    cells: list[Sequence[str] | str] = [[name.format(k=k) for name in _HEADER]]
-    for ratio, rows in by_ratio(comparison.rows):
-        cells.append("controls and full table" if ratio is None else f"ratio {ratio:g}")
-        cells += [_cells(row) for row in rows]
-    lines += _aligned(cells)
-    best = [row for row in comparison.rows if not row.failed and row.seeds == 1]
-    if len(best) > 1:
-        lines += ["", "one seed: there is no interval over seeds; use --seeds 3 or more"]
-    return "\n".join(lines)
+
+    files: dict[str, Path]
+    rows: list[list[Summary]]
 
 
-def margin_line(comparison: Comparison) -> str:
-    """One sentence: how far the full table is above the controls, and whether that is clear."""
-    if not comparison.margins:
-        return "WARNING: no margin over the controls, because the full table or they have failed"
-    parts = [
-        f"{100 * margin.value:+.1f} % over {control} ({100 * margin.low:+.1f} to "
-        f"{100 * margin.high:+.1f})"
-        for control, margin in comparison.margins.items()
-    ]
-    text = f"full table: nDCG {', '.join(parts)}, 95 % over users"
-    if comparison.carries_signal:
-        return text
-    return (
-        f"WARNING: {text}. It does not clearly beat the controls: this task carries little signal, "
-        "and differences between compressors below mean little"
-    )
-
-
-def write(comparison: Comparison, folder: Path | str) -> list[Path]:
-    """Write ``compare.csv``, the table, and ``compare.json``, everything with every trial.
+def write_report(
+    tables: Sequence[Table], folder: Path | str, *, draw: Draw | None = None
+) -> Report:
+    """Write the report of what a folder holds, finished or not.
 
     Args:
-        comparison: From `compare`.
-        folder: Created if it is not there.
+        tables: From `sweep`, or `tables` of a spec.
+        folder: The folder of the trials.
+        draw: Draws a picture per table, such as `memcom.plots.quality_against_ratio`.
 
     Returns:
-        The two paths.
+        The files and what they say.
 
     Raises:
-        OSError: They cannot be written.
+        OSError: A file cannot be written.
     """
-    rows = [asdict(row) for row in comparison.rows]
-    everything = {
-        "data": comparison.data,
-        "about": comparison.about,
-        "carries_signal": comparison.carries_signal,
-        "margins": {name: margin._asdict() for name, margin in comparison.margins.items()},
-        "rows": rows,
-        "trials": [_trial(result) for result in comparison.results],
+    store, folder = Store(folder), Path(folder)
+    text = ["# Compression sweep", ""]
+    found: list[list[Summary]] = []
+    rows: list[dict[str, Any]] = []
+    pairs: list[dict[str, Any]] = []
+    trials: list[dict[str, Any]] = []
+    written: dict[str, Path] = {}
+    for table in tables:
+        summaries, records = summarise(table, store), records_of(table, store)
+        found.append(summaries)
+        picture = None
+        plain = (*table.task.controls, "full")  # a picture of these alone has no axis
+        if draw is not None and any(row.seeds and row.method not in plain for row in summaries):
+            picture = _picture(table, summaries, folder, draw)
+            written[f"picture {table.label}"] = picture
+        text += [*markdown_section(table, summaries, records, picture), ""]
+        common = {"data": table.data.name, "task": table.task.name, **table.varied}
+        rows += [common | row.tidy(table.task.metric) for row in summaries]
+        pairs += [common | row for row in compare_pairs(table, store)]
+        trials += [_tidy_trial(table, record) for record in records]
+    written["report"] = write_text(folder / "report.md", "\n".join(text).rstrip() + "\n")
+    written["summary"] = write_csv(folder / "summary.csv", _filled(rows))
+    written["pairs"] = write_csv(folder / "pairs.csv", pairs)
+    written["trials"] = write_csv(folder / "trials.csv", _filled(trials))
+    return Report(written, found)
+
+
+def _tidy_trial(table: Table, record: Record) -> dict[str, Any]:
+    setting, outcome = record.job.setting, record.outcome
+    row: dict[str, Any] = {
+        "data": table.data.name,
+        "task": table.task.name,
+        **table.varied,
+        "method": setting.method,
+        "ratio": setting.ratio,
+        "budget": setting.nbytes,
+        "learning_rate": setting.learning_rate,
+        "seed": setting.seed,
+        "status": "failed" if outcome is None else "finished",
+        "failed": record.failed,
+        "seconds": record.seconds,
+        "key": record.job.key,
+        **record.about,
     }
-    folder = Path(folder)
-    return [
-        write_csv(folder / "compare.csv", rows),
-        write_json(folder / "compare.json", everything),
-    ]
+    if outcome is None:
+        return row
+    nbytes, full = outcome.size
+    return row | {
+        "nbytes": nbytes,
+        "compression_ratio": full / nbytes if nbytes else None,
+        "total_nbytes": nbytes + outcome.output_nbytes,
+        f"valid_{table.task.metric}": outcome.valid,
+        "best_epoch": outcome.best_epoch,
+        **outcome.metrics,
+    }
 
 
-def _trial(result: Result) -> dict[str, Any]:
-    fields = asdict(result)
-    ndcg, recall = fields.pop("ndcg"), fields.pop("recall")
-    scores = {"ndcg": float(ndcg.mean()), "recall": float(recall.mean())} if len(ndcg) else {}
-    return {**fields, **scores}
+def _filled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the fields of all of them, None where one has none."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
-def _cells(row: Row) -> Sequence[str]:
-    if row.failed:
-        return [row.method, f"failed: {row.failed}"]
-    return [
-        row.method,
-        f"{row.nbytes:,}",
-        f"{row.compression_ratio:.2f}" if row.compression_ratio else "-",
-        f"{row.output_nbytes:,}",
-        f"{row.ndcg:.4f}",
-        _number(row.ndcg_interval, ".4f"),
-        "0" if row.method == "full" else _number(100 * row.loss, "+.1f"),
-        "" if row.method == "full" else f"{100 * row.loss_low:+.1f} to {100 * row.loss_high:+.1f}",
-        _number(row.lookup_time, ".2f"),
-        _number(row.step_time, ".2f"),
-        _number(row.learning_rate, "g"),
-    ]
-
-
-def _number(value: float, spec: str) -> str:
-    return "-" if math.isnan(value) else format(value, spec)
-
-
-def _aligned(lines: list[Sequence[str] | str]) -> list[str]:
-    """Columns padded to one width, numbers to the right; a plain string is a heading."""
-    whole = [cells for cells in lines if len(cells) == len(_HEADER) and not isinstance(cells, str)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    text = []
-    for cells in lines:
-        if isinstance(cells, str):
-            text += ["", cells]
-            continue
-        first = cells[0].ljust(widths[0])
-        if len(cells) == len(_HEADER):
-            rest = "  ".join(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))
-        else:
-            rest = "  ".join(cells[1:])
-        text.append(f"{first}  {rest}".rstrip())
-    return text
+def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) -> Path:
+    metric = table.task.metric
+    points = []
+    for row in rows:
+        if row.seeds:
+            point = {k: v for k, v in row.tidy(metric).items() if v == v and v is not None}
+            points.append(point | {"method": row.method})
+    figure = draw(points, quality=metric, label=metric_label(table))
+    name = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{table.label} {table.task.name}")
+    path = folder / f"{name}.png"
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png", dpi=120)
+    os.replace(temporary, path)
+    return path

@@ -3,7 +3,7 @@
 task = "ranking"
 profile = "full"
 data = ["movielens"]                      # or [[data]] tables with name, user_col, item_col
-methods = ["hash", "qr", "memcom"]        # the controls of every report come by themselves
+methods = ["hash", "qr", "memcom"]        # or ["every"]; the controls come by themselves
 ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
 seeds = 3
 learning_rates = [3e-3, 1e-2, 3e-2]       # left out: those of the profile
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from memcom.budget import parse_nbytes
-from memcom.embeddings import parse_spec
+from memcom.embeddings import available, parse_spec
 from memcom.experiments.tasks import Setting, Task, get_task
 
 if sys.version_info >= (3, 11):
@@ -36,6 +36,8 @@ else:  # pragma: no cover
 
 # At equal bytes beside every method, whether they were asked for or not.
 BASELINES = ("small-dim", "low-rank", "truncate")
+EVERY = "every"  # stands for all methods of the registry and these besides
+VARIANTS = ("qr(operation=concat)",)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Spec:
     Attributes:
         data: Data sets, one after another.
         task: Name of the task; see `memcom.experiments.task_names`.
-        methods: Compressors, options allowed as in ``"qr(operation=concat)"``.
+        methods: Compressors, options allowed as in ``"qr(operation=concat)"``; ``"every"`` stands
+            for all of the registry.
         ratios: Compression ratios of the input embedding, each >= 1; may be empty where no method
             is compared, for the full table and the controls without one.
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
@@ -103,7 +106,9 @@ class Spec:
         data = self.data if isinstance(self.data, Sequence) else (self.data,)
         set_(self, "data", tuple(map(Source.of, (data,) if isinstance(data, str) else data)))
         plain = (*task.controls, "full")  # always there
-        methods = [canonical(m) for m in self.methods if m not in plain]
+        every = (*available(), *VARIANTS)
+        given = [m for name in self.methods for m in (every if name == EVERY else (name,))]
+        methods = [canonical(m) for m in given if m not in plain]
         set_(self, "methods", tuple(dict.fromkeys(methods)))
         set_(self, "ratios", tuple(map(float, self.ratios)))
         set_(self, "nbytes", tuple(map(parse_nbytes, self.nbytes)))

@@ -1,6 +1,7 @@
 """Finished trials in a folder: one JSON file each, written in one step, named by its content's key.
 
     DIR/trials/<data>/<task>/<method>/<budget>-lr<rate>-seed<seed>-<key>.json
+    DIR/times/<key>.json            what the method of this trial costs in time, if that was asked
     DIR/.locks/<key>.lock           held by the process that runs this trial now
 
 The key is a hash of everything that decides the outcome: the data's content and how it was read,
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,18 @@ class Store:
         path = write_json(self.path(record.job), record.as_json())
         self._read[record.job.key] = record
         return path
+
+    def times(self, job: Job) -> dict[str, float]:
+        """What was kept by `put_times`; empty if nothing was."""
+        path = self._times(job)
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def put_times(self, job: Job, times: Mapping[str, float]) -> Path:
+        """Keep what the method of a trial costs in time, by name, as ratios to the full table."""
+        return write_json(self._times(job), times)
+
+    def _times(self, job: Job) -> Path:
+        return self.folder / "times" / f"{job.key}.json"
 
     def records(self) -> list[Record]:
         """All records in the folder, in the order of their paths."""

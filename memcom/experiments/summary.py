@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from memcom.experiments.planning import Line, Table, choose
+from memcom.experiments.planning import Line, Table
 from memcom.experiments.records import Record
 from memcom.experiments.significance import Tests, bootstrap, holm, paired_tests, percentiles
 from memcom.experiments.statistics import Interval, mean_interval
@@ -40,7 +40,7 @@ class Summary:
         p_value: Wilcoxon's signed-rank test against the full table, paired by unit.
         p_value_t: Paired t test against the full table.
         p_holm: `p_value` adjusted for all rows of the table.
-        others: The other metrics, means over seeds.
+        others: The other metrics, means over seeds, and the times where they were taken.
         valid: Validation metric, mean over seeds.
         learning_rate: Chosen on validation.
         best_epoch: Epoch of the weights, mean over seeds.
@@ -192,7 +192,7 @@ def _of_line(table: Table, line: Line, store: Store) -> list[Record]:
 
 def _runs(table: Table, line: Line, store: Store) -> list[Outcome]:
     """The outcomes of the chosen learning rate, one per seed that finished."""
-    chosen = choose([table.job(setting) for setting in line.cell.grid], store, table.task)
+    chosen = table.chosen(line, store)
     if line.impossible or chosen is None:
         return []
     rate = chosen.job.setting.learning_rate
@@ -212,12 +212,13 @@ def _row(table: Table, line: Line, runs: Sequence[Outcome], store: Store) -> Sum
         failed=len(failures),
         seconds=sum(record.seconds for record in records),
     )
-    if not runs:
+    chosen = table.chosen(line, store)
+    if not runs or chosen is None:
         return row
     metric, size = table.task.metric, runs[0].size
     mean, half = mean_interval([run.metrics[metric] for run in runs])
-    chosen = choose([table.job(each) for each in line.cell.grid], store, table.task)
-    rate = chosen.job.setting.learning_rate if chosen else None
+    rate = chosen.job.setting.learning_rate
+    means = {name: np.mean([run.metrics[name] for run in runs]) for name in runs[0].metrics}
     return replace(
         row,
         nbytes=size.nbytes,
@@ -225,11 +226,8 @@ def _row(table: Table, line: Line, runs: Sequence[Outcome], store: Store) -> Sum
         total_nbytes=size.nbytes + runs[0].output_nbytes,
         value=Interval(mean, mean - half, mean + half),  # over seeds, where there are no units
         half_width=half,
-        others={
-            name: float(np.mean([run.metrics[name] for run in runs]))
-            for name in runs[0].metrics
-            if name != metric
-        },
+        others={name: float(mean) for name, mean in means.items() if name != metric}
+        | store.times(chosen.job),
         valid=float(np.mean([run.valid for run in runs])),
         learning_rate=math.nan if rate is None else rate,
         best_epoch=float(np.mean([run.best_epoch for run in runs])),

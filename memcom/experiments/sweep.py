@@ -25,6 +25,8 @@ from memcom.experiments.provenance import about
 from memcom.experiments.records import Job, Record
 from memcom.experiments.spec import Spec
 from memcom.experiments.store import Store
+from memcom.experiments.tasks import get_task
+from memcom.experiments.times import take_times
 
 # A trial that loses so many workers while no other runs beside it has failed.
 MAX_LOST_ALONE = 3
@@ -39,6 +41,7 @@ def sweep(
     engine: str = "local",
     jobs: int | None = None,
     retry_failed: bool = False,
+    times: bool = False,
     progress: bool = True,
 ) -> list[Table]:
     """Run every trial of a spec that the folder does not hold yet.
@@ -50,19 +53,22 @@ def sweep(
         engine: ``"local"``, ``"processes"`` or ``"ray"``.
         jobs: Trials at a time; None leaves it to the engine.
         retry_failed: Run trials that have failed before once more.
+        times: When a table is done, take the times of its methods against the full table.
         progress: Show a progress bar.
 
     Returns:
         The tables, without their data's trials: those are in the folder. `report` reads them.
 
     Raises:
-        ValueError: The spec makes no sense, or a file of the folder is damaged.
-        TypeError: The data is not of the kind that the task takes.
+        ValueError: The spec makes no sense, the data is not of the kind that the task takes, or a
+            file of the folder is damaged.
         RuntimeError: Workers cannot be started, or trials do not get through to them.
     """
     spec = spec if isinstance(spec, Spec) else Spec.read(spec)
     if data is not None and len(spec.data) > 1:
         raise ValueError(f"data replaces one source, the spec has {len(spec.data)}")
+    if times and get_task(spec.task).time is None:
+        raise ValueError(f"task {spec.task} takes no times")
     store, done = Store(out), []
     for table in tables(spec, data):
         workers = start(engine, table.loaded, jobs)
@@ -70,6 +76,8 @@ def sweep(
             drive(table, store, workers, retry_failed=retry_failed, progress=progress)
         finally:
             workers.close()
+        if times:
+            take_times(table, store, progress=progress)
         done.append(replace(table, loaded=None))  # the next data set needs the memory
     return done
 

@@ -108,6 +108,8 @@ class Task:
         unit: What `Outcome.units` counts, in the singular, for headings.
         label: What to call the metric in headings, with options in braces, as in ``nDCG@{k}``;
             its name if empty.
+        time: ``time(setting, data) -> {name: ratio}``: what a lookup and a training step of the
+            method cost as a multiple of the full table's; None for a task that takes no times.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Task:
     untrained: tuple[str, ...] = ()
     unit: str = "user"
     label: str = ""
+    time: Callable[[Setting, Any], Mapping[str, float]] | None = None
 
 
 def task_names() -> list[str]:

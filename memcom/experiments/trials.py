@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +13,6 @@ from memcom.collisions import equal_vectors
 from memcom.data import TRAIN, Interactions
 from memcom.diagnostics import information_abundance
 from memcom.embeddings import parse_spec
-from memcom.experiments.provenance import traceback_in_package
 from memcom.models import HistoryRanker, ItemBias, MostPopular, Ranker
 from memcom.procedures import Occurrences, learned_options, prepare
 from memcom.training import HeldOut, TrainingOptions, evaluate, fit
@@ -63,12 +61,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a trial; either ``failed`` says why not, or the rest is set.
+    """What came out of a trial.
 
     Attributes:
         trial: The trial.
-        failed: Reason of the failure, one line; empty if there was none.
-        traceback: The failure in full.
         nbytes: Stored bytes of the input embedding.
         compression_ratio: Bytes of the full fp32 table over these; 0 where there is no table.
         output_nbytes: Stored bytes behind the input embedding.
@@ -78,22 +74,18 @@ class Result:
         recall: ``(users,)`` test Recall@k of each user.
         abundance: Information abundance of the input embedding's vectors, as stored; NaN without.
         num_distinct: Different vectors among the items', as stored.
-        seconds: Wall-clock time.
     """
 
     trial: Trial
-    failed: str = ""
-    traceback: str = ""
-    nbytes: int = 0
-    compression_ratio: float = 0.0
-    output_nbytes: int = 0
-    valid_ndcg: float = float("-inf")
-    best_epoch: int = 0
-    ndcg: np.ndarray = field(default_factory=lambda: np.empty(0))
-    recall: np.ndarray = field(default_factory=lambda: np.empty(0))
-    abundance: float = math.nan
-    num_distinct: int = 0
-    seconds: float = 0.0
+    nbytes: int
+    compression_ratio: float
+    output_nbytes: int
+    valid_ndcg: float
+    best_epoch: int
+    ndcg: np.ndarray
+    recall: np.ndarray
+    abundance: float
+    num_distinct: int
 
 
 def occurrences(data: Interactions) -> Occurrences:
@@ -154,7 +146,6 @@ def train_trial(trial: Trial, data: Interactions, device: str = "cpu") -> Result
         BudgetError: The method cannot be that small.
         TrainingError: The loss became infinite or NaN.
     """
-    start = time.perf_counter()
     model = build_ranker(trial, data).to(device)
     if isinstance(model, HistoryRanker):
 
@@ -186,28 +177,4 @@ def train_trial(trial: Trial, data: Interactions, device: str = "cpu") -> Result
         recall=tested.recall.double().cpu().numpy(),
         abundance=abundance,
         num_distinct=distinct,
-        seconds=time.perf_counter() - start,
     )
-
-
-def run_trial(trial: Trial, data: Interactions, *, threads: int = 1) -> Result:
-    """`train_trial`, but nothing is raised: a failure is a result of its own.
-
-    Args:
-        trial: What to run.
-        data: What to run it on.
-        threads: Threads of torch meanwhile. One makes results independent of the machine's load
-            and of how many trials run beside each other.
-
-    Returns:
-        The result.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return train_trial(trial, data)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Result(trial, failed=reason, traceback=traceback_in_package())
-    finally:
-        torch.set_num_threads(before)

@@ -84,13 +84,16 @@ def of_its_options(results: Results) -> Iterator[Finding]:
 
 def of_the_order_of_ids(results: Results) -> Iterator[Finding]:
     """Ids sorted by frequency, for what takes remainders."""
-    sweep, popular_first, shuffled = "movielens-shuffled", "movielens", "movielens shuffled"
+    sweep, ratios = "order-of-ids", (4, 16)
+    tables = [where["data"] for where in results.variants(sweep) if "data" in where]
+    both = [(data, f"{data} shuffled") for data in tables if f"{data} shuffled" in tables]
     yield judged(
         "On ids sorted by frequency the plain remainder is better than a random hash",
         _SUPPOSED,
         [
-            (f"{r}×", results.against(sweep, "hash(seed=None)", "hash", r, data=popular_first))
-            for r in (4, 16)
+            (f"{data} {r}×", results.against(sweep, "hash(seed=None)", "hash", r, data=data))
+            for data, _ in both
+            for r in ratios
         ],
     )
     yield judged(
@@ -98,44 +101,39 @@ def of_the_order_of_ids(results: Results) -> Iterator[Finding]:
         _SUPPOSED,
         [
             (
-                f"{method} {r}×",
-                difference(
-                    results.loss(sweep, method, r, data=popular_first),
-                    results.loss(sweep, method, r, data=shuffled),
-                ),
+                f"{data} {method} {r}×",
+                difference(*(results.loss(sweep, method, r, data=each) for each in (data, other))),
             )
+            for data, other in both
             for method in ("memcom", "memcom-bias", "qr")
-            for r in (4, 16)
+            for r in ratios
         ],
     )
 
 
 def of_its_weights(results: Results) -> Iterator[Finding]:
     """Multipliers of 8 bits: do ids keep their vectors, and does the score keep its height?"""
-    sweep, eight, sixteen = (
-        "movielens-bits",
-        "memcom(bits=16, weight_bits=8)",
-        "memcom(bits=16, weight_bits=16)",
+    sweep = "weight-bits"
+    sixteen, eight = (f"memcom(bits=16, weight_bits={bits})" for bits in (16, 8))
+    distinct = (
+        results.rows(sweep)
+        .pivot_table("num_distinct", index=["data", "ratio"], columns="method", sort=False)
+        .reindex(columns=[sixteen, eight])
+        .dropna()
     )
-    distinct = [
-        results.rows(sweep, method=method).set_index("ratio")["num_distinct"]
-        for method in (sixteen, eight)
-    ]
-    counts = [(ratio, distinct[0].get(ratio), n) for ratio, n in distinct[1].items()]
-    known = [(ratio, int(before), int(n)) for ratio, before, n in counts if before]
-    lost = any(n < before for _, before, n in known)
+    fewer = bool((distinct[eight] < distinct[sixteen]).any())
     yield Finding(
         "Multipliers of 8 bits leave fewer different vectors than 16 bits, at equal bytes",
         _SUPPOSED,
-        NOT_MEASURED if not known else "yes" if lost else "no",
+        NOT_MEASURED if distinct.empty else "yes" if fewer else "no",
         "; ".join(
-            f"{ratio:g}× {n:,} different vectors instead of {before:,}"
-            for ratio, before, n in known
+            f"{data} {ratio:g}× {after:,.0f} different vectors instead of {before:,.0f}"
+            for (data, ratio), before, after in distinct.itertuples(name=None)
         ),
     )
     yield judged(
         "Multipliers of 8 bits lose at most 1 % on those of 16 bits, at equal bytes",
         _SUPPOSED,
-        [(f"{r}×", results.against(sweep, eight, sixteen, r)) for r in (4, 16, 40)],
+        results.all_against(eight, sixteen, [sweep]),
         at_most(0.01),
     )

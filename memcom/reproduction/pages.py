@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from memcom.experiments.render import TIMES, duration
 from memcom.experiments.statistics import Interval
-from memcom.experiments.sweep_report import duration
 from memcom.reproduction.answers import Finding, percent
 from memcom.reproduction.results import Results
 
@@ -57,9 +57,9 @@ def sweep_markdown(results: Results, sweep: str) -> str:
         sweep: Its name.
 
     Returns:
-        A section of Markdown.
+        Markdown: a sentence, and a table for each table of the sweep.
     """
-    lines = [f"## {sweep}", "", made(results.trials[results.trials["sweep"] == sweep]), ""]
+    lines = [made(results.trials[results.trials["sweep"] == sweep]), ""]
     summary = results.summary[results.summary["sweep"] == sweep]
     for where in results.variants(sweep):
         rows = summary
@@ -69,11 +69,14 @@ def sweep_markdown(results: Results, sweep: str) -> str:
         if where:
             title = ", ".join(f"{name} {value}" for name, value in where.items())
             lines += [f"**{title}**", ""]
-        lines += [
-            f"| asked | method | bytes | ratio | {metric} (95 %) | loss (95 %) | p | rate |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [_row(row) for _, row in rows.iterrows()]
+        timed = [name for name in TIMES if name in rows and rows[name].notna().any()]
+        head = ["asked", "method", "bytes", "ratio", f"{metric} (95 %)", "loss (95 %)", "p", "rate"]
+        head += [TIMES[name] for name in timed]
+        lines.append(f"| {' | '.join(head)} |")
+        lines.append("| --- | --- |" + " ---: |" * (len(head) - 2))
+        for _, row in rows.iterrows():
+            cells = _cells(row, timed)
+            lines.append(f"| {' | '.join([*cells, *[''] * (len(head) - len(cells))])} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -93,15 +96,15 @@ def made(trials: pd.DataFrame) -> str:
     )
 
 
-def _row(row: pd.Series) -> str:
+def _cells(row: pd.Series, timed: Sequence[str]) -> list[str]:
     asked = "" if pd.isna(row["ratio"]) else f"{row['ratio']:g}×"
     if row["status"] != "finished":
-        return f"| {asked} | {row['method']} | {row['status']} | | | | | |"
+        return [asked, row["method"], row["status"]]
     value, loss = (
         Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("value", "loss")
     )
     span = "" if pd.isna(value.low) else f" ({value.low:.4f} to {value.high:.4f})"
-    cells = [
+    return [
         asked,
         row["method"],
         f"{row['nbytes']:,}",
@@ -110,5 +113,5 @@ def _row(row: pd.Series) -> str:
         "" if pd.isna(loss.value) else percent(loss),
         "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
         "" if pd.isna(row["learning_rate"]) else f"{row['learning_rate']:g}",
+        *("" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in timed),
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"

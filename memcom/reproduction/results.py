@@ -1,7 +1,7 @@
 """The committed sweeps, as tables to ask.
 
 FOLDER/<sweep>/summary.csv    a row per method and budget
-FOLDER/<sweep>/pairs.csv      every two methods at one budget, against each other
+FOLDER/<sweep>/pairs.csv      every two methods at one budget, against each other; may be missing
 FOLDER/<sweep>/trials.csv     a row per trial, with seed, bytes, time, machine and versions
 FOLDER/data-sets.csv          a row per data set for ranking
 """
@@ -50,11 +50,10 @@ class Results:
         if not found:
             raise FileNotFoundError(f"no */summary.csv in {folder}")
         self.summary = pd.concat([_summary(path) for path in found], ignore_index=True)
-        self.pairs = pd.concat([_read(p.with_name("pairs.csv")) for p in found], ignore_index=True)
-        self.trials = pd.concat(
-            [_read(p.with_name("trials.csv")) for p in found], ignore_index=True
+        self.pairs, self.trials = (
+            pd.concat(map(_read, sorted(Path(folder).glob(f"*/{name}.csv"))), ignore_index=True)
+            for name in ("pairs", "trials")
         )
-
         described = Path(folder) / "data-sets.csv"
         self.data_sets = pd.read_csv(described) if described.exists() else pd.DataFrame()
 

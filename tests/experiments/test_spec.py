@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import memcom
+from memcom.experiments.command import spec_of
 from memcom.experiments.spec import BASELINES, Source, Spec, canonical
-from memcom.experiments.sweep_command import spec_of
 
 TOML = """
 task = "ranking"
@@ -129,3 +130,10 @@ def test_a_file_that_is_no_spec_is_named(tmp_path):
     file.write_text("ratios = [")
     with pytest.raises(ValueError, match=r"bad\.toml"):
         Spec.read(file)
+
+
+def test_every_stands_for_the_registry_and_is_told_once():
+    found = Spec(methods=("memcom", "every"), ratios=(4,)).methods
+    assert found[0] == "memcom"
+    assert len(found) == len(set(found))
+    assert set(found) == {*memcom.available(), "qr(operation='concat')"} - {"full"}

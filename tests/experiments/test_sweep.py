@@ -16,7 +16,7 @@ import pytest
 
 from memcom.data import load
 from memcom.experiments import engines
-from memcom.experiments.planning import Table, choose, tables
+from memcom.experiments.planning import Table, tables
 from memcom.experiments.records import Job, Record
 from memcom.experiments.spec import Spec
 from memcom.experiments.store import Store
@@ -191,7 +191,7 @@ def test_validation_chooses_the_learning_rate_and_other_seeds_use_it(tmp_path, d
         grid = [table.job(setting) for setting in line.cell.grid]
         valid = [store.get(job).outcome.valid for job in grid]
         best = grid[valid.index(max(valid))].setting
-        assert choose(grid, store, table.task).job.setting == best
+        assert table.chosen(line, store).job.setting == best
         for seed in (1, 2):
             rates = [
                 job.setting.learning_rate
@@ -247,7 +247,7 @@ def test_every_combination_of_varied_options_is_a_table(tmp_path, data):
 
 
 def test_data_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="needs Interactions"):
+    with pytest.raises(ValueError, match="needs Interactions"):
         sweep(spec(data="nycflights"), tmp_path, data=object(), progress=False)
 
 

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from memcom.data import load
+from memcom.experiments.report import write_report
 from memcom.experiments.sweep import sweep
-from memcom.experiments.sweep_report import write_report
 from memcom.reproduction import Results
 from memcom.reproduction.pages import losses_markdown, sweep_markdown
 from tests.experiments.test_sweep import NUM_TRIALS, spec
@@ -105,6 +105,29 @@ def test_pages_hold_every_row(results):
     table = losses_markdown(results, ["one", "three"], ["hash"], 2).splitlines()
     assert len(table) == 3
     assert table[2].startswith("| one |")
+
+
+def test_times_have_columns_where_they_were_taken(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert "| rate |\n" in sweep_markdown(Results(tmp_path), "one")
+    path = tmp_path / "one" / "summary.csv"
+    table = pd.read_csv(path)
+    table.loc[table["method"] == "hash", "lookup_time"] = 0.875
+    table.to_csv(path, index=False)
+    page = sweep_markdown(Results(tmp_path), "one")
+    assert page.count("| rate | lookup |\n") == 1
+    assert page.count("| 0.88 |\n") == 2
+    assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
+    assert "lookup" not in sweep_markdown(Results(tmp_path), "two")
+
+
+def test_a_sweep_need_not_have_pairs(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "one" / "pairs.csv").unlink()
+    results = Results(tmp_path)
+    assert results.against("one", "hash", "memcom", 2) is None
+    assert results.against("two", "hash", "memcom", 2) is not None
+    assert results.loss("one", "hash", 2) is not None
 
 
 def test_an_empty_folder_is_named(tmp_path):

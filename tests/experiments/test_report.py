@@ -12,10 +12,11 @@ import pytest
 from memcom.data import load
 from memcom.experiments.estimate import dry_run
 from memcom.experiments.planning import tables
+from memcom.experiments.render import duration
+from memcom.experiments.report import write_report
 from memcom.experiments.store import Store
 from memcom.experiments.summary import compare_pairs, summarise
 from memcom.experiments.sweep import sweep
-from memcom.experiments.sweep_report import duration, write_report
 from tests.experiments.test_sweep import NUM_TRIALS, spec
 
 stats = pytest.importorskip("scipy.stats")
@@ -127,7 +128,7 @@ def test_bytes_are_those_stored(finished, data):
 
 def test_files_hold_every_row_and_every_trial(finished, tmp_path):
     found, folder = finished
-    files = write_report(found, folder)
+    files = write_report(found, folder).files
     with open(files["summary"]) as file:
         summary = list(csv.DictReader(file))
     with open(files["trials"]) as file:
@@ -153,7 +154,7 @@ def test_the_picture_gets_the_rows(finished):
         seen["rows"], seen["names"] = rows, names
         return plots.quality_against_ratio(rows, **names)
 
-    files = write_report(found, folder, draw=draw)
+    files = write_report(found, folder, draw=draw).files
     picture = files["picture synthetic"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"]({picture.name})" in files["report"].read_text()
@@ -164,7 +165,7 @@ def test_the_picture_gets_the_rows(finished):
 def test_the_full_table_and_its_controls_alone_have_a_report_but_no_picture(tmp_path, data):
     alone = spec(methods=(), ratios=(), seeds=1)
     found = sweep(alone, tmp_path, data=data, progress=False)
-    files = write_report(found, tmp_path, draw=pytest.fail)
+    files = write_report(found, tmp_path, draw=pytest.fail).files
     assert set(files) == {"report", "summary", "pairs", "trials"}
     with open(files["summary"]) as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["popular", "full"]
@@ -173,7 +174,7 @@ def test_the_full_table_and_its_controls_alone_have_a_report_but_no_picture(tmp_
 def test_failures_are_shown_and_are_no_scores(tmp_path, data, monkeypatch):
     monkeypatch.setenv("TOY_FAIL", "hash")
     found = sweep(spec(ratios=(2, 40), seeds=1), tmp_path, data=data, progress=False)
-    files = write_report(found, tmp_path)
+    files = write_report(found, tmp_path).files
     with open(files["summary"]) as file:
         rows = {(r["method"], r["ratio"]): r for r in csv.DictReader(file)}
     failed, impossible = rows["hash", "2.0"], rows["memcom", "40.0"]
@@ -192,7 +193,7 @@ def test_what_is_unfinished_says_so(tmp_path, data):
     rows = summarise(found[0], Store(tmp_path))
     assert {row.status.split(":")[0] for row in rows} == {"unfinished"}
     assert all(math.isnan(row.value.value) for row in rows)
-    assert "WARNING" in write_report(found, tmp_path)["report"].read_text()
+    assert "WARNING" in write_report(found, tmp_path).files["report"].read_text()
 
 
 def test_a_dry_run_plans_bytes_and_runs_nothing(tmp_path, data):

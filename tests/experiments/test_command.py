@@ -107,3 +107,30 @@ def test_what_the_report_needs_is_asked_for_before_anything_is_run(tmp_path, mon
     with pytest.raises(ModuleNotFoundError, match=r"memcom-kit\[stats\]"):
         sweep_command(spec_of(None, data="synthetic"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_comparison_is_a_sweep_with_times(pairs, tmp_path):
+    result = CliRunner().invoke(
+        main,
+        [
+            *("compare", "--data", str(pairs), "--user-col", "reader", "--item-col", "paper"),
+            *("--ratio", "4", "--methods", "hash,memcom", "--seeds", "1", "--profile", "fast"),
+            *("--out", str(tmp_path)),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    with open(tmp_path / "summary.csv") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert rows.keys() > {"popular", "full", "low-rank", "hash", "memcom"}
+    assert all(float(rows[m]["lookup_time"]) > 0 for m in ("full", "hash", "memcom"))
+    assert rows["popular"]["step_time"] == ""
+    (heading,) = (line for line in result.output.splitlines() if line.startswith("method"))
+    assert heading.split()[-2:] == ["lookup", "step"]
+
+
+def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("memcom.experiments.planning.load", lambda *_, **__: {})
+    result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())
