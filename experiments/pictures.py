@@ -15,20 +15,11 @@ from matplotlib.figure import Figure
 from memcom.benchmark import read_rows, speed_panels
 from memcom.plots import loss_by_data, quality_against_ratio, to_png
 from memcom.plots.bench import speed_against_table
-from memcom.reproduction import PUBLISHED, Results, published_points
-from memcom.reproduction.memcom_claims import RANKING
+from memcom.reproduction import Results, published_points
+from memcom.reproduction.panels import abstract_panels, loss_panels
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv --full
-
-METHODS = ("memcom", "hash", "qr", "low-rank", "small-dim", "truncate")
-PANELS = {  # title -> sweep of one table
-    **{name: name for name in RANKING},
-    "movielens, RankNet": "ranknet",
-    "20 Newsgroups, words": "20newsgroups",
-    "20 Newsgroups, pairs": "20newsgroups-pairs",
-    "movielens, stream": "streaming",
-}
 
 
 class Picture(NamedTuple):
@@ -68,19 +59,7 @@ def draw_movielens() -> Figure:
 
 def draw_data() -> Figure:
     """Loss by data set and task."""
-    found = Results(RESULTS)
-    panels = {}
-    for title, sweep in PANELS.items():
-        rows = found.rows(sweep)
-        rows = rows[rows["ratio"].notna() & rows["method"].isin(METHODS)]
-        if len(rows):
-            panels[title] = rows.to_dict("records")
-    claimed = [
-        {"method": p.method, "compression_ratio": p.ratio, "loss": p.loss}
-        for p in PUBLISHED
-        if p.metric == "ndcg" and p.method == "memcom"
-    ]
-    return loss_by_data(panels, published=dict.fromkeys(RANKING, claimed))
+    return loss_by_data(loss_panels(Results(RESULTS)), published=abstract_panels())
 
 
 def draw_speed() -> Figure:

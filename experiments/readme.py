@@ -24,6 +24,7 @@ from memcom.notebook.header import read_header
 from memcom.reproduction import Results, findings
 from memcom.reproduction.memcom_claims import RANKING
 from memcom.reproduction.pages import findings_markdown, losses_markdown, made, sweep_markdown
+from memcom.reproduction.panels import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -79,7 +80,7 @@ def results() -> str:
             "",
             f"nDCG of the full table, and what is lost of it at {RATIO}×:",
             "",
-            losses_markdown(found, RANKING, pictures.METHODS, RATIO),
+            losses_markdown(found, RANKING, METHODS, RATIO),
             "",
             findings_markdown(findings(found)),
         ]
