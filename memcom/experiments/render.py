@@ -35,7 +35,8 @@ def markdown_section(
         "for; total is the whole model. Loss is relative to the full table, positive is worse. "
         f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, or where the metric "
         "has no value for each, Student's over seeds. ± is Student's over seeds; p is Wilcoxon's "
-        f"against the full table, paired by {table.task.unit}, adjusted by Holm for all rows.",
+        f"against the full table, paired by {table.task.unit}, adjusted by Holm for all rows. "
+        "Lookup and step, where they were taken, are times over the full table's, one thread.",
         f"- {margin(table, rows)}",
         "",
     ]
