@@ -84,9 +84,14 @@ class Store:
         return path
 
     def times(self, job: Job) -> dict[str, float]:
-        """What was kept by `put_times`; empty if nothing was."""
+        """What was kept by `put_times`; empty if nothing was, ValueError if it is damaged."""
         path = self._times(job)
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        if not path.exists():
+            return {}
+        try:
+            return {str(k): float(v) for k, v in json.loads(path.read_text("utf-8")).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no times: {error}; remove it") from error
 
     def put_times(self, job: Job, times: Mapping[str, float]) -> Path:
         """Keep what the method of a trial costs in time, by name, as ratios to the full table."""

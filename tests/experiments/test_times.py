@@ -65,3 +65,14 @@ def test_a_task_without_times_says_so_before_anything_is_run(tmp_path: Any) -> N
     with pytest.raises(ValueError, match="takes no times"):
         sweep(Spec(task=toy.NAME, profile="fast"), tmp_path, data=planted(), times=True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"lookup_time": null}'])
+def test_a_damaged_file_of_times_is_named(tmp_path: Any, text: str) -> None:
+    (table,) = tables(SPEC, planted())
+    store, job = Store(tmp_path), table.job(table.lines[-1].cell.setting)
+    path = store.put_times(job, {"lookup_time": 0.5})
+    assert store.times(job) == {"lookup_time": 0.5}
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{job.key}.json holds no times"):
+        store.times(job)
