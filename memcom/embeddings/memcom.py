@@ -23,9 +23,11 @@ from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
+
+MULTIPLIERS = {"ones": (1.0, 0.0), "normal": (0.0, 1.0)}  # mean and spread to begin with
 
 
 class MEmComEmbedding(TableEmbedding):
@@ -36,11 +38,13 @@ class MEmComEmbedding(TableEmbedding):
         embedding_dim: Width of the vectors, e.
         num_buckets: Rows of the shared table, m.
         bias: Also add one number of the id's own to every coordinate.
+        multiplier_init: ``"ones"``: the layer starts as the hashing trick, and ids of a bucket are
+            told apart by their first gradients. ``"normal"``: they start apart, in length and sign.
+            The paper does not say; the one is as good as the other (see the README).
         **common: See `Common`.
 
     State: ``table`` (num_buckets, embedding_dim) drawn from N(0, 1); ``multiplier``
-    (num_embeddings, 1), 1 to begin with, so that the layer starts as the hashing trick; ``bias``
-    (num_embeddings, 1), 0 to begin with. The paper's own initial values are not known.
+    (num_embeddings, 1), 1 or drawn from N(0, 1); ``bias`` (num_embeddings, 1), 0 to begin with.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class MEmComEmbedding(TableEmbedding):
         *,
         num_buckets: int,
         bias: bool = False,
+        multiplier_init: str = "ones",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
+        self.multiplier_init = choice("multiplier_init", multiplier_init, tuple(MULTIPLIERS))
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
         self.table = self.new_table(num_buckets, embedding_dim)
         self.multiplier = self.new_table(num_embeddings, 1)
@@ -69,16 +75,10 @@ class MEmComEmbedding(TableEmbedding):
         shift = None if self.bias is None else Read("bias", self.bias, own)
         return Recipe(reads, "mult", shift)
 
-    def reset_parameters(self, std: float = 1.0, multiplier_std: float = 0.0) -> None:
-        """Draw the table; multipliers around 1, biases 0.
-
-        Args:
-            std: Standard deviation of a composed coordinate.
-            multiplier_std: Spread of the multipliers around 1. At 0 all ids of a bucket start
-                equal and are told apart by their first gradients; above it they start apart.
-        """
-        nn.init.normal_(self.table, std=std * (1 + multiplier_std**2) ** -0.5)
-        nn.init.normal_(self.multiplier, mean=1.0, std=multiplier_std)
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the table from N(0, std^2); multipliers as ``multiplier_init`` says, biases 0."""
+        nn.init.normal_(self.table, std=std)
+        nn.init.normal_(self.multiplier, *MULTIPLIERS[self.multiplier_init])
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -106,10 +106,16 @@ class MEmComBiasEmbedding(MEmComEmbedding):
         *,
         num_buckets: int,
         bias: bool = True,
+        multiplier_init: str = "ones",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            num_embeddings, embedding_dim, num_buckets=num_buckets, bias=bias, **common
+            num_embeddings,
+            embedding_dim,
+            num_buckets=num_buckets,
+            bias=bias,
+            multiplier_init=multiplier_init,
+            **common,
         )
 
     @classmethod

@@ -198,11 +198,14 @@ def test_memcom_starts_as_the_hashing_trick():
 
 
 def test_memcom_may_start_with_its_ids_apart():
-    layer = memcom.MEmComEmbedding(20_000, 8, num_buckets=5000)
-    torch.manual_seed(0)
-    layer.reset_parameters(multiplier_std=0.5)
-    assert layer.multiplier.std().item() == pytest.approx(0.5, rel=0.05)
-    assert layer.materialize().square().mean().item() == pytest.approx(1.0, rel=0.05)
+    layer = memcom.MEmComEmbedding(20_000, 8, num_buckets=5000, multiplier_init="normal")
+    layer.reset_parameters(std=0.3)
+    rows = layer.materialize().reshape(4, 5000, 8)  # ids i, i + 5000, ... share a row
+    assert rows.square().mean().item() == pytest.approx(0.3**2, rel=0.05)
+    opposed = (rows[0] * rows[1]).sum(-1) < 0
+    assert opposed.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(ValueError, match="multiplier_init must be one of 'ones', 'normal'"):
+        memcom.MEmComEmbedding(20, 8, num_buckets=5, multiplier_init="uniform")
 
 
 def test_memcom_gradients_by_hand():

@@ -48,8 +48,7 @@ def test_it_is_the_sort_of_all_scores(users, items, k, block_items, block_querie
 
 
 def test_items_may_be_a_compressed_layer():
-    layer = memcom.MEmComEmbedding(5000, 16, num_buckets=100)
-    layer.reset_parameters(multiplier_std=0.5)
+    layer = memcom.MEmComEmbedding(5000, 16, num_buckets=100, multiplier_init="normal")
     queries = torch.randn(3, 16)
     scores, ids = topk(queries, layer, 10, block_items=512)
     expected = (queries @ layer.materialize().T).topk(10)
