@@ -307,6 +307,14 @@ def test_losses_have_a_panel_for_each_data_set_and_one_scale():
         plots.loss_by_data({"one": []})
 
 
+def test_loss_by_data_puts_its_legend_into_free_room():
+    full, spare = (plots.loss_by_data(dict.fromkeys("abcd", LOSSES), columns=n) for n in (2, 3))
+    assert len(full.legends) == 1
+    assert spare.legends == []
+    assert [ax.get_legend() is not None for ax in spare.axes] == [False] * 4 + [True, False]
+    assert not any(ax.axison for ax in spare.axes[4:])
+
+
 def test_quality_figure_promises_no_intervals_that_are_not_there():
     rows = [{"method": "qr", "compression_ratio": 4, "recall": 0.2}]
     figure = plots.quality_against_ratio(rows, quality="recall", label="Recall@20")

@@ -68,8 +68,9 @@ def loss_by_data(
         for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
             _panel(ax, rows, (published or {}).get(title, ()))
             ax.set_title(title)
-        for ax in axes.flat[len(panels) :]:
-            ax.remove()
+        spare = axes.flat[len(panels) :]
+        for ax in spare:
+            ax.set_axis_off()
         for ax in axes.flat[max(0, len(panels) - across) : len(panels)]:
             ax.tick_params(labelbottom=True)
         first = axes.flat[0]
@@ -89,9 +90,12 @@ def loss_by_data(
         names: dict[str, Any] = {}
         for ax in axes.flat[: len(panels)]:
             names |= {label: h for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-        figure.legend(
-            names.values(), names.keys(), loc="outside lower center", ncols=min(4, len(names))
-        )
+        if len(spare):
+            spare[0].legend(names.values(), names.keys(), loc="center left")
+        else:
+            figure.legend(
+                names.values(), names.keys(), loc="outside lower center", ncols=min(4, len(names))
+            )
     return figure
 
 

@@ -160,7 +160,7 @@ METHODS: dict[str, MethodStyle] = {
     ),
     **dict(_family(_PURPLE, "v", low_rank="low rank", tt="tensor train", dhe="deep hash")),
     **dict(_family(_BROWN, "P", truncate="truncate rare")),
-    **dict(_family(_GREY, "X", small_dim="small dimension", mixed_dim="mixed dimension")),
+    **dict(_family(_GREY, "X", mixed_dim="mixed dimension", small_dim="small dimension")),
     **dict(_family(_SKY, "<", robe="ROBE", lma="LMA", cce="CCE")),
     **dict(_family(_BROWN, ">", dpq="DPQ", mgqe="MGQE", lhf="learned hash")),
     **dict(_family(_PURPLE, "p", int8="int8", int4="int4")),
