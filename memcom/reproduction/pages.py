@@ -82,7 +82,8 @@ def sweep_markdown(results: Results, sweep: str) -> str:
 
 
 def made(trials: pd.DataFrame) -> str:
-    """How trials were made, in a sentence."""
+    """How trials were made, in a sentence; those that several sweeps share count once."""
+    trials = trials.drop_duplicates("key")
     seeds = ", ".join(str(int(seed)) for seed in sorted(trials["seed"].unique()))
     versions = ", ".join(
         f"{name} {' and '.join(sorted(map(str, trials[name].dropna().unique())))}"

@@ -11,7 +11,7 @@ from memcom.data import load
 from memcom.experiments.report import write_report
 from memcom.experiments.sweep import sweep
 from memcom.reproduction import Results
-from memcom.reproduction.pages import losses_markdown, sweep_markdown
+from memcom.reproduction.pages import losses_markdown, made, sweep_markdown
 from tests.experiments.test_sweep import NUM_TRIALS, spec
 
 pd = pytest.importorskip("pandas")
@@ -105,6 +105,11 @@ def test_pages_hold_every_row(results):
     table = losses_markdown(results, ["one", "three"], ["hash"], 2).splitlines()
     assert len(table) == 3
     assert table[2].startswith("| one |")
+
+
+def test_a_trial_that_two_sweeps_share_was_run_once(results):
+    assert len(results.trials) == 2 * NUM_TRIALS  # the same spec twice
+    assert made(results.trials).startswith(f"{NUM_TRIALS} trials,")
 
 
 def test_times_have_columns_where_they_were_taken(folder, tmp_path):
