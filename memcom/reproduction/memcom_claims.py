@@ -58,7 +58,7 @@ def against_rivals(results: Results) -> Iterator[Finding]:
 
 
 def of_its_options(results: Results) -> Iterator[Finding]:
-    """Bias, width, and scalars that fewer ids share."""
+    """Bias, width, scalars that fewer ids share, and where the multipliers start."""
     yield counted(
         "The bias helps at equal bytes",
         _SUPPOSED,
@@ -70,7 +70,7 @@ def of_its_options(results: Results) -> Iterator[Finding]:
         [
             (f"{e} wide {r}×", results.loss("movielens-widths", "memcom", r, embedding_dim=e))
             for e in (64, 128, 256)
-            for r in (16, 40)
+            for r in (4, 16, 40)
         ],
         at_most(0.04),
     )
@@ -79,6 +79,11 @@ def of_its_options(results: Results) -> Iterator[Finding]:
         _SUPPOSED,
         [(f"{r}×", results.against("movielens", "scalar-qr", "memcom", r)) for r in CURVE],
         at_most(0.02),
+    )
+    yield counted(
+        "Multipliers that start apart are better than ones",
+        _SUPPOSED,
+        results.all_against("memcom(multiplier_init='normal')", "memcom", ["initial-multipliers"]),
     )
 
 
@@ -121,7 +126,7 @@ def of_its_weights(results: Results) -> Iterator[Finding]:
         .reindex(columns=[sixteen, eight])
         .dropna()
     )
-    fewer = bool((distinct[eight] < distinct[sixteen]).any())
+    fewer = bool((distinct[eight] < distinct[sixteen]).all())
     yield Finding(
         "Multipliers of 8 bits leave fewer different vectors than 16 bits, at equal bytes",
         _SUPPOSED,
@@ -136,4 +141,9 @@ def of_its_weights(results: Results) -> Iterator[Finding]:
         _SUPPOSED,
         results.all_against(eight, sixteen, [sweep]),
         at_most(0.01),
+    )
+    yield counted(
+        "MEmCom with rows of 16 bits and multipliers of 8 is better than in fp32, at equal bytes",
+        _SUPPOSED,
+        results.all_against(eight, "memcom", [sweep]),
     )

@@ -95,16 +95,21 @@ def test_order_of_ids_is_a_difference_of_two_tables_of_one_data_set(tmp_path):
     )
 
 
-def test_vectors_lost_to_8_bits_are_counted(tmp_path):
+@pytest.mark.parametrize(("others", "answer"), [(995, "yes"), (1010, "no")])
+def test_vectors_lost_to_8_bits_are_counted_and_one_table_refutes(tmp_path, others, answer):
     names = [f"memcom(bits=16, weight_bits={bits})" for bits in (16, 8)]
-    write(tmp_path, "weight-bits", [(name, 16, 0.0) for name in names], data="ml-1m")
+    rows = [(name, ratio, 0.0) for ratio in (16, 40) for name in names]
+    write(tmp_path, "weight-bits", rows, data="ml-1m")
     path = tmp_path / "weight-bits" / "summary.csv"
     table = pd.read_csv(path)
-    table.loc[1, "num_distinct"] = 990
+    table.loc[[1, 3], "num_distinct"] = [990, others]
     table.to_csv(path, index=False)
     (found,) = (f for s, f in answers(tmp_path).items() if "fewer different vectors" in s)
-    assert found.answer == "yes"
-    assert found.evidence == "ml-1m 16× 990 different vectors instead of 1,000"
+    assert found.answer == answer
+    assert found.evidence == (
+        "ml-1m 16× 990 different vectors instead of 1,000; "
+        f"ml-1m 40× {others:,} different vectors instead of 1,000"
+    )
 
 
 def test_abundance_that_falls_with_the_loss(tmp_path):
