@@ -93,3 +93,15 @@ def test_losses_are_joined_from_left_to_right():
     assert ax.get_xlabel() == "a share"
     with pytest.raises(ValueError, match="at least one row"):
         plots.loss_against([], "share", "a share")
+
+
+def test_many_methods_have_room():
+    rows = [row(f"mine{i}", 16, i / 100) for i in range(40)]
+    few, many = (plots.standing({"one": rows[:n]}, "one").axes[0] for n in (10, 40))
+    for ax in (few, many):
+        ax.figure.canvas.draw()
+    heights = [
+        abs(ax.transData.transform((0, 1))[1] - ax.transData.transform((0, 0))[1])
+        for ax in (few, many)
+    ]
+    assert min(heights) > 0.14 * ax.figure.dpi  # inches a row; a line of text takes 0.13

@@ -59,7 +59,7 @@ def standing(
     rows = _ranked(at_budget(tables, data, ratio), metric)
     full = next((row for row in tables[data] if row["method"] == "full"), None)
     with themed():
-        figure, (ax,) = new_figure(7.4, 4.6)
+        figure, (ax,) = new_figure(7.4, max(4.6, 1 + 0.2 * len(rows)))
         for place, row in enumerate(rows):
             style = method_style(row["method"])
             value, low, high = _interval(row, metric)
