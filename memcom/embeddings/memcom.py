@@ -40,7 +40,7 @@ class MEmComEmbedding(TableEmbedding):
         bias: Also add one number of the id's own to every coordinate.
         multiplier_init: ``"ones"``: the layer starts as the hashing trick, and ids of a bucket are
             told apart by their first gradients. ``"normal"``: they start apart, in length and sign.
-            The paper does not say; the one is as good as the other (see the README).
+            The paper does not say which; experiments/initial-multipliers.toml finds no difference.
         **common: See `Common`.
 
     State: ``table`` (num_buckets, embedding_dim) drawn from N(0, 1); ``multiplier``
