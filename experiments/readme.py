@@ -112,7 +112,9 @@ def sweeps_page() -> str:
         "machine and versions. `memcom sweep experiments/NAME.toml --out "
         "experiments/results/NAME` makes one, `python experiments/readme.py` this page. Losses "
         "are relative, positive is worse; p is Wilcoxon's against the full table, adjusted by Holm "
-        "within the table; lookup and step are times over the full table's.",
+        "within the table; lookup and step are times over the full table's. A learning rate that "
+        "is the only one, the lowest or the highest of its grid, and an epoch that is the last "
+        "allowed, say so: a better one may lie beyond.",
         "",
     ]
     return "\n".join([*head, *sections]).rstrip() + "\n"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from memcom.experiments.doubts import doubts
 from memcom.experiments.planning import Table
 from memcom.experiments.records import Record
 from memcom.experiments.summary import Summary
@@ -37,7 +38,7 @@ def markdown_section(
         "has no value for each, Student's over seeds. ± is Student's over seeds; p is Wilcoxon's "
         f"against the full table, paired by {table.task.unit}, adjusted by Holm for all rows. "
         "Lookup and step, where they were taken, are times over the full table's, one thread.",
-        f"- {margin(table, rows)}",
+        *(f"- {doubt}" for doubt in doubts(table, rows)),
         "",
     ]
     if picture is not None:
@@ -79,29 +80,14 @@ def terminal_lines(table: Table, rows: Sequence[Summary]) -> list[str]:
         numbers = (line.get(name, "").rjust(width[name]) for name in head[1:])
         return "  ".join([line["method"].ljust(width["method"]), *numbers])
 
-    lines = [f"{table.label}: {margin(table, rows)}", aligned({name: name for name in head})]
+    first, *more = doubts(table, rows)
+    lines = [f"{table.label}: {first}", *more, aligned({name: name for name in head})]
     for budget, group in _by_budget(rows, cells):
         lines += ["", budget]
         for row, line in group:
             text = aligned(line) if row.seeds else line["method"].ljust(width["method"])
             lines.append((text if row.status == "finished" else f"{text}  {row.status}").rstrip())
     return lines
-
-
-def margin(table: Table, rows: Sequence[Summary]) -> str:
-    """One sentence: whether the full table is above the controls, so that losses mean anything."""
-    full = next(row for row in rows if row.method == "full")
-    controls = [row for row in rows if row.method in table.task.controls and row.seeds]
-    if not full.seeds or not controls:
-        return "WARNING: the full table or the controls have no score to compare with."
-    better = [row for row in controls if row.loss.low > 0]
-    said = ", ".join(f"{row.method} loses {_percent(row.loss.value)} %" for row in controls)
-    if len(better) == len(controls):
-        return f"The full table is clearly above the controls: {said}."
-    return (
-        f"WARNING: the full table is not clearly above the controls ({said}): this task carries "
-        "little signal, and differences between compressors mean little."
-    )
 
 
 def metric_label(table: Table) -> str:

@@ -15,7 +15,7 @@ from memcom.experiments.records import Record
 from memcom.experiments.significance import Tests, bootstrap, holm, paired_tests, percentiles
 from memcom.experiments.statistics import Interval, mean_interval
 from memcom.experiments.store import Store
-from memcom.experiments.tasks import Outcome
+from memcom.experiments.tasks import Outcome, Setting
 
 NOTHING = Interval(math.nan, math.nan, math.nan)
 NOT_TESTED = Tests(math.nan, math.nan)
@@ -43,7 +43,10 @@ class Summary:
         others: The other metrics, means over seeds, and the times where they were taken.
         valid: Validation metric, mean over seeds.
         learning_rate: Chosen on validation.
+        rate_end: ``lowest`` or ``highest`` if it is an end of the row's grid, ``only`` if there is
+            no other in it: a better one may lie beyond.
         best_epoch: Epoch of the weights, mean over seeds.
+        last_epoch: Seeds whose weights are of the last epoch allowed: more might be better.
         seeds: Number of seeds that finished.
         failed: Number of failed trials, the grid included.
         seconds: Time of all trials of the row.
@@ -65,7 +68,9 @@ class Summary:
     others: dict[str, float] = field(default_factory=dict)
     valid: float = math.nan
     learning_rate: float = math.nan
+    rate_end: str = ""
     best_epoch: float = math.nan
+    last_epoch: int = 0
     seeds: int = 0
     failed: int = 0
     seconds: float = 0.0
@@ -230,9 +235,20 @@ def _row(table: Table, line: Line, runs: Sequence[Outcome], store: Store) -> Sum
         | store.times(chosen.job),
         valid=float(np.mean([run.valid for run in runs])),
         learning_rate=math.nan if rate is None else rate,
+        rate_end=_end(line.cell.grid, chosen.job.setting),
         best_epoch=float(np.mean([run.best_epoch for run in runs])),
+        last_epoch=sum(run.best_epoch == table.options.get("epochs") for run in runs),
         seeds=len(runs),
     )
+
+
+def _end(grid: Sequence[Setting], chosen: Setting) -> str:
+    """Which end of a grid of learning rates the choice is, if one."""
+    rates = sorted({each.learning_rate for each in grid if each.learning_rate is not None})
+    if len(rates) < 2:
+        return "only" if rates else ""
+    rate = chosen.learning_rate
+    return "lowest" if rate == rates[0] else "highest" if rate == rates[-1] else ""
 
 
 def _status(

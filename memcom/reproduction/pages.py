@@ -11,6 +11,8 @@ from memcom.experiments.statistics import Interval
 from memcom.reproduction.answers import Finding, percent
 from memcom.reproduction.results import Results
 
+MAX_NAMED = 3  # versions that a sentence names
+
 
 def findings_markdown(found: Iterable[Finding]) -> str:
     """A table of statements and answers, with the numbers."""
@@ -70,7 +72,8 @@ def sweep_markdown(results: Results, sweep: str) -> str:
             title = ", ".join(f"{name} {value}" for name, value in where.items())
             lines += [f"**{title}**", ""]
         timed = [name for name in TIMES if name in rows and rows[name].notna().any()]
-        head = ["asked", "method", "bytes", "ratio", f"{metric} (95 %)", "loss (95 %)", "p", "rate"]
+        head = ["asked", "method", "bytes", "ratio", f"{metric} (95 %)", "loss (95 %)", "p"]
+        head += ["rate", "epoch"]
         head += [TIMES[name] for name in timed]
         lines.append(f"| {' | '.join(head)} |")
         lines.append("| --- | --- |" + " ---: |" * (len(head) - 2))
@@ -86,7 +89,7 @@ def made(trials: pd.DataFrame) -> str:
     trials = trials.drop_duplicates("key")
     seeds = ", ".join(str(int(seed)) for seed in sorted(trials["seed"].unique()))
     versions = ", ".join(
-        f"{name} {' and '.join(sorted(map(str, trials[name].dropna().unique())))}"
+        _version(name, sorted(map(str, trials[name].dropna().unique())))
         for name in ("torch", "python", "commit")
     )
     failed = int((trials["status"] == "failed").sum()) if "status" in trials else 0
@@ -95,6 +98,23 @@ def made(trials: pd.DataFrame) -> str:
         f"{duration(float(trials['seconds'].sum()))} of computing with one thread each on "
         f"{' and '.join(sorted(trials['machine'].dropna().unique()))}; {versions}."
     )
+
+
+def _trained(row: pd.Series) -> tuple[str, str]:
+    """Learning rate and epoch of a row, and whether a better one may lie beyond them."""
+    if pd.isna(row["learning_rate"]):
+        return "", ""
+    end, last = row.get("rate_end"), row.get("last_epoch", 0)
+    rate, epoch = f"{row['learning_rate']:g}", f"{row['best_epoch']:.0f}"
+    return (
+        f"{rate}, {end}" if isinstance(end, str) else rate,
+        f"{epoch}, last" if 2 * last > row["seeds"] else epoch,
+    )
+
+
+def _version(name: str, found: Sequence[str]) -> str:
+    """One or a few by name, many by their number; ``trials.csv`` has every trial's."""
+    return f"{name} {' and '.join(found)}" if len(found) <= MAX_NAMED else f"{len(found)} {name}s"
 
 
 def _cells(row: pd.Series, timed: Sequence[str]) -> list[str]:
@@ -113,6 +133,6 @@ def _cells(row: pd.Series, timed: Sequence[str]) -> list[str]:
         f"{value.value:.4f}{span}",
         "" if pd.isna(loss.value) else percent(loss),
         "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
-        "" if pd.isna(row["learning_rate"]) else f"{row['learning_rate']:g}",
+        *_trained(row),
         *("" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in timed),
     ]

@@ -10,7 +10,7 @@ pytest.importorskip("scipy.stats")
 
 from memcom.data import load
 from memcom.experiments import Spec, Store, summarise, sweep
-from memcom.experiments.render import margin
+from memcom.experiments.doubts import signal
 
 
 @pytest.mark.slow
@@ -18,5 +18,5 @@ def test_movielens_carries_signal(tmp_path: Path) -> None:
     """The full table clearly beats both controls within a short training."""
     alone = Spec(methods=(), ratios=(), seeds=1, profile="fast")
     (table,) = sweep(alone, tmp_path, data=load("movielens"), progress=False)
-    assert "clearly above" in margin(table, summarise(table, Store(tmp_path)))
-    assert "WARNING" not in margin(table, summarise(table, Store(tmp_path)))
+    assert "clearly above" in signal(table, summarise(table, Store(tmp_path)))
+    assert "WARNING" not in signal(table, summarise(table, Store(tmp_path)))

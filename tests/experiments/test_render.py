@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 pytest.importorskip("scipy.stats")
 
-from memcom.experiments import Spec, Store, Summary, summarise, sweep, tables
-from memcom.experiments.render import margin, markdown_section, terminal_lines
+from memcom.experiments import Spec, Summary, tables
+from memcom.experiments.render import markdown_section, terminal_lines
 from memcom.experiments.statistics import Interval
 from tests.experiments import toy
 from tests.training.data import planted
@@ -63,24 +61,3 @@ def test_the_markdown_has_a_cell_for_every_heading(table):
     assert lines[0][-2:] == ["lookup", "step"]
     assert lines[2][-2:] == ["0.75", "1.25"]
     assert "- `memcom` (ratio 4): unfinished: 1 of 2 trials" in text
-
-
-def test_a_task_without_signal_is_called_that(tmp_path):
-    data = planted()
-    noise = np.random.default_rng(0).permutation(data.item)
-    _, keep = np.unique(np.stack([data.user, noise]), axis=1, return_index=True)
-    hopeless = replace(
-        data,
-        user=data.user[keep],
-        item=noise[keep],
-        split=data.split[keep],
-        item_counts=-np.sort(-np.bincount(noise[keep][data.split[keep] == 0], minlength=60)),
-    )
-    options = {"epochs": 16, "embedding_dim": 8, "batch_size": 50, "weight_decay": 0.0}
-    alone = Spec(methods=(), ratios=(), seeds=1, learning_rates=(3e-2, 1e-1), options=options)
-    said = []
-    for number, each in enumerate((data, hopeless)):
-        (table,) = sweep(alone, tmp_path / str(number), data=each, progress=False)
-        said.append(margin(table, summarise(table, Store(tmp_path / str(number)))))
-    assert said[0].startswith("The full table is clearly above the controls")
-    assert said[1].startswith("WARNING: the full table is not clearly above the controls")

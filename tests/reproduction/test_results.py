@@ -112,15 +112,40 @@ def test_a_trial_that_two_sweeps_share_was_run_once(results):
     assert made(results.trials).startswith(f"{NUM_TRIALS} trials,")
 
 
+def test_a_rate_or_an_epoch_at_the_end_of_what_was_tried_says_so(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "one" / "summary.csv"
+    table = pd.read_csv(path).astype({"rate_end": object})
+    table["learning_rate"], table["best_epoch"] = 0.01, 60
+    table["rate_end"], table["last_epoch"] = None, 0
+    table.loc[table["method"] == "hash", ["rate_end", "last_epoch"]] = ["lowest", 2]
+    table.to_csv(path, index=False)
+    rows = [line for line in sweep_markdown(Results(tmp_path), "one").splitlines() if "×" in line]
+    ends = {"hash": "| 0.01, lowest | 60, last |"}
+    for line in rows:
+        method = line.split(" | ")[1]
+        assert line.endswith(ends.get(method, "| 0.01 | 60 |")), line
+
+
+def test_few_versions_are_named_and_many_are_counted(results):
+    trials = results.trials.drop_duplicates("key")
+    few, many = (
+        trials.assign(commit=[f"c{place % count}" for place in range(len(trials))])
+        for count in (3, 4)
+    )
+    assert made(few).endswith(", commit c0 and c1 and c2.")
+    assert made(many).endswith(", 4 commits.")
+
+
 def test_times_have_columns_where_they_were_taken(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    assert "| rate |\n" in sweep_markdown(Results(tmp_path), "one")
+    assert "| rate | epoch |\n" in sweep_markdown(Results(tmp_path), "one")
     path = tmp_path / "one" / "summary.csv"
     table = pd.read_csv(path)
     table.loc[table["method"] == "hash", "lookup_time"] = 0.875
     table.to_csv(path, index=False)
     page = sweep_markdown(Results(tmp_path), "one")
-    assert page.count("| rate | lookup |\n") == 1
+    assert page.count("| rate | epoch | lookup |\n") == 1
     assert page.count("| 0.88 |\n") == 2
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
     assert "lookup" not in sweep_markdown(Results(tmp_path), "two")
