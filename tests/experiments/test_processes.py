@@ -50,6 +50,8 @@ def test_a_killed_worker_takes_no_other_trial_along(data):
         assert type(killed.exception(60)).__name__ == "TerminatedWorkerError"
         assert other.result(60).job == jobs[1]
         assert workers.submit(jobs[2]).result(60).job == jobs[2]
+        # as when it was started first
+        assert workers.workers[0].pool.submit(os.getenv, "MALLOC_MMAP_MAX_").result(60) == "0"
     finally:
         workers.close()
 
