@@ -295,3 +295,5 @@ def _(recorded, results):
     truncated = recorded["truncate_by_head_share"]
     assert len(truncated) >= 5
     assert truncated[0] == max(truncated) > 10 * truncated[-1] == 10 * min(truncated)
+    assert recorded["full_by_way"][2] > 1.03 * max(recorded["full_by_way"][:2])
+    assert recorded["qr_by_way"][1] < 0.7 * min(recorded["qr_by_way"][::2])
