@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.claims.memcom_claims import RANKING
+from memcom._files import write_csv
 from memcom.data import load
-from memcom.experiments.files import write_csv
-from memcom.reproduction.memcom_claims import RANKING
 
 OUT = Path(__file__).resolve().parent / "results" / "data-sets.csv"
 SHARE = 16  # of so many ids one counts to the head

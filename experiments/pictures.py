@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from memcom.benchmark import read_rows, speed_panels
+from benchmarks import read_rows, speed_panels
+from experiments.claims import Results, published_points
+from experiments.claims.panels import abstract_panels, loss_panels
 from memcom.plots import loss_by_data, quality_against_ratio, to_png
 from memcom.plots.bench import speed_against_table
-from memcom.reproduction import Results, published_points
-from memcom.reproduction.panels import abstract_panels, loss_panels
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv --full

@@ -17,14 +17,15 @@ from pathlib import Path
 import nbformat
 import pictures
 
-from memcom.benchmark import read_rows, sizes_markdown, speed_markdown
-from memcom.experiments.files import write_text
-from memcom.family import family_markdown, family_table
-from memcom.notebook.header import read_header
-from memcom.reproduction import Results, findings
-from memcom.reproduction.memcom_claims import RANKING
-from memcom.reproduction.pages import findings_markdown, losses_markdown, made, sweep_markdown
-from memcom.reproduction.panels import METHODS
+from benchmarks import read_rows, sizes_markdown, speed_markdown
+from experiments.claims import Results, findings
+from experiments.claims.memcom_claims import RANKING
+from experiments.claims.pages import findings_markdown, losses_markdown, made, sweep_markdown
+from experiments.claims.panels import METHODS
+from memcom._files import write_text
+from memcom.course.build.header import read_header
+from memcom.course.family import family_table
+from memcom.course.family_markdown import family_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"

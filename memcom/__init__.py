@@ -1,6 +1,6 @@
 """memcom: learn, build and measure compressed embedding tables.
 
-The layers are here by name; every other room of the library (``memcom.data``, ``memcom.training``,
+The layers are here by name; every other room of the library (``memcom.data``, ``memcom.tasks``,
 ``memcom.plots``, ...) is loaded when it is first asked for, so that ``import memcom`` stays light.
 """
 
@@ -10,13 +10,14 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from memcom.audit import Audit as Audit
-from memcom.audit import audit as audit
+from memcom import _moved
 from memcom.budget import BudgetError as BudgetError
 from memcom.budget import Plan as Plan
 from memcom.budget import build as build
 from memcom.budget import plan as plan
 from memcom.budget import plan_tables as plan_tables
+from memcom.collisions.audit import Audit as Audit
+from memcom.collisions.audit import audit as audit
 from memcom.embeddings import AMTLEmbedding as AMTLEmbedding
 from memcom.embeddings import BinaryCodeEmbedding as BinaryCodeEmbedding
 from memcom.embeddings import BloomEmbedding as BloomEmbedding
@@ -69,10 +70,11 @@ from memcom.embeddings import quantize as quantize
 
 __version__ = "0.1.0"
 
+_moved.install()
 _ROOMS = {module.name for module in pkgutil.iter_modules(__path__)}
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS:
+    if name in _ROOMS or f"memcom.{name}" in _moved.MOVED:
         return importlib.import_module(f"memcom.{name}")
     raise AttributeError(f"module 'memcom' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import benchmarks
 import memcom
 from memcom.cli import main
 
@@ -121,7 +122,7 @@ def test_data_list_is_the_registry() -> None:
 def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `compare` passes on, in place of hours of training."""
     passed: dict[str, Any] = {}
-    experiments = types.ModuleType("memcom.experiments")
+    experiments = types.ModuleType("memcom.sweep")
 
     def spec_of(path: None, **options: Any) -> str:
         assert path is None
@@ -135,7 +136,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     experiments.spec_of = spec_of  # type: ignore[attr-defined]
     experiments.sweep_command = sweep_command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "memcom.experiments", experiments)
+    monkeypatch.setitem(sys.modules, "memcom.sweep", experiments)
     monkeypatch.setattr(memcom, "experiments", experiments, raising=False)
     return passed
 
@@ -175,7 +176,7 @@ def test_our_own_faults_keep_their_traceback(
     def fail(*spec: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
     assert call("compare").exception is error
 
 
@@ -185,7 +186,7 @@ def test_a_missing_extra_points_to_the_doctor(
     def fail(*spec: Any, **options: Any) -> None:
         raise ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
     result = call("compare")
     assert result.exit_code == 2
     assert "memcom.doctor" in result.output
@@ -198,7 +199,7 @@ def test_an_extra_that_is_named_stays_named(
         text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
         raise ModuleNotFoundError(text, name="ray")
 
-    monkeypatch.setattr(sys.modules["memcom.experiments"], "sweep_command", fail)
+    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
     result = call("compare")
     assert result.exit_code == 2
     assert "pip install 'memcom-kit[ray]'" in " ".join(result.output.split())
@@ -206,17 +207,17 @@ def test_an_extra_that_is_named_stays_named(
 
 
 def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
-    from memcom import notebook
+    from memcom import course
 
     seen: list[Any] = []
 
     def run_all(names: Any, **options: Any) -> None:
         seen.append((names, options))
         if names:
-            raise notebook.CourseError([], {"03_memcom": "cell 4: ZeroDivisionError"}, Path("s"))
+            raise course.CourseError([], {"03_memcom": "cell 4: ZeroDivisionError"}, Path("s"))
 
-    monkeypatch.setattr(notebook, "run_all", run_all)
-    monkeypatch.setattr(notebook, "report", lambda site: f"table of {site}")
+    monkeypatch.setattr(course, "run_all", run_all)
+    monkeypatch.setattr(course, "report", lambda site: f"table of {site}")
     good = call("run", "--site", "s")
     assert (good.exit_code, good.output) == (0, f"table of s\n\n{Path('s') / 'index.html'}\n")
     bad = call("run", "--site", "s", "03")
@@ -231,8 +232,6 @@ def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) 
 def test_bench_passes_its_options_on_and_exits_by_the_targets(
     missed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memcom import benchmark
-
     passed: dict[str, Any] = {}
 
     def command(out: Path | None, **options: Any) -> int:
@@ -240,7 +239,7 @@ def test_bench_passes_its_options_on_and_exits_by_the_targets(
         passed["tell"]("a line")
         return missed
 
-    monkeypatch.setattr(benchmark, "command", command)
+    monkeypatch.setattr(benchmarks, "command", command)
     result = call(
         "bench", "out.csv", "--full", "--threads", "1", "--threads", "2", "--only", "step"
     )

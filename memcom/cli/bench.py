@@ -33,6 +33,8 @@ def bench(out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[st
 
     OUT is a CSV file for all that was measured. The exit code is 1 if a target is missed.
     """
-    from memcom import benchmark
+    import benchmarks
 
-    raise SystemExit(benchmark.command(out, full=full, threads=threads, only=only, tell=click.echo))
+    raise SystemExit(
+        benchmarks.command(out, full=full, threads=threads, only=only, tell=click.echo)
+    )

@@ -16,14 +16,14 @@ from memcom.cli._group import main
 @click.option("--folder", default="notebooks", show_default=True, help="Folder of the notebooks.")
 def run(names: tuple[str, ...], profile: str, site: str, folder: str) -> None:
     """Run the notebooks whose names begin with NAMES (default: all) and write their pages."""
-    from memcom import notebook
+    from memcom import course
 
     try:
-        notebook.run_all(names or None, profile=profile, site=site, folder=folder)
-    except notebook.CourseError as error:
-        click.echo(notebook.report(site))
+        course.run_all(names or None, profile=profile, site=site, folder=folder)
+    except course.CourseError as error:
+        click.echo(course.report(site))
         raise click.ClickException(str(error)) from error
-    click.echo(notebook.report(site))
+    click.echo(course.report(site))
     click.echo(f"\n{Path(site) / 'index.html'}")
 
 
@@ -31,9 +31,9 @@ def run(names: tuple[str, ...], profile: str, site: str, folder: str) -> None:
 @click.option("--site", default="site", show_default=True, help="Folder of the pages.")
 def site(site: str) -> None:
     """Write the pages of the last run again, without running anything."""
-    from memcom import notebook
+    from memcom import course
 
     try:
-        click.echo(notebook.rebuild(site))
-    except notebook.CourseError as error:
+        click.echo(course.rebuild(site))
+    except course.CourseError as error:
         raise click.ClickException(str(error)) from error

@@ -94,12 +94,12 @@ def compare(
 
     A sweep of the whole registry, of movielens if no other data is named.
     """
-    from memcom import experiments
+    from memcom import sweep
 
     columns = {"user_col": user_col, "item_col": item_col, "time_col": time_col, "split": split}
-    wanted = experiments.spec_of(None, data=data or "movielens", columns=columns, **options)
+    wanted = sweep.spec_of(None, data=data or "movielens", columns=columns, **options)
     running: dict[str, Any] = {"engine": "processes", "times": True, "draw": _drawing()}
-    click.echo(experiments.sweep_command(wanted, out, **running))
+    click.echo(sweep.sweep_command(wanted, out, **running))
 
 
 @main.command()
@@ -156,7 +156,7 @@ def sweep(
 
     SPEC is a TOML file; options replace what it says. Without one they say everything.
     """
-    from memcom import experiments
+    from memcom import sweep
 
     names = ("out", "engine", "jobs", "retry_failed", "times", "show_plan", "report_only")
     running = {name: options.pop(name) for name in names}
@@ -169,8 +169,8 @@ def sweep(
         "rating_col": rating_col,
         "label_col": label_col,
     }
-    wanted = experiments.spec_of(spec, columns=columns, **options)
-    click.echo(experiments.sweep_command(wanted, draw=_drawing(), **running))
+    wanted = sweep.spec_of(spec, columns=columns, **options)
+    click.echo(sweep.sweep_command(wanted, draw=_drawing(), **running))
 
 
 def _drawing() -> Any:

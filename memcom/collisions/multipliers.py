@@ -17,12 +17,7 @@ import numpy as np
 import torch
 
 from memcom.collisions.groups import group_equal
-from memcom.collisions.sharing import (
-    CHUNK,
-    Layer,
-    address_chunks,
-    state_of,
-)
+from memcom.collisions.sharing import CHUNK, Layer, address_chunks, state_of
 from memcom.collisions.theory import birthday_pairs
 
 

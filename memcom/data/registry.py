@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from memcom._files import shipped
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_HERE = Path(__file__).resolve().parent
-_CHECKOUT = _HERE.parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,6 @@ class Entry:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
-def registry_path() -> Path:
-    """Where registry.toml is: beside this module once installed, else in the checkout's data/.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        FileNotFoundError: if it is in neither place.
-    """
-    places = (_HERE / "registry.toml", _CHECKOUT / "data" / "registry.toml")
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(f"registry.toml is neither at {places[0]} nor at {places[1]}")
-
-
 @cache
 def entries() -> dict[str, Entry]:
     """Every known data set.
@@ -104,7 +89,7 @@ def entries() -> dict[str, Entry]:
     Returns:
         name -> entry, in the order of the file.
     """
-    with registry_path().open("rb") as file:
+    with shipped("data/registry.toml").open("rb") as file:
         raw = tomllib.load(file)
     return {name: _entry(name, dict(values)) for name, values in raw.items()}
 

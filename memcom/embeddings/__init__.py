@@ -5,9 +5,15 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from memcom.embeddings._amtl_schedule import AMTLSchedule as AMTLSchedule
 from memcom.embeddings._arguments import Sizes as Sizes
+from memcom.embeddings._cce_schedule import CCESchedule as CCESchedule
 from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
+from memcom.embeddings._fiited_schedule import FIITEDSchedule as FIITEDSchedule
+from memcom.embeddings._pep_schedule import PEPSchedule as PEPSchedule
+from memcom.embeddings._scall_schedule import SCALLSchedule as SCALLSchedule
+from memcom.embeddings._schedule import Schedule as Schedule
 from memcom.embeddings.amtl import AMTLEmbedding as AMTLEmbedding
 from memcom.embeddings.bag import EmbeddingBag as EmbeddingBag
 from memcom.embeddings.binary_code import BinaryCodeEmbedding as BinaryCodeEmbedding
@@ -16,6 +22,9 @@ from memcom.embeddings.clustered import CCEEmbedding as CCEEmbedding
 from memcom.embeddings.csr import CSREmbedding as CSREmbedding
 from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
 from memcom.embeddings.dpq import DPQEmbedding as DPQEmbedding
+from memcom.embeddings.facts import FACTS as FACTS
+from memcom.embeddings.facts import UNIQUE as UNIQUE
+from memcom.embeddings.facts import Facts as Facts
 from memcom.embeddings.fiited import FIITEDEmbedding as FIITEDEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
@@ -28,6 +37,9 @@ from memcom.embeddings.jagged import JaggedEmbedding as JaggedEmbedding
 from memcom.embeddings.learned_hash import LearnedHashEmbedding as LearnedHashEmbedding
 from memcom.embeddings.learned_hash import MappedEmbedding as MappedEmbedding
 from memcom.embeddings.learned_map import learn_map as learn_map
+from memcom.embeddings.learning import Occurrences as Occurrences
+from memcom.embeddings.learning import learned_options as learned_options
+from memcom.embeddings.learning import prepare as prepare
 from memcom.embeddings.lma import LMAEmbedding as LMAEmbedding
 from memcom.embeddings.low_rank import LowRankEmbedding as LowRankEmbedding
 from memcom.embeddings.memcom import MEmComBiasEmbedding as MEmComBiasEmbedding
@@ -54,6 +66,9 @@ from memcom.embeddings.quantized_table import QuantizedTable as QuantizedTable
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
 from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding
 from memcom.embeddings.scall import SCALLEmbedding as SCALLEmbedding
+from memcom.embeddings.schedules import Procedures as Procedures
+from memcom.embeddings.schedules import follow as follow
+from memcom.embeddings.schedules import schedule_for as schedule_for
 from memcom.embeddings.tensor_train import TTEmbedding as TTEmbedding
 
 REGISTRY: dict[str, type[CompressedEmbedding]] = {

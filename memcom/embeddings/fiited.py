@@ -6,7 +6,7 @@ Luo et al., "Fine-Grained Embedding Dimension Optimization During Training for R
     x_i = C_1 | C_2 | ...      C_c = slots[directory[i, c]],  or zeros where the entry is empty
 
 A row is cut into chunks; each chunk lives in a physical slot, found through a directory, or nowhere
-at all. `memcom.procedures.FIITEDSchedule` keeps a utility for every chunk, takes slots from chunks
+at all. `memcom.embeddings.FIITEDSchedule` keeps a utility for every chunk, takes slots from chunks
 of low utility and gives them to chunks whose utility rises. Stored in the end are the chunks left
 over, as compressed sparse rows, which is smaller than the directory.
 """

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2101.07577 (section 3).
     x_i = sign(v_i) relu(|v_i| - reach * sigmoid(s))       v: n x e,   s: one number, or one for
                                                            each dimension, each row or each weight
 
-Only what is left is stored, as compressed sparse rows. `memcom.procedures.PEPSchedule` lets the
+Only what is left is stored, as compressed sparse rows. `memcom.embeddings.PEPSchedule` lets the
 thresholds rise, freezes the mask when ``num_values`` weights are left, and trains these again from
 where they started.
 

@@ -6,7 +6,7 @@ Embedding Table for Recommender Systems" (BET), WSDM 2024, https://doi.org/10.11
 
     x_i = first k_i numbers of v_i,      k_i = floor(c p_rank(i)) + ...,      sum k_i <= num_values
 
-The n-th largest width goes to the n-th most frequent id. `memcom.procedures.SCALLSchedule` counts
+The n-th largest width goes to the n-th most frequent id. `memcom.embeddings.SCALLSchedule` counts
 the ids of a stream and searches the form of p on validation data, where the paper trains an agent.
 """
 

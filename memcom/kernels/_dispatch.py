@@ -212,7 +212,7 @@ def _run(ids: Tensor, program: Any, recipe: Recipe, sparse: bool, stepper: Any =
 
 def _kernels() -> ModuleType:
     global _ids_needed, _loaded
-    from memcom.kernels import _fused  # numba takes a while to import, so not before it is used
+    from memcom.kernels import _fused
 
     if _loaded is None:
         _ids_needed, _loaded = min(_ids_needed, 0), _fused

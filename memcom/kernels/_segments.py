@@ -18,16 +18,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from memcom.kernels._native import entry_point, float32s, int64s
-from memcom.kernels._program import (
-    FIELDS,
-    LIMIT,
-    NUMBER,
-    PADDING,
-    ROWS,
-    SCALES,
-    TABLE,
-    WEIGHTS,
-)
+from memcom.kernels._program import FIELDS, LIMIT, NUMBER, PADDING, ROWS, SCALES, TABLE, WEIGHTS
 from memcom.kernels._rows import BLOCK, block_rows, load_ids
 from memcom.kernels._threads import member, part_of
 

@@ -6,22 +6,16 @@ figures the same look.
 
 from __future__ import annotations
 
-from memcom.plots.chance import bucket_occupancy as bucket_occupancy
-from memcom.plots.chance import expected_against_observed as expected_against_observed
 from memcom.plots.display import show as show
 from memcom.plots.display import to_html as to_html
 from memcom.plots.display import to_png as to_png
-from memcom.plots.popularity import long_tail as long_tail
-from memcom.plots.popularity import multiplier_by_popularity as multiplier_by_popularity
-from memcom.plots.reproduction import loss_by_data as loss_by_data
+from memcom.plots.losses import loss_by_data as loss_by_data
 from memcom.plots.results import bytes_by_method as bytes_by_method
 from memcom.plots.results import quality_against_ratio as quality_against_ratio
 from memcom.plots.standing import describe_standing as describe_standing
 from memcom.plots.standing import loss_against as loss_against
 from memcom.plots.standing import standing as standing
-from memcom.plots.style import METHODS as METHODS
-from memcom.plots.style import PALETTE as PALETTE
-from memcom.plots.style import method_style as method_style
-from memcom.plots.style import theme as theme
-from memcom.plots.tables import effective_table as effective_table
-from memcom.plots.tables import who_shares as who_shares
+from memcom.plots.theme import METHODS as METHODS
+from memcom.plots.theme import PALETTE as PALETTE
+from memcom.plots.theme import method_style as method_style
+from memcom.plots.theme import theme as theme

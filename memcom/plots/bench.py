@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from memcom.plots.style import INK, PALETTE, darker, new_figure, plain_axis, themed
+from memcom.plots.theme import INK, PALETTE, darker, new_figure, plain_axis, themed
 
 
 class Ratio(NamedTuple):

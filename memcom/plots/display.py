@@ -8,7 +8,7 @@ import io
 
 from matplotlib.figure import Figure
 
-from memcom.plots.style import themed
+from memcom.plots.theme import themed
 
 
 def to_png(figure: Figure, dpi: int = 110, metadata: dict[str, str] | None = None) -> bytes:

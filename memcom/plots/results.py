@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from memcom.plots.reproduction import hollow
-from memcom.plots.style import (
+from memcom.plots.losses import hollow
+from memcom.plots.theme import (
     INK,
     MethodStyle,
     method_style,

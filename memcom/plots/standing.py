@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from memcom.plots.style import INK, method_style, new_figure, themed
+from memcom.plots.theme import INK, method_style, new_figure, themed
 
 Row = Mapping[str, Any]
 

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-import memcom.data.registry as registry_module
 from memcom import data
 from memcom.data.registry import data_root, entries, lookup
 
@@ -106,15 +105,3 @@ def test_memcom_data_decides_where_sets_lie(monkeypatch, tmp_path):
     assert data_root() == tmp_path
     monkeypatch.delenv("MEMCOM_DATA")
     assert data_root().is_absolute()
-
-
-def test_the_registry_is_found_installed_and_in_a_checkout(monkeypatch, tmp_path):
-    installed, checkout = tmp_path / "memcom" / "data", tmp_path / "checkout"
-    monkeypatch.setattr(registry_module, "_HERE", installed)
-    monkeypatch.setattr(registry_module, "_CHECKOUT", checkout)
-    with pytest.raises(FileNotFoundError, match=r"registry\.toml is neither at"):
-        registry_module.registry_path()
-    for folder in (checkout / "data", installed):  # the installed one wins
-        folder.mkdir(parents=True)
-        (folder / "registry.toml").touch()
-        assert registry_module.registry_path() == folder / "registry.toml"

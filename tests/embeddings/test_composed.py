@@ -172,7 +172,7 @@ def test_pep_behind_private_rows_trains_prunes_and_freezes_to_few_bits():
     wanted = torch.randn(N, E)
     tail = layer.embedding.tail
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.03)
-    schedule = memcom.procedures.PEPSchedule(tail, prune_steps=60, every=5, optimizer=optimizer)
+    schedule = memcom.embeddings.PEPSchedule(tail, prune_steps=60, every=5, optimizer=optimizer)
     for _ in range(150):
         optimizer.zero_grad()
         (layer(torch.arange(N)) - wanted).square().mean().backward()

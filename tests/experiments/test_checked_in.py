@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memcom import data
-from memcom.experiments.spec import BASELINES, Spec
+from memcom.sweep.spec import BASELINES, Spec
 
 SPECS = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 

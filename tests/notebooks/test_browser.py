@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from memcom.notebook.kernel import kernel_environment
-from tests.notebook import sample
+from memcom.course.build.kernel import kernel_environment
+from tests.course.build import sample
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [

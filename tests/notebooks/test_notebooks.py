@@ -12,12 +12,12 @@ import pytest
 pytest.importorskip("papermill")
 pytest.importorskip("latex2mathml")
 
-from memcom.notebook import RunResult, lint, run
-from memcom.notebook.exercises import CHECK_MIME
-from memcom.notebook.header import read_header
-from memcom.notebook.pages import notebook_page
-from memcom.notebook.records import harvest
-from memcom.notebook.source import read, tagged, tags
+from memcom.course import RunResult, lint, run
+from memcom.course.build.header import read_header
+from memcom.course.build.pages import notebook_page
+from memcom.course.build.source import read, tagged, tags
+from memcom.course.exercises import CHECK_MIME
+from memcom.course.records import harvest
 from tests.notebooks.expectations import EXPECTATIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"

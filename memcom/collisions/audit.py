@@ -1,0 +1,236 @@
+"""Uniqueness: how many ids cannot be told apart, and what is known about the method beforehand.
+
+    print(memcom.audit(emb))
+
+Two ids with equal vectors are one id to every model behind the table. `audit` counts them for any
+layer: as they are, nearly equal, and after rounding, and sets the theorem or the counter-example
+that applies to the method beside the count (`uniqueness`).
+
+Memory stays bounded, whatever the size of the table: no more than ``max_ids`` ids are compared at a
+time. More ids are dealt out, by a hash of their vectors (equal vectors meet in one part) or by
+their position along one direction (near vectors meet in one part, with overlap), and composed once
+more for every part. The comparisons themselves are those of `memcom.collisions` and exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcom.collisions.distinct import Statement, uniqueness
+from memcom.collisions.sharing import Layer, device_of, id_chunks
+from memcom.collisions.vectors import compose_rows, equal_vectors, fingerprints, near_vectors
+
+CHUNK = 2**14
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Ids whose vectors are equal.
+
+    Attributes:
+        rounding: Rounding of the vectors before they are compared; see `collisions.round_rows`.
+        num_ids: Ids that share their vector with another id.
+        num_distinct: Different vectors.
+        largest: Ids with the most common vector (1 where all differ).
+    """
+
+    rounding: str
+    num_ids: int
+    num_distinct: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Near:
+    """Ids whose vectors are nearly equal.
+
+    Attributes:
+        eps: Distance, as a share of the root mean square length of a vector.
+        distance: The same in the units of the vectors (Euclidean).
+        num_ids: Ids with another id within that distance, equal ones included; None where there
+            are too many pairs to look at, which makes eps no small distance for this table.
+    """
+
+    eps: float
+    distance: float
+    num_ids: int | None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found; print it.
+
+    Attributes:
+        name: Class name of the layer.
+        num_embeddings: Number of ids.
+        statement: What is known of the method.
+        exact: One entry per rounding, "none" first.
+        near: One entry per eps.
+    """
+
+    name: str
+    num_embeddings: int
+    statement: Statement
+    exact: tuple[Shared, ...]
+    near: tuple[Near, ...]
+
+    @property
+    def unique(self) -> bool:
+        """Whether all ids have different vectors, unrounded."""
+        return self.exact[0].num_ids == 0
+
+    def __str__(self) -> str:
+        n = self.num_embeddings
+        lines = [f"{self.name}: {self.exact[0].num_distinct:,} different vectors of {n:,} ids"]
+        for shared in self.exact:
+            where = "exactly" if shared.rounding == "none" else f"after {shared.rounding}"
+            lines.append(
+                f"  share a vector {where:<12} {shared.num_ids:>12,} ids ({shared.num_ids / n:.2%})"
+                f", largest group {shared.largest:,}"
+            )
+        for near in self.near:
+            found = "too many to list" if near.num_ids is None else f"{near.num_ids:,} ids"
+            share = "" if near.num_ids is None else f" ({near.num_ids / n:.2%})"
+            lines.append(f"  within {near.eps:g} of the mean length {found:>19}{share}")
+        return "\n".join([*lines, f"  {self.statement}"])
+
+
+def audit(
+    emb: Layer,
+    *,
+    eps: Sequence[float] = (1e-3,),
+    roundings: Sequence[str] = ("fp16", "int8"),
+    max_ids: int = 2**23,
+    chunk_size: int = CHUNK,
+) -> Audit:
+    """Count the ids of a layer that cannot be told apart.
+
+    Args:
+        emb: Any compressor.
+        eps: Distances, as shares of the root mean square length of a vector. Needs SciPy; give
+            ``()`` to leave this out.
+        roundings: Of the composed vectors: "fp16", "bf16", "int8".
+        max_ids: Ids compared at a time, which bounds memory to some hundred bytes times this.
+        chunk_size: Ids composed at a time.
+
+    Returns:
+        The counts; print it for a summary.
+
+    Raises:
+        ValueError: A vector holds NaN, or an option is out of range.
+    """
+    if max_ids < 1 or any(not distance > 0 for distance in eps):
+        raise ValueError(f"max_ids must be >= 1 and every eps > 0, got {max_ids} and {eps}")
+    kinds = ["none", *(r for r in roundings if r != "none")]
+    length = _mean_length(emb, chunk_size)
+    return Audit(
+        name=type(emb).__name__,
+        num_embeddings=emb.num_embeddings,
+        statement=uniqueness(emb),
+        exact=tuple(_shared(emb, kind, max_ids, chunk_size) for kind in kinds),
+        near=tuple(_near(emb, share, share * length, max_ids, chunk_size) for share in eps),
+    )
+
+
+class _Part:
+    """Some ids of a layer, numbered from 0, as a layer of their own."""
+
+    def __init__(self, emb: Layer, ids: np.ndarray) -> None:
+        self.emb, self.ids = emb, torch.from_numpy(ids).to(device_of(emb))
+        self.num_embeddings = len(ids)
+        self.state_dict = getattr(emb, "state_dict", dict)  # says the device
+
+    def addresses(self, ids: Tensor) -> dict[str, Tensor]:
+        return self.emb.addresses(self.ids[ids])
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.emb(self.ids[ids])
+
+
+def _mean_length(emb: Layer, chunk_size: int) -> float:
+    total = 0.0
+    for ids in id_chunks(emb, chunk_size):
+        total += float((compose_rows(emb, ids, "none").astype(np.float64) ** 2).sum())
+    return math.sqrt(total / emb.num_embeddings)
+
+
+def _shared(emb: Layer, rounding: str, max_ids: int, chunk_size: int) -> Shared:
+    parts = -(-emb.num_embeddings // max_ids)
+    num_ids, num_distinct, largest = 0, 0, 1
+    for part in range(parts):
+        layer = emb if parts == 1 else _Part(emb, _dealt(emb, rounding, part, parts, chunk_size))
+        if not layer.num_embeddings:
+            continue
+        groups = equal_vectors(layer, rounding, chunk_size)
+        num_ids += len(groups.ids)
+        num_distinct += groups.num_distinct
+        largest = max([largest, *groups.sizes[:1].tolist()])
+    return Shared(rounding, num_ids, num_distinct, largest)
+
+
+def _dealt(emb: Layer, rounding: str, part: int, parts: int, chunk_size: int) -> np.ndarray:
+    """Ids whose vector's hash belongs to one part."""
+    found = [np.zeros(0, np.int64)]
+    for ids in id_chunks(emb, chunk_size):
+        # The high half: the low half numbers nothing evenly where vectors are regular.
+        hashes = fingerprints(compose_rows(emb, ids, rounding)) >> np.uint64(32)
+        found.append(ids.cpu().numpy()[hashes % np.uint64(parts) == part])
+    return np.concatenate(found)
+
+
+def _near(emb: Layer, eps: float, distance: float, max_ids: int, chunk_size: int) -> Near:
+    num_ids = 0
+    try:
+        for layer, core in _slabs(emb, distance, max_ids, chunk_size):
+            pairs = near_vectors(layer, distance, chunk_size=chunk_size)
+            found = np.union1d(pairs.near.ravel(), pairs.equal.ids)
+            num_ids += int(core[found].sum())
+    except ValueError as error:
+        if "candidate pairs" not in str(error):
+            raise
+        return Near(eps, distance, None)
+    return Near(eps, distance, num_ids)
+
+
+def _slabs(
+    emb: Layer, distance: float, max_ids: int, chunk_size: int
+) -> Iterator[tuple[Layer, np.ndarray]]:
+    """Parts of the ids by their place along one direction, each with the neighbours around it.
+
+    Yields a layer of the part, and which of its ids belong to it (the others only surround it).
+    """
+    n = emb.num_embeddings
+    if n <= max_ids:
+        yield emb, np.ones(n, bool)
+        return
+    sample = np.linspace(0, n - 1, min(n, 2**16)).astype(np.int64)
+    width = compose_rows(emb, sample[:1], "none").shape[1]
+    drawn = np.random.default_rng(0).standard_normal(width)
+    direction = drawn / np.linalg.norm(drawn)
+
+    def place(ids: np.ndarray | Tensor) -> np.ndarray:
+        return compose_rows(emb, ids, "none").astype(np.float64) @ direction
+
+    seen = np.concatenate(
+        [place(sample[k : k + chunk_size]) for k in range(0, len(sample), chunk_size)]
+    )
+    parts = -(-n // max_ids)
+    edges = [-np.inf, *np.quantile(seen, np.arange(1, parts) / parts), np.inf]
+    reach = distance * (1 + 1e-9)
+    for low, high in pairwise(edges):
+        members, core = [], []
+        for ids in id_chunks(emb, chunk_size):
+            at = place(ids)
+            around = (at >= low - reach) & (at <= high + reach)
+            members.append(ids.cpu().numpy()[around])
+            core.append(((at >= low) & (at < high))[around])
+        kept = np.concatenate(members)
+        if len(kept):
+            yield _Part(emb, kept), np.concatenate(core)

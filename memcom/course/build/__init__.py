@@ -1,0 +1,1 @@
+"""Run the notebooks, check them, and write their pages."""

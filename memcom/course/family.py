@@ -1,0 +1,158 @@
+"""What is measured of each compressor: built at a size, held against a budget, differentiated.
+
+Bytes and equal vectors depend on the sizes asked for. Sparse gradients and export do not, and are
+measured on a small layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from memcom.budget import BudgetError, Plan, plan
+from memcom.collisions import equal_vectors
+from memcom.embeddings import CompressedEmbedding, available, get
+from memcom.embeddings.facts import FACTS, Facts
+
+_SMALL = (101, 16)  # ids and width of the layers that gradients and export are tried on
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compressor in the family table.
+
+    Attributes:
+        name: Registry name.
+        facts: What is stated: paper, formula, uniqueness.
+        nbytes: Bytes stored once frozen, within the budget; else of the smallest there is.
+        compression_ratio: Bytes of the full fp32 table over these.
+        too_small: Why the budget is out of reach; empty where it is met.
+        equal_pairs: Pairs of ids with the same vector, see `equal_pairs`.
+        sparse: Which parameters get sparse gradients if asked to: "all", "some" or "none".
+        exports: Whether `torch.export` takes the frozen layer and gives equal vectors.
+    """
+
+    name: str
+    facts: Facts
+    nbytes: int
+    compression_ratio: float
+    too_small: str
+    equal_pairs: int
+    sparse: str
+    exports: bool
+
+
+def family_table(
+    num_embeddings: int,
+    embedding_dim: int,
+    *,
+    ratio: float = 16.0,
+    names: Iterable[str] | None = None,
+) -> list[Row]:
+    """Facts and measurements of the compressors at one budget.
+
+    Every compressor is really built, so the sizes must fit into memory; some train a full table.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        ratio: The budget, as a compression ratio.
+        names: Which compressors; all that are registered if None.
+
+    Returns:
+        A row for each, in the order given.
+
+    Raises:
+        ValueError: There is no such compressor, or nothing is stated of it in `FACTS`.
+    """
+    rows = []
+    for name in available() if names is None else names:
+        get(name)
+        if name not in FACTS:
+            raise ValueError(f"nothing is stated of {name!r}: add it to memcom.course.family.FACTS")
+        planned, too_small = _plan(name, num_embeddings, embedding_dim, ratio)
+        rows.append(
+            Row(
+                name=name,
+                facts=FACTS[name],
+                nbytes=planned.nbytes,
+                compression_ratio=planned.compression_ratio,
+                too_small=too_small,
+                equal_pairs=equal_pairs(planned),
+                sparse=sparse_gradients(name),
+                exports=exports(name),
+            )
+        )
+    return rows
+
+
+def _plan(name: str, n: int, e: int, ratio: float) -> tuple[Plan, str]:
+    """The largest layer within the budget, or the smallest and why it is no smaller."""
+    try:
+        return plan(name, n, e, ratio=ratio), ""
+    except BudgetError:
+        sizes = get(name).sizes(n, e)
+        return plan(name, n, e, **sizes.arguments(sizes.scales[0])), sizes.floor
+
+
+@torch.no_grad()
+def equal_pairs(planned: Plan) -> int:
+    """Pairs of ids that no training can tell apart, for want of rows of their own.
+
+    Every parameter is moved at random, as training would move it (MEmCom's multipliers all start
+    at 1), and the layer is frozen; pairs whose vectors are then equal are counted. Where training
+    itself chooses the rows that are kept (pruning, learned codes), this is the choice before it.
+
+    Args:
+        planned: A layer to build.
+
+    Returns:
+        The number of unordered pairs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer = planned.build()
+        for parameter in layer.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        return equal_vectors(layer.freeze()).num_pairs
+
+
+def sparse_gradients(name: str) -> str:
+    """Which parameters of a compressor get sparse gradients with ``sparse=True``.
+
+    Args:
+        name: Registry name.
+
+    Returns:
+        "all", "some" or "none" of those that get a gradient.
+    """
+    layer = _small(name, sparse=True)
+    layer(torch.tensor([3, 0, 3])).square().sum().backward()
+    gradients = [p.grad for p in layer.parameters() if p.grad is not None]
+    sparse = [g.is_sparse for g in gradients]
+    return "all" if all(sparse) else "some" if any(sparse) else "none"
+
+
+def exports(name: str) -> bool:
+    """Whether `torch.export` takes a frozen layer, and the program gives the layer's vectors.
+
+    Args:
+        name: Registry name.
+
+    Returns:
+        Whether it does.
+    """
+    layer, ids = _small(name).freeze().eval(), torch.tensor([3, 0, 3])
+    try:
+        program = torch.export.export(layer, (ids,))
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError):
+        return False
+    return torch.equal(program.module()(ids), layer(ids))
+
+
+def _small(name: str, **common: bool) -> CompressedEmbedding:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _plan(name, *_SMALL, 4.0)[0].build(**common)

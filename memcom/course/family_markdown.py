@@ -1,0 +1,62 @@
+"""The family table as Markdown, for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memcom.course.family import Row
+from memcom.embeddings.facts import UNIQUE
+
+HEAD = (
+    "method",
+    "paper",
+    "vector of id i",
+    "bytes",
+    "ratio",
+    "unique?",
+    "equal pairs",
+    "sparse gradients",
+    "export",
+)
+
+
+def family_markdown(rows: Sequence[Row]) -> str:
+    """Write rows as a table, with the words for uniqueness explained below it.
+
+    Args:
+        rows: From `family_table`.
+
+    Returns:
+        Markdown. Methods that cannot meet the budget show their smallest size, and a note below
+        the table says why it is no smaller.
+    """
+    lines = [_line(HEAD), _line("--- --- --- ---: ---: --- ---: --- ---".split())]
+    lines += [_line(_cells(row)) for row in rows]
+    used = {row.facts.unique for row in rows}
+    lines += ["", "*Unique?*", ""]
+    lines += [f"- **{word}**: {promise}." for word, promise in UNIQUE.items() if word in used]
+    beyond = [row for row in rows if row.too_small]
+    if beyond:
+        lines += ["", "\\* cannot meet the budget, shown at its smallest:", ""]
+        lines += [f"- `{row.name}`: {row.too_small}." for row in beyond]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cells(row: Row) -> list[str]:
+    facts = row.facts
+    paper = f"[{facts.authors} {facts.year}]({facts.link})" if facts.link else "–"
+    return [
+        f"`{row.name}`",
+        paper,
+        "`" + facts.formula.replace("|", "\\|") + "`",
+        f"{row.nbytes:,}",
+        f"{row.compression_ratio:.2f}" + ("\\*" if row.too_small else ""),
+        f"{facts.unique}: {facts.because}",
+        f"{row.equal_pairs:,}",
+        row.sparse,
+        "yes" if row.exports else "no",
+    ]

@@ -1,0 +1,93 @@
+"""A run on paper: what is written is read again, and said with its load."""
+
+from __future__ import annotations
+
+import pytest
+
+import benchmarks
+from benchmarks import runner
+
+FACTS = {
+    **{
+        "load": 0.02,
+        "others": 0.0,
+        "processor": "8086",
+        "cores": 2,
+        "time": "2026-01-01T00:00:00Z",
+    },
+    **{"torch": "2.13.0+cpu", "numba": "0.61", "fbgemm-gpu-cpu": "-"},
+}
+PLACE = {"num_embeddings": 10**6, "embedding_dim": 64, "ids": "zipf", "threads": 2, **FACTS}
+TIMES = {"ratio": 0.5, "ratio_low": 0.4, "ratio_high": 0.6}
+ROWS = [
+    {"phase": "forward", "method": "memcom", "baseline": "nn.Embedding", "batch": 4096},
+    {"phase": "forward", "method": "memcom", "baseline": "nn.Embedding", "batch": 1},
+    {"phase": "step", "method": "memcom, SGD", "baseline": "nn.Embedding, sparse SGD", "batch": 64},
+]
+ROWS = [{**row, **PLACE, **TIMES} for row in ROWS]
+OTHERS = [
+    {**ROWS[0], "threads": 1},
+    {**ROWS[0], "num_embeddings": 10**5},
+    {**ROWS[0], "phase": "bags"},
+    {**ROWS[0], "method": "memcom, plain"},
+]
+SCALE = {
+    **{"phase": "scale", "method": "memcom, lazy Adam", "batch": 64, **PLACE},
+    **{"num_embeddings": 10**8, "resident": 5 * 10**9, "ids_per_second": 2_000_000},
+}
+MEMORY = {
+    **{"phase": "memory", "method": "memcom, lazy Adam", "baseline": "b", "batch": 64, **PLACE},
+    **{"ratio": 0.06, "formula": 600, "allocated": 10**9, "resident": 2 * 10**9},
+}
+del MEMORY["threads"]
+
+
+def test_rows_survive_the_file(tmp_path):
+    runner.write_csv(tmp_path / "run.csv", [*ROWS, SCALE, MEMORY])
+    assert benchmarks.read_rows(tmp_path / "run.csv") == [*ROWS, SCALE, MEMORY]
+
+
+def test_panels_hold_the_targets_size_and_more_than_one_id():
+    panels = benchmarks.speed_panels([*OTHERS, *ROWS, SCALE, MEMORY])
+    assert panels == {"Lookup": [ROWS[0]], "Training step": [ROWS[2]]}
+
+
+def test_the_table_holds_ratio_and_target():
+    text = benchmarks.speed_markdown([*ROWS, SCALE, MEMORY])
+    assert "| forward | memcom | nn.Embedding | 4,096 | 0.500 | ≤ 0.6 |" in text
+    assert "| forward | qr | nn.Embedding | 4,096 | not measured | ≤ 0.6 |" in text
+    assert "8086, 2 cores, threads used: 2; torch 2.13.0+cpu, numba 0.61, fbgemm-gpu-cpu -" in text
+    assert "torch's allocator 1.00 GB, resident 2.00 GB" in text
+    assert "**100,000,000 ids** of width 64" in text
+    # 3 x 4 bytes x 64 x 10^8
+    assert "trains **2,000,000 ids a second**. A full table with Adam's moments takes 76.8" in text
+
+
+@pytest.mark.parametrize(("facts", "said"), [({}, "quiet"), ({"others": 1.4}, "of little worth")])
+def test_the_load_is_said(facts, said):
+    assert said in benchmarks.speed_markdown([{**row, **facts} for row in ROWS]).splitlines()[1]
+
+
+def test_every_size_has_a_line_and_all_together_one():
+    small = {"num_embeddings": 10**5}
+    rows = [
+        {**ROWS[0], "batch": 64, "ratio": 0.5},
+        {**ROWS[0], "batch": 64, "ratio": 0.125, "ids": "uniform"},
+        {**ROWS[0], "batch": 64, "ratio": 2.0, **small},
+        {**ROWS[0], "batch": 64, "ratio": 2.0, "ids": "uniform", **small},
+        {**ROWS[0], "batch": 64, "ratio": 0.3, "threads": 1},
+        {**ROWS[0], "batch": 1, "ratio": 9.0},  # no step has this batch
+        ROWS[2],
+        SCALE,
+        MEMORY,
+    ]
+    head, _, *lines = benchmarks.sizes_markdown(rows).splitlines()
+    assert head.startswith("| threads | ids | width | memcom | qr |")
+    assert [line.split(" | – |")[0].strip("| ") for line in lines] == [
+        "1 | 1,000,000 | 64 | 0.30",
+        "1 | all | | 0.30",
+        "2 | 100,000 | 64 | 2.00",
+        "2 | 1,000,000 | 64 | 0.25",
+        "2 | all | | 0.71",
+    ]
+    assert lines[3].count("0.50") == 1  # the step

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import memcom
+from memcom.embeddings import FIITEDSchedule
+from tests.embeddings.schedules import task
+
+N, E, CHUNK = 12, 8, 4
+
+
+def small(num_chunks: int = 6, **options) -> memcom.FIITEDEmbedding:
+    torch.manual_seed(0)
+    return memcom.FIITEDEmbedding(N, E, num_chunks=num_chunks, chunk_dim=CHUNK, **options)
+
+
+def look_up(emb, ids, weight=None) -> None:
+    """One backward pass of <weight, vectors>."""
+    vectors = emb(torch.tensor(ids))
+    (vectors * (torch.ones(E) if weight is None else weight)).sum().backward()
+
+
+def test_utilities_by_hand():
+    emb = small()
+    schedule = FIITEDSchedule(emb, prune_steps=10**6, every=3, decay=0.5, mix=0.25)
+    start = emb.utility.clone().double()
+    weight = torch.cat([torch.ones(CHUNK), 3 * torch.ones(CHUNK)])  # chunk norms 2 and 6, mean 4
+    for ids in ([0, 0, 5], [5], [7]):
+        look_up(emb, ids, weight)
+        schedule.step(torch.tensor(ids))
+    earned = torch.tensor([0.75 + 0.25 * 0.5, 0.75 + 0.25 * 1.5], dtype=torch.float64)
+    expected = start * 0.5**3
+    for step, ids in enumerate(([0, 0, 5], [5], [7])):
+        for i in ids:
+            expected[i] += earned * 0.5 ** (2 - step)
+    torch.testing.assert_close(emb.utility.double(), expected)
+
+
+def test_slots_are_taken_from_idle_chunks_and_given_to_busy_ones():
+    emb = small(capacity=6)  # the chunks of ids 0, 1 and 2
+    schedule = FIITEDSchedule(emb, prune_steps=1, every=1)
+    kept = emb(torch.tensor(0)).detach().clone()
+    for _ in range(3):
+        look_up(emb, [0, 9, 10])
+        schedule.step(torch.tensor([0, 9, 10]))
+        assert emb.num_allocated == 6
+    assert set((emb.directory >= 0).all(1).nonzero().flatten().tolist()) == {0, 9, 10}
+    assert sorted(emb.directory[emb.directory >= 0].tolist()) == list(range(6))
+    assert torch.equal(emb(torch.tensor(0)), kept)
+    assert (emb(torch.tensor([1, 2, 9, 10])) == 0).all()  # what comes starts from zeros
+    assert schedule.history[0] == (1, 4, 4)
+    assert sum(moved for _, _, moved in schedule.history[1:]) == 0
+
+
+def test_a_pruned_chunk_earns_its_slot_back():
+    emb = small(num_chunks=2)
+    schedule = FIITEDSchedule(emb, prune_steps=2, every=1, decay=0.5)
+    for _ in range(4):
+        look_up(emb, [3])
+        schedule.step(torch.tensor([3]))
+    assert (emb.directory >= 0).all(1).nonzero().flatten().tolist() == [3]
+    for _ in range(6):
+        look_up(emb, [4])
+        schedule.step(torch.tensor([4]))
+    assert (emb.directory >= 0).all(1).nonzero().flatten().tolist() == [4]
+
+
+def test_the_optimizer_forgets_what_it_knew_of_a_slot():
+    emb = small(capacity=6)
+    optimizer = torch.optim.Adam(emb.parameters())
+    schedule = FIITEDSchedule(emb, prune_steps=1, every=2, optimizer=optimizer)
+    for ids in ([0, 1, 2], [0, 9, 9]):
+        optimizer.zero_grad()
+        look_up(emb, ids)
+        optimizer.step()
+        schedule.step(torch.tensor(ids))
+    new = emb.directory[9].long()
+    moment = optimizer.state[emb.slots]["exp_avg"]
+    assert (new >= 0).all()
+    assert (moment[new] == 0).all()
+    assert (moment[emb.directory[0].long()] != 0).all()
+
+
+def test_padding_earns_nothing():
+    emb = small(padding_idx=11, capacity=6)
+    schedule = FIITEDSchedule(emb, prune_steps=1, every=1)
+    look_up(emb, [11, 11, 0])
+    schedule.step(torch.tensor([11, 11, 0]))
+    assert (emb.directory[11] < 0).all()
+    assert (emb.directory[0] >= 0).all()
+
+
+def test_a_long_interval_does_not_overflow():
+    emb = small()
+    schedule = FIITEDSchedule(emb, prune_steps=10**6, every=10**6, decay=0.5)
+    for _ in range(300):
+        look_up(emb, [2])
+        schedule.step(torch.tensor([2]))
+    assert emb.utility.isfinite().all()
+    assert emb.utility[2].min() > emb.utility[3].max()
+
+
+def test_nothing_is_watched_after_close_or_in_evaluation():
+    emb = small()
+    schedule = FIITEDSchedule(emb, prune_steps=10**6, every=1)
+    before = emb.utility.clone()
+    emb.eval()
+    look_up(emb, [11])
+    emb.train()
+    schedule.close()
+    look_up(emb, [11])
+    schedule.step(torch.tensor([11]))
+    assert emb.utility[11].max() <= before[11].max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("within_budget", [False, True])
+def test_trains_on_films(within_budget):
+    ratio = 12
+    plan = memcom.plan("fiited", task.NUM_ITEMS, task.EMBEDDING_DIM, ratio=ratio)
+    arguments = dict(plan.arguments)
+    if within_budget:
+        arguments["capacity"] = arguments["num_chunks"]
+    emb = memcom.FIITEDEmbedding(task.NUM_ITEMS, task.EMBEDDING_DIM, **arguments)
+    made = []
+
+    def make(model, optimizer):
+        made.append(FIITEDSchedule(emb, prune_steps=120, every=10, optimizer=optimizer))
+        return made[0]
+
+    run = task.train(emb, make_schedule=make)
+    assert emb.num_allocated == emb.num_chunks
+    assert sum(new for _, _, new in made[0].history) > 0
+    task.check(run, made[0], emb.num_chunks * emb.chunk_dim, ratio)

@@ -1,0 +1,450 @@
+"""memcom.plots: what is drawn equals what was given; nothing leaks; every method is told apart."""
+
+from __future__ import annotations
+
+import base64
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+mpl = pytest.importorskip("matplotlib")
+
+import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from scipy import stats
+
+import memcom
+from memcom import collisions, plots
+from memcom.course import figures
+from memcom.plots.theme import spread
+
+COUNTS = np.array([90, 40, 20, 10, 5, 3, 2, 1, 0, 0])
+
+
+def memcom_layer(n=400, buckets=20):
+    torch.manual_seed(0)
+    emb = memcom.MEmComEmbedding(n, 8, num_buckets=buckets)
+    torch.nn.init.normal_(emb.multiplier)
+    return emb
+
+
+ROWS = [
+    {"method": "full", "ndcg_at_10": 0.30, "ndcg_at_10_low": 0.29, "ndcg_at_10_high": 0.31},
+    {"method": "popular", "ndcg_at_10": 0.18},
+    *(
+        {
+            "method": method,
+            "compression_ratio": ratio,
+            "ndcg_at_10": best - 0.001 * ratio,
+            "ndcg_at_10_low": best - 0.001 * ratio - 0.004,
+            "ndcg_at_10_high": best - 0.001 * ratio + 0.002,
+        }
+        for method, best in (("memcom", 0.298), ("qr", 0.3), ("mine", 0.25))
+        for ratio in (16.2, 3.9)
+    ),
+]
+
+LOSSES = [
+    {"method": method, "compression_ratio": ratio, "loss": loss * ratio}
+    for method, loss in (("memcom", 0.002), ("qr", 0.003))
+    for ratio in (16, 4)
+]
+
+FIGURES = {
+    "long_tail": lambda: figures.long_tail(COUNTS),
+    "bucket_occupancy": lambda: figures.bucket_occupancy(
+        collisions.report(memcom.build("qr", 300, 8, ratio=4))
+    ),
+    "who_shares": lambda: figures.who_shares(memcom_layer(), [1, 21, 5]),
+    "effective_table": lambda: figures.effective_table(memcom_layer()),
+    "multiplier": lambda: figures.multiplier_by_popularity(
+        memcom_layer(), np.arange(400, 0, -1), before=np.ones(400)
+    ),
+    "quality": lambda: plots.quality_against_ratio(ROWS),
+    "loss by data": lambda: plots.loss_by_data(
+        {"one": LOSSES, "two": LOSSES}, published={"one": LOSSES[:1]}
+    ),
+    "bytes": lambda: plots.bytes_by_method({"full": 4000, "memcom": {"table": 200, "m": 50}}),
+    "expected": lambda: figures.expected_against_observed(
+        100, [50, 1000], {"hash": [90, 4], "qr": [0, 0]}
+    ),
+}
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(Text) if t.get_text()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_pure(name):
+    before = dict(mpl.rcParams)
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+    assert plots.to_png(figure).startswith(b"\x89PNG")
+    assert plt.get_fignums() == []
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") or figure.get_suptitle()
+    if name not in ("who_shares", "bytes"):
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_look_the_same_whatever_the_reader_has_set(name):
+    plain = plots.to_png(FIGURES[name](), 40)
+    with mpl.rc_context({"font.size": 25, "axes.grid": False, "lines.linewidth": 9}):
+        assert plots.to_png(FIGURES[name](), 40) == plain
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_sticks_out_of_the_figure(name):
+    figure = FIGURES[name]()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    width, height = figure.bbox.width, figure.bbox.height
+    visible = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text()]
+    ticks = {id(t) for ax in figure.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())}
+    for text in visible:
+        if id(text) in ticks:
+            continue  # matplotlib keeps invisible ones beyond the limits
+        box = text.get_window_extent(renderer)
+        assert box.x0 > -2, text
+        assert box.x1 < width + 2, text
+        assert box.y0 > -2, text
+        assert box.y1 < height + 2, text
+
+
+# --- what is drawn is what was given ----------------------------------------------------------
+
+
+def test_long_tail_draws_the_sorted_counts_and_their_shares():
+    figure = figures.long_tail(np.random.default_rng(0).permutation(COUNTS), ids="films")
+    left, right = figure.axes
+    x, y = left.lines[0].get_data()
+    assert x.tolist() == list(range(1, 9))  # a log axis has no place for ids never seen
+    assert y.tolist() == COUNTS[:8].tolist()
+    x, y = right.lines[0].get_data()
+    assert np.allclose(y, np.cumsum(COUNTS) / 171)
+    assert "10.0% of the films take half" in texts(figure)
+    assert "60% of 10 films\nhave 5 interactions or fewer,\n20% have none" in texts(figure)
+    assert "90%: 4 films" in texts(figure)  # 160 of 171 is the first above 0.9
+
+
+def test_long_tail_thins_a_long_one_but_keeps_both_ends():
+    counts = np.arange(200_000, 0, -1)
+    x, y = figures.long_tail(counts).axes[0].lines[0].get_data()
+    assert (x[0], x[-1]) == (1, 200_000)
+    assert len(x) < 2000
+    assert (y == counts[x - 1]).all()
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [3, -1]])
+def test_long_tail_refuses_what_is_no_popularity(counts):
+    with pytest.raises(ValueError, match="counts must be"):
+        figures.long_tail(counts)
+
+
+def test_bucket_occupancy_draws_sizes_and_binomial_expectation():
+    n, m = 3000, 200
+    report = collisions.report(memcom.HashEmbedding(n, 4, num_buckets=m))
+    ax = figures.bucket_occupancy(report).axes[0]
+    drawn = {round(b.get_x() + b.get_width() / 2): b.get_height() for b in ax.patches}
+    members = np.bincount(
+        memcom.HashEmbedding(n, 4, num_buckets=m).addresses(torch.arange(n))["table"], minlength=m
+    )
+    sizes, counts = np.unique(members, return_counts=True)
+    assert {k: v for k, v in drawn.items() if v} == dict(
+        zip(sizes.tolist(), counts.tolist(), strict=True)
+    )
+    x, y = ax.lines[0].get_data()
+    assert np.allclose(y, m * stats.binom.pmf(x, n, 1 / m), rtol=1e-6)
+
+
+def test_bucket_occupancy_bins_long_ranges_without_losing_rows():
+    report = collisions.report(memcom.QREmbedding(20_000, 4, num_remainders=2500))
+    figure = figures.bucket_occupancy(report)
+    assert [sum(b.get_height() for b in ax.patches) for ax in figure.axes] == [2500, 8]
+    assert "bars of" in figure.axes[1].get_xlabel()
+
+
+def test_bucket_occupancy_has_nothing_to_say_of_a_full_table():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        figures.bucket_occupancy(collisions.report(memcom.FullEmbedding(10, 2)))
+
+
+def test_who_shares_fills_shared_rows_alike():
+    emb = memcom.QREmbedding(40, 8, num_remainders=7)
+    ids = [0, 7, 8, 22]  # remainders 0 0 1 1, quotients 0 1 1 3
+    figure = figures.who_shares(emb, ids, names=["a", "b", "c", "d"])
+    ax = figure.axes[0]
+    cells = [p for p in ax.patches if isinstance(p, Rectangle)]
+    looks = [(c.get_facecolor(), c.get_hatch()) for c in cells]
+    remainder, quotient = looks[:4], looks[4:]
+    assert remainder[0] == remainder[1] != remainder[2] == remainder[3]
+    assert quotient[1] == quotient[2] != quotient[0]
+    assert quotient[0] == quotient[3] == (mpl.colors.to_rgba("white"), "")
+    assert [t.get_text() for t in ax.texts] == ["0", "0", "1", "1", "0", "1", "1", "3"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c", "d"]
+    assert "Every id reads its own combination of rows" in texts(figure)
+
+
+def test_who_shares_names_ids_that_cannot_be_told_apart():
+    emb = memcom.BinaryCodeEmbedding(64, 8, block_bits=2, shared=True)
+    figure = figures.who_shares(emb, [1, 4, 16, 5])
+    assert "3 of 4 ids cannot be told from another" in texts(figure)
+    assert {"= id 4, id 16", "= id 1, id 16", "= id 1, id 4"} <= set(texts(figure))
+
+
+def test_who_shares_refuses_crowds_and_repeats():
+    emb = memcom_layer()
+    with pytest.raises(ValueError, match="got 41"):
+        figures.who_shares(emb, range(41))
+    with pytest.raises(ValueError, match="different ids"):
+        figures.who_shares(emb, [1, 1])
+    with pytest.raises(ValueError, match="2 ids need as many names, got 1"):
+        figures.who_shares(emb, [1, 2], names=["a"])
+
+
+def test_effective_table_is_the_composed_rows():
+    emb = memcom_layer()
+    figure = figures.effective_table(emb, ids=[3, 23, 4])
+    image = figure.axes[0].images[0]
+    expected = (emb.table[[3, 3, 4]] * emb.multiplier[[3, 23, 4]]).detach().numpy()
+    assert np.allclose(image.get_array(), expected)
+    assert image.norm.vmin == -image.norm.vmax
+    assert "3 ids, 3 different vectors" in texts(figure)
+    fresh = memcom.MEmComEmbedding(400, 8, num_buckets=20)
+    assert "64 ids, 20 different vectors" in texts(figures.effective_table(fresh))
+    with pytest.raises(ValueError, match="got 0"):
+        figures.effective_table(emb, ids=[])
+
+
+def test_multiplier_figure_draws_before_and_after():
+    emb = memcom_layer(400)
+    counts = np.random.default_rng(0).integers(0, 200, 400)
+    ax = figures.multiplier_by_popularity(emb, counts, before=np.ones(400)).axes[0]
+    seen = counts > 0
+    lines = {line.get_label(): line.get_data() for line in ax.lines}
+    assert np.array_equal(lines["before training"][1], np.ones(seen.sum()))
+    x, y = lines["one id, after training"]
+    assert np.array_equal(x, counts[seen])
+    assert np.allclose(y, emb.multiplier.detach().numpy()[seen, 0])
+    x, median = lines["median"]
+    last = (counts >= 128) & (counts < 256)
+    assert median[-1] == pytest.approx(np.median(emb.multiplier.detach().numpy()[last]))
+
+
+def test_multiplier_figure_refuses_mismatches():
+    with pytest.raises(ValueError, match="shape"):
+        figures.multiplier_by_popularity(np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="at least one id"):
+        figures.multiplier_by_popularity(np.ones(3), np.zeros(3))
+
+
+def test_quality_figure_draws_points_intervals_and_controls():
+    ax = plots.quality_against_ratio(ROWS).axes[0]
+    bars = {c.get_label(): c for c in ax.containers}
+    assert set(bars) == {"memcom", "qr", "mine"}
+    line, _, (segments,) = bars["memcom"].lines
+    assert line.get_xdata().tolist() == [3.9, 16.2]
+    assert np.allclose(line.get_ydata(), [0.2941, 0.2818])
+    ends = np.array([s[:, 1] for s in segments.get_segments()])
+    assert np.allclose(ends, [[0.2901, 0.2961], [0.2778, 0.2838]])
+    across = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
+    assert (across["full"], across["popular"]) == (0.30, 0.18)
+    named = {t.get_text(): t.get_position()[1] for t in ax.texts}
+    assert set(named) == {"full table", "most popular", "MEmCom", "quotient–remainder", "mine"}
+    low, high = ax.get_ylim()
+    assert np.diff(sorted(named.values())).min() > 0.03  # of the height: text does not overlap
+    assert named["most popular"] == pytest.approx((0.18 - low) / (high - low), abs=0.01)
+    with pytest.raises(ValueError, match="besides the controls"):
+        plots.quality_against_ratio(ROWS[:2])
+
+
+def test_quality_draws_what_has_no_ratio_across():
+    rows = [*ROWS, {"method": "prior", "ndcg_at_10": 0.2}]
+    ax = plots.quality_against_ratio(rows).axes[0]
+    (line,) = (each for each in ax.lines if each.get_label() == "prior")
+    assert list(line.get_ydata()) == [0.2, 0.2]
+
+
+def test_points_of_papers_are_hollow_and_joined_by_nothing():
+    published = [{"method": "memcom", "compression_ratio": 40, "ndcg_at_10": 0.288}]
+    ax = plots.quality_against_ratio(ROWS, published=published).axes[0]
+    (drawn,) = (each for each in ax.lines if "published" in str(each.get_label()))
+    assert drawn.get_xydata().tolist() == [[40, 0.288]]
+    assert (drawn.get_markerfacecolor(), drawn.get_linestyle()) == ("none", "None")
+    assert ax.get_xlim()[1] > 40
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["MEmCom, as published"]
+
+
+def test_losses_have_a_panel_for_each_data_set_and_one_scale():
+    low = [
+        {**row, "loss_low": row["loss"] - 0.05, "loss_high": row["loss"] + 0.01} for row in LOSSES
+    ]
+    figure = plots.loss_by_data({"one": LOSSES, "two": low}, published={"two": LOSSES[:1]})
+    drawn = [[str(line.get_label()) for line in ax.lines] for ax in figure.axes]
+    assert ["MEmCom, as published" in labels for labels in drawn] == [False, True]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["one", "two"]
+    for ax in figure.axes:
+        line = ax.containers[0].lines[0]
+        assert line.get_xdata().tolist() == [4, 16]
+        assert line.get_ydata().tolist() == pytest.approx([0.8, 3.2])
+    (bars,) = figure.axes[1].containers[0].lines[2]
+    assert np.allclose(bars.get_segments()[0][:, 1], [0.8 - 5, 0.8 + 1])
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    lost = plots.loss_by_data({"one": [{**LOSSES[0], "loss": 0.9}, LOSSES[1]]})
+    assert lost.axes[0].get_ylim()[1] == 45
+    with pytest.raises(ValueError, match="every panel"):
+        plots.loss_by_data({"one": []})
+
+
+def test_loss_by_data_puts_its_legend_into_free_room():
+    full, spare = (plots.loss_by_data(dict.fromkeys("abcd", LOSSES), columns=n) for n in (2, 3))
+    assert len(full.legends) == 1
+    assert spare.legends == []
+    assert [ax.get_legend() is not None for ax in spare.axes] == [False] * 4 + [True, False]
+    assert not any(ax.axison for ax in spare.axes[4:])
+
+
+def test_quality_figure_promises_no_intervals_that_are_not_there():
+    rows = [{"method": "qr", "compression_ratio": 4, "recall": 0.2}]
+    figure = plots.quality_against_ratio(rows, quality="recall", label="Recall@20")
+    assert "Recall@20 against compression" in texts(figure)
+
+
+def test_bytes_figure_stacks_tensors_largest_method_first():
+    figure = plots.bytes_by_method({"memcom": {"multiplier": 50, "table": 200}, "full": 4000})
+    ax = figure.axes[0]
+    widths = {
+        c.get_label(): (c.patches[0].get_x(), c.patches[0].get_width()) for c in ax.containers
+    }
+    assert widths == {"full:": (0, 4000), "memcom:table": (0, 200), "memcom:multiplier": (200, 50)}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["full table", "MEmCom"]
+    assert "250 B  (16× smaller)  table + multiplier" in texts(figure)
+    with pytest.raises(ValueError, match="at least one method"):
+        plots.bytes_by_method({})
+
+
+@pytest.mark.parametrize("what", ["pairs", "distinct"])
+def test_expected_figure_draws_the_birthday_curve(what):
+    n, sizes = 100, [50, 400, 3000]
+    figure = figures.expected_against_observed(n, sizes, {"hash": [99, 40, 12]}, what=what)
+    ax = figure.axes[0]
+    lines = {line.get_label(): line.get_data() for line in ax.lines}
+    x, y = lines["expected"]
+    m = x.astype(float)
+    formula = n * (n - 1) / (2 * m) if what == "pairs" else m * (1 - (1 - 1 / m) ** n)
+    assert np.allclose(y, formula)
+    x, y = lines["hashing trick, counted"]
+    assert (x.tolist(), y.tolist()) == (sizes, [99, 40, 12])
+    with pytest.raises(ValueError, match="got 'x'"):
+        figures.expected_against_observed(n, sizes, {}, what="x")
+    with pytest.raises(ValueError, match="hash has 1 values for 3 sizes"):
+        figures.expected_against_observed(n, sizes, {"hash": [1]})
+
+
+# --- style ------------------------------------------------------------------------------------
+
+
+def grey(color):
+    """Perceived lightness (CIE L*, 0 to 100)."""
+    rgb = np.array(mpl.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    y = linear @ [0.2126, 0.7152, 0.0722]
+    return 116 * np.cbrt(y) - 16 if y > 0.008856 else 903.3 * y
+
+
+def test_every_layer_has_a_look_of_its_own():
+    without = set(memcom.available()) - set(plots.METHODS)
+    assert not without, f"give {without} a look in plots/style.py"
+    for (a, one), (b, two) in combinations(plots.METHODS.items(), 2):
+        if not one.marker and not two.marker:
+            assert one.dash != two.dash, (a, b)
+            continue
+        assert one.label != two.label
+        shape_differs = (one.marker, one.fill) != (two.marker, two.fill)
+        assert shape_differs, (a, b)
+        if one.marker == two.marker:  # then the line says it too
+            assert one.dash != two.dash, (a, b)
+
+
+def test_main_methods_are_told_apart_in_grey():
+    """Different marker shapes; where a fill is the only difference, its grey differs clearly."""
+    for a, b in combinations(memcom.available(), 2):
+        one, two = plots.METHODS[a], plots.METHODS[b]
+        if one.marker == two.marker:
+            fills = [grey(s.point()["markerfacecolor"]) for s in (one, two)]
+            halves = {one.fill, two.fill} & {"left", "bottom"}
+            assert abs(fills[0] - fills[1]) > 25 or halves, (a, b)
+
+
+def test_markers_stand_out_from_white():
+    for name, style in plots.METHODS.items():
+        edge = style.point()["markeredgecolor"]
+        assert 100 - grey(edge) > 30, name
+
+
+def test_palette_is_seaborns_colorblind():
+    seaborn = pytest.importorskip("seaborn")
+    assert list(plots.PALETTE) == seaborn.color_palette("colorblind").as_hex()
+
+
+def test_a_method_looks_the_same_everywhere():
+    spec, plain = plots.method_style("qr(operation=concat)"), plots.method_style("qr")
+    assert (spec.color, spec.marker) == (plain.color, plain.marker)
+    assert spec.label == "quotient–remainder (operation=concat)"
+    assert plots.method_style("mine") == plots.method_style("mine")
+    assert plots.method_style("mine").label == "mine"
+
+
+def test_theme_gives_a_readers_figures_the_look():
+    with mpl.rc_context():
+        plots.theme()
+        cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        assert tuple(cycle) == plots.PALETTE
+        assert mpl.rcParams["axes.grid"]
+
+
+def test_spread_moves_labels_apart_and_no_further():
+    assert spread([1.0, 5.0, 3.0], 1.0).tolist() == [1.0, 5.0, 3.0]
+    assert spread([2.0, 2.0], 1.0).tolist() == [1.5, 2.5]
+    assert spread([], 1.0).tolist() == []
+    wanted = np.random.default_rng(0).uniform(0, 3, 12)
+    placed = spread(wanted, 0.5)
+    assert (np.diff(placed[np.argsort(wanted)]) > 0.5 - 1e-9).all()
+    assert placed.mean() == pytest.approx(wanted.mean(), abs=0.3)
+
+
+# --- display ----------------------------------------------------------------------------------
+
+
+def test_show_emits_a_described_self_contained_image(monkeypatch):
+    display = pytest.importorskip("IPython.display")
+    shown = []
+    monkeypatch.setattr(display, "display", lambda bundle, raw: shown.append((bundle, raw)))
+    plots.show(FIGURES["bytes"](), alt='MEmCom stores "250 B" & no more')
+    ((bundle, raw),) = shown
+    assert raw
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert 'alt="MEmCom stores &quot;250 B&quot; &amp; no more"' in bundle["text/html"]
+    data = re.search(r"data:image/png;base64,([^\"]+)", bundle["text/html"])[1]
+    assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert "250 B" in bundle["text/plain"]
+
+
+@pytest.mark.parametrize("alt", ["", "  \n"])
+def test_show_refuses_an_undescribed_picture(alt):
+    with pytest.raises(ValueError, match="alt must say"):
+        plots.show(FIGURES["bytes"](), alt=alt)
+    with pytest.raises(TypeError):
+        plots.show(FIGURES["bytes"]())

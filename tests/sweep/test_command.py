@@ -1,0 +1,136 @@
+"""``memcom sweep`` on a file of one's own, from the command line to the picture."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from memcom.cli import main
+from memcom.sweep import spec_of, sweep_command
+
+pytest.importorskip("pandas")
+pytest.importorskip("scipy")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """4,000 pairs of 200 readers and 320 papers: readers like their own quarter of the papers."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("own") / "pairs.csv"
+    with open(path, "w") as file:
+        file.write("reader,paper,when\n")
+        for reader in range(200):
+            popular = 1 / (1 + np.arange(80)) ** 0.7
+            papers = rng.choice(80, 20, replace=False, p=popular / popular.sum())
+            for step, paper in enumerate(papers):
+                quarter = reader % 4 if rng.random() < 0.9 else rng.integers(4)
+                file.write(f"r{reader},p{4 * paper + quarter},{1_000_000 + step}\n")
+    return path
+
+
+def words(pairs, out, *more):
+    return [
+        *("sweep", "--data", str(pairs), "--user-col", "reader", "--item-col", "paper"),
+        *("--methods", "full,hash,qr(operation=concat)", "--ratios", "4", "--seeds", "2"),
+        *("--profile", "fast", "--set", "epochs=30", "--set", "embedding_dim=16"),
+        *("--engine", "local", "--out", str(out), *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def done(pairs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sweep")
+    result = CliRunner().invoke(main, words(pairs, out))
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_own_file_end_to_end(done):
+    out, shown = done
+    assert len(list(out.rglob("*.json"))) == 1 + 2 * (2 + 5)
+    with open(out / "summary.csv") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert {row["status"] for row in rows.values()} == {"finished"}
+    ndcg = {method: float(row["ndcg"]) for method, row in rows.items()}
+    assert ndcg["full"] > 1.2 * max(ndcg["popular"], ndcg["bias-only"])  # quarters can be learned
+    assert all(float(rows[m]["compression_ratio"]) >= 4 for m in ("hash", "low-rank", "small-dim"))
+    assert "clearly above the controls" in shown
+    assert (out / "report.md").exists()
+
+
+def test_a_picture_is_drawn_where_matplotlib_is(done):
+    pytest.importorskip("matplotlib")
+    assert (done[0] / "pairs.csv_ranking.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_repeats_nothing_and_a_dry_run_knows(pairs, done):
+    out, _ = done
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    plan = CliRunner().invoke(main, words(pairs, out, "--dry-run")).output
+    assert re.search(r"full .* 2  0 s, 2 done", plan)
+    assert CliRunner().invoke(main, words(pairs, out)).exit_code == 0
+    assert CliRunner().invoke(main, words(pairs, out, "--report-only")).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json")} == before
+
+
+def test_a_dry_run_probes_where_nothing_is_known(pairs, tmp_path):
+    result = CliRunner().invoke(main, words(pairs, tmp_path, "--dry-run", "--jobs", "2"))
+    assert result.exit_code == 0, result.output
+    assert "15 trials; about" in result.output
+    assert "with 2 at a time" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--ratios", "four"), "numbers separated by commas"),
+        (("--set", "epochs"), "name=value"),
+        (("--set", "epoch=3"), "no option 'epoch'"),
+        (("--methods", "hush"), "hush"),
+        (("--task", "sorting"), "task must be one of"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(pairs, tmp_path, more, message):
+    result = CliRunner().invoke(main, words(pairs, tmp_path, *more))
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_what_the_report_needs_is_asked_for_before_anything_is_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(ModuleNotFoundError, match=r"memcom-kit\[stats\]"):
+        sweep_command(spec_of(None, data="synthetic"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_comparison_is_a_sweep_with_times(pairs, tmp_path):
+    result = CliRunner().invoke(
+        main,
+        [
+            *("compare", "--data", str(pairs), "--user-col", "reader", "--item-col", "paper"),
+            *("--ratio", "4", "--methods", "hash,memcom", "--seeds", "1", "--profile", "fast"),
+            *("--out", str(tmp_path)),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    with open(tmp_path / "summary.csv") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert rows.keys() > {"popular", "full", "low-rank", "hash", "memcom"}
+    assert all(float(rows[m]["lookup_time"]) > 0 for m in ("full", "hash", "memcom"))
+    assert rows["popular"]["step_time"] == ""
+    (heading,) = (line for line in result.output.splitlines() if line.startswith("method"))
+    assert heading.split()[-2:] == ["lookup", "step"]
+
+
+def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("memcom.sweep.planning.load", lambda *_, **__: {})
+    result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())

@@ -1,0 +1,80 @@
+"""A task that costs next to nothing: numbers drawn from a hash of the setting.
+
+Environment variables steer it: TOY_LOG is a file that gets a line per trial that is run, TOY_FAIL
+a method that fails, TOY_KILL a folder: two trials of the method `truncate` kill their process
+unless they find a file named after them there, which they leave behind first. TOY_KILL_ALWAYS
+names a method that always kills its process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memcom.data import Interactions
+from memcom.tasks.protocol import Outcome, Setting, Task
+from memcom.tasks.ranking import size
+
+
+def run(setting: Setting, data: Interactions, device: str) -> Outcome:
+    text = json.dumps(asdict(setting), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if log := os.environ.get("TOY_LOG"):
+        with open(log, "a") as file:
+            file.write(digest + "\n")
+    if setting.method == os.environ.get("TOY_FAIL"):
+        raise RuntimeError("as it was told to")
+    if setting.method == os.environ.get("TOY_KILL_ALWAYS"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    doomed = (setting.method, setting.ratio, setting.seed) == ("truncate", 2.0, 0)
+    if doomed and (folder := os.environ.get("TOY_KILL")):
+        mark = Path(folder) / digest
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    rng = np.random.default_rng(int(digest[:8], 16))
+    for _ in range(setting.options["work"]):
+        np.sort(rng.random(100_000))
+    units = rng.random(50).astype(np.float32) + {"full": 1.0, "popular": -0.5}.get(
+        setting.method, 0
+    )
+    return Outcome(
+        metrics={"score": float(units.mean()), "other": 1.0},
+        valid=float(rng.random()),
+        size=size(_sized(setting), data),
+        output_nbytes=100,
+        best_epoch=1,
+        units={"score": units},
+    )
+
+
+def _sized(setting: Setting) -> Setting:
+    options = {"embedding_dim": setting.options["embedding_dim"]}
+    return Setting(setting.task, setting.method, setting.ratio, setting.nbytes, options=options)
+
+
+def toy_size(setting: Setting, data: Any) -> Any:
+    return size(_sized(setting), data)
+
+
+TASK = Task(
+    name="toy",
+    metric="score",
+    accepts=Interactions,
+    run=run,
+    size=toy_size,
+    profiles={
+        "fast": {"learning_rates": [0.1, 0.2], "embedding_dim": 16, "work": 0},
+        "full": {"learning_rates": [0.1], "embedding_dim": 16, "work": 1},
+    },
+    controls=("popular",),
+    untrained=("popular",),
+)
+NAME = "tests.sweep.toy:TASK"
