@@ -253,7 +253,7 @@ def third_party(code: str) -> set[str]:
             modules |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             modules.add((node.module or "").partition(".")[0])
-    own = {"memcom", "tests", "__future__", *sys.stdlib_module_names}
+    own = {"memcom", "benchmarks", "experiments", "tests", "__future__", *sys.stdlib_module_names}
     return {canonicalize_name(IMPORT_NAMES.get(name, name)) for name in modules - own}
 
 
