@@ -8,6 +8,9 @@ from memcom.sweep.planning import Table as Table
 from memcom.sweep.planning import tables as tables
 from memcom.sweep.report import Report as Report
 from memcom.sweep.report import write_report as write_report
+from memcom.sweep.results import read_pairs as read_pairs
+from memcom.sweep.results import read_rows as read_rows
+from memcom.sweep.results import read_trials as read_trials
 from memcom.sweep.running import sweep as sweep
 from memcom.sweep.spec import Source as Source
 from memcom.sweep.spec import Spec as Spec
