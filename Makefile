@@ -52,5 +52,5 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@touch $@
 
 clean:  ## remove what make made (.venv, site/, caches); downloaded data stays
-	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

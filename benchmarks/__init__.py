@@ -10,5 +10,3 @@ from benchmarks.summary import report as report
 from benchmarks.targets import PARTS as PARTS
 from benchmarks.targets import TARGETS as TARGETS
 from benchmarks.targets import check as check
-from benchmarks.timing import Timing as Timing
-from benchmarks.timing import interleave as interleave

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.methods import BASELINE, draw_ids
+from benchmarks.methods import BASELINE
 from benchmarks.steps import memcom_layer
 from memcom import kernels, optim, profiling
 
@@ -70,7 +70,10 @@ def formula(method: str, num_embeddings: int, embedding_dim: int) -> int:
 
 def prepare(method: str, n: int, e: int, batch: int) -> Callable[[], nn.Module]:
     """Draw ids and load what is needed; the function returned builds the layer and trains it."""
-    ids, upstream = draw_ids("uniform", n, batch * STEPS).view(STEPS, batch), torch.randn(batch, e)
+    ids, upstream = (
+        profiling.draw_ids("uniform", n, batch * STEPS).view(STEPS, batch),
+        torch.randn(batch, e),
+    )
     kernels.warm_up()
     _train(method, _layer(method, 100, e), ids[:, :1] % 100, upstream[:1])  # loads torch's code
     return lambda: _train(method, _layer(method, n, e), ids, upstream)

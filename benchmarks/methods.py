@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,23 +21,11 @@ from memcom.embeddings import (
 from memcom.kernels.topk import topk
 
 Way = Callable[[Tensor], object]
-ZIPF_EXPONENT = 1.05
 RATIO = 16  # rows of the full table per row of a compressed one
 BASELINE = "nn.Embedding"
 BAG = 32  # ids in a bag
 K = 100  # items that a search returns
 COPIED = 2**28  # bytes of the large copy: more than any cache holds
-
-
-def draw_ids(kind: str, num_embeddings: int, count: int, seed: int = 0) -> Tensor:
-    """``count`` random ids: ``"uniform"``, or ``"zipf"`` with id 0 the most frequent."""
-    rng = np.random.default_rng(seed)
-    if kind == "uniform":
-        return torch.from_numpy(rng.integers(0, num_embeddings, count))
-    weights = np.arange(1, num_embeddings + 1, dtype=np.float64) ** -ZIPF_EXPONENT
-    total = np.cumsum(weights)
-    ids = np.searchsorted(total, rng.random(count) * total[-1])
-    return torch.from_numpy(ids.clip(max=num_embeddings - 1))
 
 
 def layers(n: int, e: int) -> dict[str, CompressedEmbedding]:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import methods, steps
-from benchmarks.methods import BAG, BASELINE, COPIED, Way, draw_ids
+from benchmarks.methods import BAG, BASELINE, COPIED, Way
 from benchmarks.registry import every_layer
 from benchmarks.targets import BAGS, CHECK, COPY, EVERY, FORWARD, SEARCH, STEP
-from benchmarks.timing import Timing, interleave
 from memcom import kernels
+from memcom.profiling import Timing, draw_ids, interleave
 
 Ways = dict[str, Way]
 _DRAWN = 2**20  # ids drawn per kind: more rows than the caches hold
@@ -102,6 +102,10 @@ def _rows(
     for method, timing in timings.items():
         row: dict[str, Any] = {"phase": phase, "method": method, "baseline": baseline, **place}
         row.update(threads=torch.get_num_threads(), rounds=timing.rounds)
-        for name, (middle, low, high) in (("seconds", timing.seconds), ("ratio", timing.ratio)):
-            row.update({name: middle, f"{name}_low": low, f"{name}_high": high})
+        row |= _columns("seconds", timing.median, timing.median_interval)
+        row |= _columns("ratio", timing.ratio, timing.interval)
         yield row
+
+
+def _columns(name: str, median: float, interval: tuple[float, float]) -> dict[str, float]:
+    return {name: median, f"{name}_low": interval[0], f"{name}_high": interval[1]}

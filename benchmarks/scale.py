@@ -12,21 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.methods import RATIO, ZIPF_EXPONENT
+from benchmarks.methods import RATIO
 from memcom import kernels, optim
 from memcom.addresses import murmur3
 from memcom.budget import build
+from memcom.profiling import draw_ids
 
 LOSS_OVER = 20  # steps whose loss is averaged, at both ends
-
-
-def power_law(n: int, count: int, rng: np.random.Generator) -> Tensor:
-    """``count`` ids of a Zipf law, drawn by a formula: no array of ``n`` weights is made."""
-    power = 1 - ZIPF_EXPONENT
-    places = (1 + rng.random(count) * ((n + 1.0) ** power - 1)) ** (1 / power)
-    return torch.from_numpy(places.astype(np.int64).clip(1, n) - 1)
 
 
 def train_large(n: int, e: int, batch: int, steps: int) -> dict[str, Any]:
@@ -50,7 +44,7 @@ def train_large(n: int, e: int, batch: int, steps: int) -> dict[str, Any]:
     rng, seed = np.random.default_rng(0), torch.tensor(1)
     times, losses = [], []
     for _ in range(steps):
-        ids = power_law(n, batch, rng)
+        ids = draw_ids("zipf", n, batch, rng)
         labels = (murmur3(ids, seed) & 1).float()
         start = time.perf_counter()
         optimizer.zero_grad()

@@ -167,12 +167,9 @@ def near_vectors(
     Raises:
         ValueError: If `eps` is negative, a vector holds nan or infinity, or there are more
             candidates than `max_candidates` (then eps is no small distance for this table).
-        ImportError: If SciPy is not installed.
     """
-    try:
-        from scipy.spatial import cKDTree
-    except ImportError as error:
-        raise ImportError("near_vectors needs SciPy: pip install 'memcom-kit[stats]'") from error
+    from scipy.spatial import cKDTree
+
     if not eps >= 0:
         raise ValueError(f"eps must be at least 0, got {eps}")
     equal = equal_vectors(emb, rounding, chunk_size)

@@ -1,39 +1,44 @@
 """Bytes of a table: by formula, as stored, and measured.
 
-Three columns that a reader should see side by side, because each misses something:
+Each column misses something, so read them side by side:
 
 - *formula*: parameters, gradients and optimizer state by arithmetic (`training_memory`);
-- *stored*: what the saved file holds, tensor by tensor (`nbytes_by_tensor`);
-- *measured*: what torch's allocator was asked for (`allocated`), and what the operating system
-  had to give to a fresh process (`resident`). Python's tracemalloc sees none of torch's memory.
+- *stored*: bytes of the saved file, tensor by tensor (`nbytes_by_tensor`);
+- *measured*: bytes that torch's allocator handed out (`allocated`), and bytes that the operating
+  system gave to a fresh process (`resident`). Python's tracemalloc sees none of torch's memory.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from memcom.profiling import peak
+
+class _Optimizer(NamedTuple):
+    moments: int  # state tensors of the parameter's size
+    counter: int  # bytes of the step counter
+    gradients: str  # "dense" only, "any", or "none": fused into the backward pass
+
 
 _OPTIMIZERS = {
-    # state tensors of the parameter's size, bytes of the step counter, takes sparse gradients
-    "sgd": (0, 0, True),
-    "momentum": (1, 0, True),
-    "adagrad": (1, 4, True),
-    "adam": (2, 4, False),
-    "adamw": (2, 4, False),
-    "sparse-adam": (2, 0, True),
+    "sgd": _Optimizer(0, 0, "any"),
+    "momentum": _Optimizer(1, 0, "any"),
+    "adagrad": _Optimizer(1, 4, "any"),
+    "adam": _Optimizer(2, 4, "dense"),
+    "adamw": _Optimizer(2, 4, "dense"),
+    "sparse-adam": _Optimizer(2, 0, "any"),
+    "lazy-adam": _Optimizer(2, 0, "none"),
 }
 
 
@@ -64,7 +69,7 @@ class TrainingMemory:
 
 @dataclass(frozen=True)
 class Allocation:
-    """What torch's allocator handed out while a function ran.
+    """Bytes that torch's allocator handed out while a function ran.
 
     Attributes:
         peak: Most bytes held at once, above what was held at the start.
@@ -102,18 +107,19 @@ def nbytes_by_tensor(emb: nn.Module) -> dict[str, int]:
     Returns:
         Bytes by name; the sum is the tensor bytes of the saved file (`emb.nbytes`).
     """
-    return {name: t.numel() * t.element_size() for name, t in emb.state_dict().items()}
+    return {name: _nbytes(tensor) for name, tensor in emb.state_dict().items()}
 
 
 def training_memory(
     emb: nn.Module, optimizer: str = "adam", ids: torch.Tensor | None = None
 ) -> TrainingMemory:
-    """Work out what training a layer keeps in memory.
+    """Work out the bytes that training a layer keeps in memory.
 
     Args:
         emb: The layer. Its trainable parameters count.
         optimizer: One of sgd, momentum (SGD with momentum), adagrad, adam, adamw, sparse-adam, as
-            in `torch.optim` with default arguments.
+            in `torch.optim` with default arguments, or lazy-adam: `memcom.optim.LazyAdam`, fused
+            with the backward pass, which stores no gradient.
         ids: None: dense gradients. A batch of ids: every table that `emb.addresses` names has a
             sparse gradient, one entry per row read (repeats counted, as before coalescing).
 
@@ -125,27 +131,31 @@ def training_memory(
     """
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
-    moments, step, takes_sparse = _OPTIMIZERS[optimizer]
-    if ids is not None and not takes_sparse:
+    rule = _OPTIMIZERS[optimizer]
+    if ids is not None and rule.gradients == "dense":
         raise ValueError(f"{optimizer} takes no sparse gradients; use sparse-adam, sgd or adagrad")
     layer: Any = emb  # nn.Embedding is welcome where no addresses are asked for
-    read = {} if ids is None else {k: a.numel() for k, a in layer.addresses(ids).items()}
+    rows_read = {} if ids is None else {k: a.numel() for k, a in layer.addresses(ids).items()}
+
+    def gradient(name: str, p: nn.Parameter) -> int:
+        if name in rows_read:
+            return rows_read[name] * (_nbytes(p[0]) + 8)  # values of a row and its int64 index
+        return _nbytes(p)
+
     trained = {n: p for n, p in emb.named_parameters() if p.requires_grad}
-    parameters = sum(p.numel() * p.element_size() for p in emb.parameters())
-    gradients = 0
-    for name, p in trained.items():
-        if name in read:
-            gradients += read[name] * (p[0].numel() * p.element_size() + 8)
-        else:
-            gradients += p.numel() * p.element_size()
+    parameters = sum(_nbytes(p) for p in emb.parameters())
     return TrainingMemory(
         parameters=parameters,
         buffers=sum(nbytes_by_tensor(emb).values()) - parameters,
-        gradients=gradients,
-        optimizer_state=sum(
-            moments * p.numel() * p.element_size() + step for p in trained.values()
-        ),
+        gradients=0
+        if rule.gradients == "none"
+        else sum(gradient(name, p) for name, p in trained.items()),
+        optimizer_state=sum(rule.moments * _nbytes(p) + rule.counter for p in trained.values()),
     )
+
+
+def _nbytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def allocated(function: Callable[[], Any]) -> Allocation:
@@ -169,13 +179,40 @@ def allocated(function: Callable[[], Any]) -> Allocation:
     return Allocation(peak=int(held.max()), kept=int(held[-1]))
 
 
-_CHILD = f"""
+def peak_rss_bytes() -> int:
+    """Measure the largest resident memory of this process so far; child processes do not count.
+
+    On Linux this is ``VmHWM``; ``ru_maxrss`` survives ``exec`` there, so a process started by a
+    large one reports at least the parent's size. Windows needs psutil.
+
+    Returns:
+        Bytes, including Python and every loaded library.
+    """
+    # Self-contained: `resident` and the runner of the notebooks send this source to processes
+    # that have not imported memcom.
+    import sys
+    from pathlib import Path
+
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+_CHILD = """
 import json, sys
-sys.path.insert(0, {str(Path(peak.__file__).parent)!r})
-from peak import peak_rss_bytes
-del sys.path[0]
-setup, code = json.load(sys.stdin)
-names = {{"__name__": "__main__"}}
+setup, code, meter = json.load(sys.stdin)
+exec(meter)
+names = {"__name__": "__main__"}
 exec(compile(setup, "<setup>", "exec"), names)
 before = peak_rss_bytes()
 exec(compile(code, "<code>", "exec"), names)
@@ -185,9 +222,6 @@ print("\\n" + json.dumps([before, peak_rss_bytes()]))
 
 def resident(code: str, setup: str = "import torch, memcom", timeout_s: float = 300.0) -> Resident:
     """Run Python code in a fresh process and read the process's peak resident memory.
-
-    On Linux the peak is `VmHWM`; `ru_maxrss` would start from the parent's peak there. On Windows
-    this needs psutil.
 
     Args:
         code: Statements to measure, such as ``"emb = torch.nn.Embedding(10**6, 64)"``.
@@ -203,7 +237,7 @@ def resident(code: str, setup: str = "import torch, memcom", timeout_s: float = 
     """
     done = subprocess.run(
         [sys.executable, "-c", _CHILD],
-        input=json.dumps([setup, code]),
+        input=json.dumps([setup, code, inspect.getsource(peak_rss_bytes)]),
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -1,61 +1,65 @@
-"""Lookup time against a baseline: a ratio with an interval, never a single run.
+"""Time of several ways to do one thing, taken in turns in one run: ratios with intervals.
 
-Layer and baseline take turns on the same fresh ids, because clocks, caches and neighbours drift
-within one run. The interval of the median ratio assumes no distribution.
+Clock speed drifts, caches keep state between calls, and means are sensitive to outliers. So all
+candidates take turns in a new random order every round; a ratio is taken to the baseline's time of
+the *same* round; and the interval of a median comes from order statistics, which assume no
+distribution.
 """
 
 from __future__ import annotations
 
 import gc
+import math
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from math import comb
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from memcom.data.synthetic import sample_zipf
+
+Candidate = Callable[[Any], object]
+"""A function of a batch, to be timed."""
+
+ZIPF_EXPONENT = 1.05
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Time of a layer against a baseline, taken in turns in one run.
+    """Time of one candidate beside the baseline of the same run.
 
     Attributes:
-        median: Median seconds per call of the layer.
-        baseline_median: The same of the baseline.
-        ratio: Median of the ratios of paired calls.
-        interval: Interval that holds the true median ratio with at least 95 % confidence (order
-            statistics; no assumption on the distribution).
-        repeats: Number of pairs.
-        batch_size: Ids per call.
-        backward: Whether the backward pass is timed too.
-        threads: Threads torch used.
-        device: Where it ran.
+        rounds: Rounds that were timed.
+        median: Median seconds per call.
+        median_interval: Interval that holds the true median with at least 95 % confidence.
+        baseline_median: Median seconds per call of the baseline.
+        ratio: Median of the ratios to the baseline's time of the round.
+        interval: Interval that holds the true median ratio with at least 95 % confidence.
     """
 
+    rounds: int
     median: float
+    median_interval: tuple[float, float]
     baseline_median: float
     ratio: float
     interval: tuple[float, float]
-    repeats: int
-    batch_size: int
-    backward: bool
-    threads: int
-    device: str
 
     def __str__(self) -> str:
-        what = "forward + backward" if self.backward else "forward"
+        low, high = self.interval
         return (
-            f"{self.ratio:.2f} times the baseline ({self.interval[0]:.2f} to "
-            f"{self.interval[1]:.2f}, 95 %): {self.median * 1e6:,.0f} µs against "
-            f"{self.baseline_median * 1e6:,.0f} µs, {what} of {self.batch_size:,} ids on "
-            f"{self.device}, {self.threads} thread(s), median of {self.repeats} interleaved pairs"
+            f"{self.ratio:.2f} times the baseline ({low:.2f} to {high:.2f}, 95 %): "
+            f"{self.median * 1e6:,.0f} µs against {self.baseline_median * 1e6:,.0f} µs, "
+            f"median of {self.rounds} interleaved rounds"
         )
 
 
-def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for the median from order statistics, with at least the given confidence.
+def median_interval(values: Any, confidence: float = 0.95) -> tuple[float, float]:
+    """Return an interval for the median from order statistics.
 
     Args:
         values: `(n,)` independent measurements.
@@ -67,15 +71,151 @@ def median_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float
     Raises:
         ValueError: If `n` is too small for this confidence (6 for 95 %).
     """
-    ordered, n = np.sort(values), len(values)
-    outside = 0.0
-    cut = -1
-    while outside + 2 * comb(n, cut + 1) / 2**n <= 1 - confidence:
-        cut += 1
-        outside += 2 * comb(n, cut) / 2**n
-    if cut < 0:
-        raise ValueError(f"{n} values cannot give a {confidence:.0%} interval for the median")
-    return float(ordered[cut]), float(ordered[n - 1 - cut])
+    from scipy.stats import quantile_test
+
+    low, high = quantile_test(values, p=0.5).confidence_interval(confidence)
+    if not low <= high:
+        raise ValueError(
+            f"{len(values)} values cannot give a {confidence:.0%} interval for the median"
+        )
+    return float(low), float(high)
+
+
+def interleave(
+    candidates: Mapping[str, Candidate],
+    batches: Sequence[Any] | Callable[[], Any],
+    *,
+    seconds: float = math.inf,
+    warm_up: int = 3,
+    least_rounds: int = 7,
+    most_rounds: int = 400,
+    same_batch: bool = False,
+    seed: int = 0,
+) -> dict[str, Timing]:
+    """Time all candidates in turns.
+
+    The garbage collector is off meanwhile. A GPU is waited for before the clock starts and stops.
+
+    Args:
+        candidates: Functions of a batch by name; the first one is the baseline. What they return is
+            freed after the clock has stopped.
+        batches: Batches to draw from at random, or a function that makes a new one; neither is
+            timed. Every call gets a batch of its own, so none finds its rows in the cache.
+        seconds: Stop when this much time has been spent.
+        warm_up: Rounds that are not counted.
+        least_rounds: Rounds to time whatever they take, at least 6.
+        most_rounds: Rounds to time at most.
+        same_batch: Give all candidates of a round one batch, where batches differ in their work.
+        seed: Seed of the order and of the choice of batches.
+
+    Returns:
+        A `Timing` for each candidate, in their order.
+
+    Raises:
+        ValueError: If `least_rounds` is too small for an interval, or above `most_rounds`.
+    """
+    if not 6 <= least_rounds <= most_rounds:
+        raise ValueError(
+            f"least_rounds must be 6 to most_rounds={most_rounds}, got {least_rounds}; "
+            "fewer than 6 give no interval"
+        )
+    choose = random.Random(seed)
+    draw = batches if callable(batches) else lambda: choose.choice(batches)
+    names = list(candidates)
+
+    def one_round() -> list[float]:
+        spent = {}
+        shared = draw() if same_batch else None
+        for name in choose.sample(names, len(names)):
+            spent[name] = _seconds(candidates[name], shared if same_batch else draw())
+        return [spent[name] for name in names]
+
+    with _no_garbage_collection():
+        for _ in range(warm_up):
+            one_round()
+        times: list[list[float]] = []
+        start = time.perf_counter()
+        while len(times) < most_rounds:
+            if len(times) >= least_rounds and time.perf_counter() - start > seconds:
+                break
+            times.append(one_round())
+    by_candidate = np.array(times).T
+    baseline = by_candidate[0]
+    return {name: _timing(spent, baseline) for name, spent in zip(names, by_candidate, strict=True)}
+
+
+def _timing(spent: np.ndarray, baseline: np.ndarray) -> Timing:
+    ratios = spent / baseline
+    return Timing(
+        rounds=len(spent),
+        median=float(np.median(spent)),
+        median_interval=median_interval(spent),
+        baseline_median=float(np.median(baseline)),
+        ratio=float(np.median(ratios)),
+        interval=median_interval(ratios),
+    )
+
+
+def _seconds(candidate: Candidate, batch: Any) -> float:
+    """Return the seconds of one call, with the time that a GPU needs to finish it."""
+    on_gpu = isinstance(batch, Tensor) and batch.is_cuda
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    result = candidate(batch)
+    if on_gpu:
+        torch.cuda.synchronize()
+    stop = time.perf_counter()
+    del result
+    return stop - start
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def draw_ids(
+    popularity: str | np.ndarray,
+    num_embeddings: int,
+    count: int,
+    seed: int | np.random.Generator = 0,
+) -> Tensor:
+    """Draw random ids to look up.
+
+    Args:
+        popularity: ``"uniform"``, ``"zipf"`` (id 0 is the most frequent, exponent 1.05), or counts
+            `(num_embeddings,)` to draw by.
+        num_embeddings: Number of ids.
+        count: Ids to draw.
+        seed: Seed, or a generator to draw from.
+
+    Returns:
+        int64 `(count,)`.
+
+    Raises:
+        ValueError: If the popularity is another word, or has another shape.
+    """
+    rng = np.random.default_rng(seed)
+    if not isinstance(popularity, str):
+        if np.shape(popularity) != (num_embeddings,):
+            raise ValueError(
+                f"counts must have shape ({num_embeddings},), got {np.shape(popularity)}"
+            )
+        up_to = np.cumsum(popularity, dtype=np.float64)
+        ids = np.searchsorted(up_to, rng.random(count) * up_to[-1], side="right")
+        return torch.from_numpy(ids.clip(max=num_embeddings - 1))
+    if popularity == "uniform":
+        return torch.from_numpy(rng.integers(0, num_embeddings, count))
+    if popularity == "zipf":
+        return torch.from_numpy(sample_zipf(num_embeddings, count, ZIPF_EXPONENT, rng))
+    raise ValueError(f"popularity must be uniform, zipf or counts, got {popularity!r}")
 
 
 def time_lookup(
@@ -89,17 +229,15 @@ def time_lookup(
     threads: int | None = None,
     seed: int = 0,
 ) -> Timing:
-    """Time a layer against a baseline, taking turns, on fresh random ids in every pair.
+    """Time a layer against a baseline by `interleave`, on fresh random ids in every round.
 
-    Each pair draws new ids outside the clock, gives them to both, and swaps who goes first.
-    Forward calls run without autograd; `backward` adds the gradient of the sum. The garbage
-    collector is off meanwhile, and an accelerator is waited for.
+    Forward calls run without autograd; `backward` adds the gradient of the sum.
 
     Args:
         emb: The layer, called as ``emb(ids)``.
-        baseline: What it is compared with, for example ``nn.Embedding``, of as many ids.
+        baseline: The layer to compare with, such as ``nn.Embedding``, of as many ids.
         batch_size: Ids per call.
-        repeats: Pairs, at least 20; a tenth as many (at least 3) run before as warm-up.
+        repeats: Rounds, at least 20; a tenth as many (at least 3) run before as warm-up.
         backward: Whether to time the backward pass too.
         counts: Popularity `(num_embeddings,)` to draw ids by; uniform if None.
         threads: Threads for torch meanwhile; as it is set if None.
@@ -119,65 +257,26 @@ def time_lookup(
     n = int(emb.num_embeddings)  # type: ignore[arg-type]
     if baseline.num_embeddings != n:
         raise ValueError(f"layer and baseline hold {n} and {baseline.num_embeddings} ids")
-    device = next(emb.parameters()).device
-    draw = _draw_ids(n, batch_size, counts, seed)
+    device, rng = next(emb.parameters()).device, np.random.default_rng(seed)
+    popularity = "uniform" if counts is None else counts
     before = torch.get_num_threads()
-    collecting = gc.isenabled()
-    times = np.empty((repeats, 2))
     try:
         torch.set_num_threads(threads or before)
-        gc.disable()
-        for pair in range(-max(3, repeats // 10), repeats):
-            ids = draw().to(device)
-            order = (0, 1) if pair % 2 else (1, 0)
-            for which in order:
-                seconds = _time_one((emb, baseline)[which], ids, backward)
-                if pair >= 0:
-                    times[pair, which] = seconds
-        used = torch.get_num_threads()
+        found = interleave(
+            {"baseline": _lookup(baseline, backward), "layer": _lookup(emb, backward)},
+            lambda: draw_ids(popularity, n, batch_size, rng).to(device),
+            warm_up=max(3, repeats // 10),
+            least_rounds=repeats,
+            most_rounds=repeats,
+            same_batch=True,
+        )
     finally:
         torch.set_num_threads(before)
-        if collecting:
-            gc.enable()
-    ratios = times[:, 0] / times[:, 1]
-    medians = np.median(times, axis=0)
-    return Timing(
-        median=float(medians[0]),
-        baseline_median=float(medians[1]),
-        ratio=float(np.median(ratios)),
-        interval=median_interval(ratios),
-        repeats=repeats,
-        batch_size=batch_size,
-        backward=backward,
-        threads=used,
-        device=str(device),
-    )
+    return found["layer"]
 
 
-def _draw_ids(
-    n: int, batch_size: int, counts: np.ndarray | None, seed: int
-) -> Callable[[], torch.Tensor]:
-    """Make a function that gives new random ids at every call."""
-    rng = np.random.default_rng(seed)
-    if counts is None:
-        return lambda: torch.from_numpy(rng.integers(0, n, batch_size))
-    if np.shape(counts) != (n,):
-        raise ValueError(f"counts must have shape ({n},), got {np.shape(counts)}")
-    up_to = np.cumsum(counts, dtype=np.float64)
-    return lambda: torch.from_numpy(
-        np.searchsorted(up_to, rng.random(batch_size) * up_to[-1], side="right").clip(max=n - 1)
-    )
-
-
-def _time_one(layer: nn.Module, ids: torch.Tensor, backward: bool) -> float:
-    """Seconds of one call; gradients are dropped before the clock starts."""
-    layer.zero_grad(set_to_none=True)
-    wait = torch.cuda.synchronize if ids.is_cuda else (lambda: None)
-    wait()
-    start = time.perf_counter()
-    with torch.set_grad_enabled(backward):
-        vectors = layer(ids)
-        if backward:
-            vectors.sum().backward()
-    wait()
-    return time.perf_counter() - start
+def _lookup(layer: nn.Module, backward: bool) -> Candidate:
+    if not backward:
+        return torch.no_grad()(lambda ids: layer(ids))
+    trained = [p for p in layer.parameters() if p.requires_grad]
+    return lambda ids: torch.autograd.grad(layer(ids).sum(), trained, allow_unused=True)

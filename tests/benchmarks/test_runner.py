@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import math
 
-import numpy as np
 import pytest
 
 import benchmarks
 import memcom
-from benchmarks import memory, methods, scale, targets
+from benchmarks import memory, targets
 
 TINY = {
     "sizes": [(300, 8)],
@@ -123,21 +122,3 @@ def test_targets_take_the_geometric_mean_of_the_right_rows():
     assert first.holds
     assert all(v.measured is None and v.holds is None for v in others)
     assert benchmarks.check([row(target, 0.61)])[0].holds is False
-
-
-def test_zipf_ids_are_zipf():
-    ids = methods.draw_ids("zipf", 50, 200_000)
-    weights = [k**-methods.ZIPF_EXPONENT for k in range(1, 51)]
-    counts = ids.bincount(minlength=50) / len(ids)
-    assert counts.tolist() == pytest.approx([w / sum(weights) for w in weights], abs=0.004)
-
-
-def test_the_formula_for_zipf_ids_draws_them_too():
-    ids = scale.power_law(1000, 400_000, np.random.default_rng(0))
-    assert (int(ids.min()), int(ids.max())) == (0, 999)
-    counts = ids.bincount(minlength=1000) / len(ids)
-    # A continuous law, cut into whole numbers: its mass between k and k + 1.
-    power = 1 - methods.ZIPF_EXPONENT
-    upto = np.arange(1, 1002.0) ** power
-    mass = np.diff(upto) / (upto[-1] - upto[0])
-    assert counts.tolist() == pytest.approx(mass.tolist(), abs=0.003)

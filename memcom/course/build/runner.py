@@ -19,7 +19,7 @@ from typing import Any, Literal
 from memcom.course.build.source import check_parameters, read, strip_ansi, tags, widget_errors
 from memcom.course.exercises import CHECK_MIME, PASSED
 from memcom.course.records import RECORD_MIME, harvest, split_records
-from memcom.profiling import peak
+from memcom.profiling import peak_rss_bytes
 
 _PEAK = "memcom.peak_rss_bytes"
 _TOUR = "memcom.tour"
@@ -140,7 +140,7 @@ def _prepare(source: Any, solutions: bool | Literal["last"], tour: bool) -> Any:
         notebook.cells += answers if solutions == "last" else []
     # the meter travels as source: importing memcom, and torch with it, would raise what it measures
     probes = [
-        f"{inspect.getsource(peak)}\n\nfrom IPython.display import display\n\n"
+        f"{inspect.getsource(peak_rss_bytes)}\n\nfrom IPython.display import display\n\n"
         f"_entry = {{'name': {_PEAK!r}, 'value': peak_rss_bytes()}}\n"
         f"display({{{RECORD_MIME!r}: _entry, 'text/plain': ''}}, raw=True)"
     ]
