@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import LOADED
-from benchmarks.registry import SLOW, WHY_SLOW
+from benchmarks.registry import SLOW
 from benchmarks.runner import run
 from benchmarks.targets import COPY, EVERY, FORWARD, MEMORY, SCALE, SEARCH, STEP, check
+from memcom.embeddings import get
 
 Row = Mapping[str, Any]
 
@@ -55,7 +56,7 @@ def report(rows: Sequence[Row]) -> tuple[list[str], int]:
 
     Returns:
         The lines, and how many targets are missed. A compressor that is slower than `SLOW` times
-        nn.Embedding, and of which `WHY_SLOW` has no word, counts as one.
+        nn.Embedding, and whose card gives no reason, counts as one.
     """
     lines, missed = [], 0
     threads = max((row["threads"] for row in rows if row.get("threads")), default=1)
@@ -74,12 +75,12 @@ def report(rows: Sequence[Row]) -> tuple[list[str], int]:
 
 
 def _slow(rows: Iterable[Row]) -> Iterator[tuple[str, bool]]:
-    """The registry's slow methods, each with a word why; whether there is one."""
+    """The registry's slow methods with the reason; whether there is one."""
     for row in rows:
         if row["phase"] == EVERY and row["num_embeddings"] >= 10**5 and row["ratio"] > SLOW:
-            why = WHY_SLOW.get(row["method"])
+            why = get(row["method"]).card.slow
             mark = "slow  " if why else "MISSED"
-            said = why or f"no word why, and the limit is {SLOW:g}"
+            said = why or f"its card gives no reason, and the limit is {SLOW:g}"
             size = f"{row['num_embeddings']:,} ids, {row['threads']} threads"
             yield f"{mark} {row['ratio']:6.1f}  {row['method']}: {said} ({size})", bool(why)
 

@@ -13,8 +13,8 @@ import torch
 
 from memcom.budget import BudgetError, Plan, plan
 from memcom.collisions import equal_vectors
-from memcom.embeddings import CompressedEmbedding, available, get
-from memcom.embeddings.facts import FACTS, Facts
+from memcom.embeddings import DISTINCT as DISTINCT
+from memcom.embeddings import Card, CompressedEmbedding, available, get
 
 _SMALL = (101, 16)  # ids and width of the layers that gradients and export are tried on
 
@@ -25,7 +25,7 @@ class Row:
 
     Attributes:
         name: Registry name.
-        facts: What is stated: paper, formula, uniqueness.
+        card: Its facts: paper, formula, distinctness.
         nbytes: Bytes stored once frozen, within the budget; else of the smallest there is.
         compression_ratio: Bytes of the full fp32 table over these.
         too_small: Why the budget is out of reach; empty where it is met.
@@ -35,7 +35,7 @@ class Row:
     """
 
     name: str
-    facts: Facts
+    card: Card
     nbytes: int
     compression_ratio: float
     too_small: str
@@ -65,18 +65,18 @@ def family_table(
         A row for each, in the order given.
 
     Raises:
-        ValueError: There is no such compressor, or nothing is stated of it in `FACTS`.
+        ValueError: There is no such compressor, or its class has no card.
     """
     rows = []
     for name in available() if names is None else names:
-        get(name)
-        if name not in FACTS:
-            raise ValueError(f"nothing is stated of {name!r}: add it to memcom.course.family.FACTS")
+        cls = get(name)
+        if not hasattr(cls, "card"):
+            raise ValueError(f"{cls.__name__} has no card: give it one, as CONTRIBUTING.md says")
         planned, too_small = _plan(name, num_embeddings, embedding_dim, ratio)
         rows.append(
             Row(
                 name=name,
-                facts=FACTS[name],
+                card=cls.card,
                 nbytes=planned.nbytes,
                 compression_ratio=planned.compression_ratio,
                 too_small=too_small,

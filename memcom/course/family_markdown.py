@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memcom.course.family import Row
-from memcom.embeddings.facts import UNIQUE
+from memcom.embeddings import DISTINCT
 
 HEAD = (
     "method",
@@ -13,7 +13,7 @@ HEAD = (
     "vector of id i",
     "bytes",
     "ratio",
-    "unique?",
+    "distinct?",
     "equal pairs",
     "sparse gradients",
     "export",
@@ -21,7 +21,7 @@ HEAD = (
 
 
 def family_markdown(rows: Sequence[Row]) -> str:
-    """Write rows as a table, with the words for uniqueness explained below it.
+    """Write rows as a table, with the words for distinctness explained below it.
 
     Args:
         rows: From `family_table`.
@@ -32,9 +32,9 @@ def family_markdown(rows: Sequence[Row]) -> str:
     """
     lines = [_line(HEAD), _line("--- --- --- ---: ---: --- ---: --- ---".split())]
     lines += [_line(_cells(row)) for row in rows]
-    used = {row.facts.unique for row in rows}
-    lines += ["", "*Unique?*", ""]
-    lines += [f"- **{word}**: {promise}." for word, promise in UNIQUE.items() if word in used]
+    used = {row.card.distinct for row in rows}
+    lines += ["", "*Distinct?*", ""]
+    lines += [f"- **{word}**: {promise}." for word, promise in DISTINCT.items() if word in used]
     beyond = [row for row in rows if row.too_small]
     if beyond:
         lines += ["", "\\* cannot meet the budget, shown at its smallest:", ""]
@@ -47,15 +47,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    facts = row.facts
-    paper = f"[{facts.authors} {facts.year}]({facts.link})" if facts.link else "–"
+    card = row.card
+    paper = f"[{card.paper}]({card.paper.link})" if card.paper else "–"
     return [
         f"`{row.name}`",
         paper,
-        "`" + facts.formula.replace("|", "\\|") + "`",
+        "`" + card.formula.replace("|", "\\|") + "`",
         f"{row.nbytes:,}",
         f"{row.compression_ratio:.2f}" + ("\\*" if row.too_small else ""),
-        f"{facts.unique}: {facts.because}",
+        f"{card.statement}",
         f"{row.equal_pairs:,}",
         row.sparse,
         "yes" if row.exports else "no",

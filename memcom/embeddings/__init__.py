@@ -7,6 +7,11 @@ from typing import Any
 
 from memcom.embeddings._amtl_schedule import AMTLSchedule as AMTLSchedule
 from memcom.embeddings._arguments import Sizes as Sizes
+from memcom.embeddings._card import DISTINCT as DISTINCT
+from memcom.embeddings._card import UNKNOWN as UNKNOWN
+from memcom.embeddings._card import Card as Card
+from memcom.embeddings._card import Paper as Paper
+from memcom.embeddings._card import Statement as Statement
 from memcom.embeddings._cce_schedule import CCESchedule as CCESchedule
 from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
@@ -22,9 +27,6 @@ from memcom.embeddings.clustered import CCEEmbedding as CCEEmbedding
 from memcom.embeddings.csr import CSREmbedding as CSREmbedding
 from memcom.embeddings.dhe import DHEmbedding as DHEmbedding
 from memcom.embeddings.dpq import DPQEmbedding as DPQEmbedding
-from memcom.embeddings.facts import FACTS as FACTS
-from memcom.embeddings.facts import UNIQUE as UNIQUE
-from memcom.embeddings.facts import Facts as Facts
 from memcom.embeddings.fiited import FIITEDEmbedding as FIITEDEmbedding
 from memcom.embeddings.full import FullEmbedding as FullEmbedding
 from memcom.embeddings.full import SmallDimEmbedding as SmallDimEmbedding
@@ -62,6 +64,7 @@ from memcom.embeddings.quantized import Int8Embedding as Int8Embedding
 from memcom.embeddings.quantized import QuantizedEmbedding as QuantizedEmbedding
 from memcom.embeddings.quantized import QuantizeLater as QuantizeLater
 from memcom.embeddings.quantized import quantize as quantize
+from memcom.embeddings.quantized import rounded as rounded
 from memcom.embeddings.quantized_table import QuantizedTable as QuantizedTable
 from memcom.embeddings.quotient_remainder import QREmbedding as QREmbedding
 from memcom.embeddings.robe import ROBEEmbedding as ROBEEmbedding

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.kernels import Recipe, fused, lookup, once_each
 
 
@@ -52,6 +53,9 @@ class CompressedEmbedding(nn.Module):
     Raises:
         ValueError: A size is not positive, or ``padding_idx`` is no id.
     """
+
+    card: ClassVar[Card]
+    """Facts of the method; every class of the registry has one."""
 
     each_once: bool = False  # compose ids that a batch repeats once, and copy the vectors
 
@@ -142,6 +146,10 @@ class CompressedEmbedding(nn.Module):
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """The sizes a budget can choose from; see `memcom.budget`."""
         raise TypeError(f"{cls.__name__} has no sizes to choose from")
+
+    def distinctness(self) -> Statement:
+        """Return whether two ids can have the same vector, given the options of this layer."""
+        return self.card.statement if hasattr(type(self), "card") else UNKNOWN
 
     def row_tables(self) -> list[str]:
         """Names of the large parameters that are read with `memcom.kernels.read_rows`.

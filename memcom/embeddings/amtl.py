@@ -24,6 +24,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
 from memcom.kernels import read_rows
@@ -52,6 +53,18 @@ class AMTLEmbedding(CompressedEmbedding):
 
     Widths move in jumps, so finite differences do not see the gradient of the twins.
     """
+
+    card = Card(
+        label="AMTL",
+        formula="the first k(i) numbers of T[i], k: learned",
+        distinct="lossy",
+        because="rows of width 0 are one",
+        use_when="To learn widths from frequency and loss, while training holds a full table.",
+        look=("pruning", 1),
+        paper=Paper("Yan et al.", 2021, "https://arxiv.org/abs/2108.11513"),
+        slow="rows have different lengths: each is found by its offset and spread out",
+        learns="frequencies",
+    )
 
     frequency: Tensor
     price: Tensor

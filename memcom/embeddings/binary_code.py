@@ -23,6 +23,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, Digit, binary_code_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import FUSIONS, Read, Recipe
 
@@ -46,6 +47,16 @@ class BinaryCodeEmbedding(TableEmbedding):
     larger than its bits, and the ids that exist, need. If hashed also ``seeds`` (1,) int64. Drawn
     from zero-mean normals, so that the composed row has variance 1.
     """
+
+    card = Card(
+        label="binary code",
+        formula="T1[bits 1 of i] + ... + TB[bits B of i]",
+        distinct="generic",
+        because="every block has its table; one shared table under a sum loses the order",
+        use_when="For ratios of hundreds and more, where only a few rows fit.",
+        look=("binary", 0),
+        paper=Paper("Yan et al.", 2021, "https://arxiv.org/abs/2109.02471"),
+    )
 
     seeds: Tensor
 
@@ -102,6 +113,19 @@ class BinaryCodeEmbedding(TableEmbedding):
             nn.init.normal_(table, std=factor_std(std, parts, self.fusion))
         if self.hash is not None:
             self.seeds.copy_(torch.tensor([self.hash]))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        if self.hash is not None and self.num_embeddings > 2**HASH_BITS:
+            return Statement("by chance", "two ids are equal if their hashed codes are")
+        if self.fusion == "concat" or len(self.digits()) == 1:
+            return Statement("always", "no two ids have the same blocks, and each has its place")
+        if not self.shared:
+            return self.card.statement
+        permuted = (
+            "ids whose blocks are permutations of each other, as (1, 0) and (0, 1), are equal"
+        )
+        return Statement("never" if self.hash is None else "by chance", permuted)
 
     @classmethod
     def sizes(

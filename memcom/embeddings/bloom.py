@@ -13,6 +13,7 @@ to decide and no number of the id's own, so the table may be as small as one lik
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -39,6 +41,16 @@ class BloomEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim), drawn so that the composed row has variance 1;
     ``seeds`` (num_hashes,) int64.
     """
+
+    card = Card(
+        label="Bloom",
+        formula="U[h1(i)] + ... + U[hk(i)]",
+        distinct="by chance",
+        because="a pair shares all k rows with probability of about k! / m^k",
+        use_when="For very small tables: k hashes tell ids apart without a number per id.",
+        look=("hashing", 2),
+        paper=Paper("Serrà and Karatzoglou", 2017, "https://arxiv.org/abs/1706.03993"),
+    )
 
     seeds: Tensor
 
@@ -75,6 +87,11 @@ class BloomEmbedding(TableEmbedding):
         rows = reads + reads * (reads - 1) / self.num_buckets
         nn.init.normal_(self.table, std=std * rows**-0.5)
         self.seeds.copy_(torch.tensor(consecutive_seeds(self.seed, reads)))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        codes = math.comb(self.num_buckets + self.num_hashes - 1, self.num_hashes)
+        return fewer_codes(codes, self.num_embeddings, "sets of rows", self.card.statement)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

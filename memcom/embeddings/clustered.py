@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids, murmur3
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.product_quantized import group_count
@@ -42,6 +43,17 @@ class CCEEmbedding(CompressedEmbedding):
     N(0, 1/2); ``map`` uint8, c numbers of ceil(log2 m) bits for each id, random until the first
     `recluster`; ``seeds`` (c,) int64 of the hashes h.
     """
+
+    card = Card(
+        label="CCE",
+        formula="[T1[map1(i)] + U1[h1(i)], ...], map: clusters",
+        distinct="by chance",
+        because="cluster and hash must agree in every column",
+        use_when="If training can pause to cluster: ids that behave alike come to share rows.",
+        look=("memory", 2),
+        paper=Paper("Tsang and Ahle", 2023, "https://arxiv.org/abs/2210.05974"),
+        slow="reads two rows for each column of the vector, through a stored map",
+    )
 
     map: Tensor
     seeds: Tensor

@@ -20,6 +20,7 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -39,6 +40,16 @@ class CSREmbedding(CompressedEmbedding):
     State: ``values`` (num_chunks, chunk_dim), drawn so that the mean square over all coordinates
     is 1; ``columns`` and ``offsets`` uint8, packed.
     """
+
+    card = Card(
+        label="sparse rows",
+        formula="some numbers of T[i], else 0",
+        distinct="lossy",
+        because="empty rows are one",
+        use_when="As the control for pruning: it keeps numbers at random.",
+        look=("ragged", 1),
+        slow="rows have different lengths: each is found by its offset and spread out",
+    )
 
     columns: Tensor
     offsets: Tensor

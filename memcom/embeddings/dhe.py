@@ -30,6 +30,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, check_ids, murmur3
 from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
 from memcom.embeddings.quantized_table import QuantizedTable
@@ -56,6 +57,17 @@ class DHEmbedding(CompressedEmbedding):
     for the output; ``norms.0.weight``, ...: as `torch.nn.BatchNorm1d`, if asked for; ``seeds``
     (1,) int64. For how it is drawn see `reset_parameters`.
     """
+
+    card = Card(
+        label="deep hash",
+        formula="MLP(h1(i), ..., hk(i))",
+        distinct="by chance",
+        because="k hashes of 32 bits hardly ever agree; the network may map two codes alike",
+        use_when="If the bytes must not depend on the number of ids, and arithmetic is cheap.",
+        look=("factors", 2),
+        paper=Paper("Kang et al.", 2021, "https://arxiv.org/abs/2010.10784"),
+        slow="multiplies matrices for every id: the network is all that it stores",
+    )
 
     seeds: Tensor
 

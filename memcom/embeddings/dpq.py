@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.product_quantized import CodebookEmbedding, group_count
 from memcom.kernels import read_rows
@@ -45,6 +46,17 @@ class DPQEmbedding(CompressedEmbedding):
     ``keys``. With ``"centroid"`` the codewords get the model's gradient like rows of any table,
     which is this kit's choice; the paper moves them by `regularizer` alone.
     """
+
+    card = Card(
+        label="DPQ",
+        formula="[V1[c1(i)], ..., VD[cD(i)]], c: learned codes",
+        distinct="learned",
+        because="D codes of log2(K) bits; nothing keeps two ids apart",
+        use_when="If training memory is plentiful and only the shipped table must be small.",
+        look=("codes", 0),
+        paper=Paper("Chen et al.", 2020, "https://arxiv.org/abs/1908.09756"),
+        slow="unpacks numbers of a few bits, row by row: one code for each part of the vector",
+    )
 
     each_once = True
 
@@ -160,6 +172,11 @@ class DPQEmbedding(CompressedEmbedding):
         size = self.compose(sample).square().mean().sqrt()
         self.values.mul_(std / size)
         self.query.mul_(std / size)
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        codes = self.num_codewords**self.num_groups
+        return fewer_codes(codes, self.num_embeddings, "codes", self.card.statement)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

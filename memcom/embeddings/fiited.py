@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
 from memcom.kernels import read_rows
@@ -43,6 +44,17 @@ class FIITEDEmbedding(CompressedEmbedding):
     1; ``directory`` (num_embeddings, chunks of a row), the slot or -1; ``utility`` of the same
     shape, fp32, from 1 for the most frequent id down to 1 / num_embeddings until it is measured.
     """
+
+    card = Card(
+        label="FIITED",
+        formula="chunks of T[i] that are useful, else 0",
+        distinct="lossy",
+        because="rows that lost all chunks are one",
+        use_when="If what is useful changes during training: chunks of rows come and go.",
+        look=("pruning", 2),
+        paper=Paper("Luo et al.", 2024, "https://arxiv.org/abs/2401.04408"),
+        slow="most chunks are empty; the others are found through a stored map",
+    )
 
     directory: Tensor
     utility: Tensor

@@ -19,6 +19,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Clamp, Digit
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -28,6 +29,15 @@ class FullEmbedding(TableEmbedding):
 
     State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1).
     """
+
+    card = Card(
+        label="full table",
+        formula="T[i]",
+        distinct="always",
+        because="every id has a row",
+        use_when="If it fits; every loss is measured against it.",
+        look=("full", 0),
+    )
 
     def __init__(
         self,
@@ -67,6 +77,16 @@ class SmallDimEmbedding(TableEmbedding):
     State: ``table`` (num_embeddings, inner_dim). Drawn with variance embedding_dim / inner_dim,
     so that a row's squared length is that of a full table's.
     """
+
+    card = Card(
+        label="small dimension",
+        formula="[T[i], 0 ... 0]",
+        distinct="always",
+        because="every id has a row",
+        use_when="As the simplest control at equal bytes.",
+        look=("widths", 1),
+        slow="appends zeros to its narrow rows",
+    )
 
     def __init__(
         self,
@@ -117,6 +137,15 @@ class TruncatedEmbedding(TableEmbedding):
     State: ``table`` (num_kept + 1, embedding_dim), drawn from N(0, 1); the last row is shared.
     """
 
+    card = Card(
+        label="truncate rare",
+        formula="T[min(i, K)]",
+        distinct="never",
+        because="all ids from K on are one",
+        use_when="If rare ids carry little; also the control for methods that favour frequent ids.",
+        look=("truncated", 0),
+    )
+
     def __init__(
         self,
         num_embeddings: int,
@@ -137,6 +166,13 @@ class TruncatedEmbedding(TableEmbedding):
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2)."""
         nn.init.normal_(self.table, std=std)
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        shared = self.num_embeddings - self.num_kept
+        if shared == 1:
+            return Statement("always", "every id has a row")
+        return Statement("never", f"the {shared:,} ids from {self.num_kept:,} on share one row")
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

@@ -25,6 +25,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.bloom import consecutive_seeds
 from memcom.kernels import Read, Recipe
@@ -47,6 +48,16 @@ class WeightedHashEmbedding(TableEmbedding):
     from N(0, 1 / k); ``weights`` (num_weights or n, num_hashes) drawn from N(0, 1); ``seeds``
     (num_hashes,) int64, one longer if the weights are shared.
     """
+
+    card = Card(
+        label="hash embedding",
+        formula="P[i,1] E[h1(i)] + ... + P[i,k] E[hk(i)]",
+        distinct="if weights differ",
+        because="ids that read the same k rows differ by their k weights",
+        use_when="If every id can afford k weights, and ids are in no useful order.",
+        look=("hashing", 3),
+        paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
+    )
 
     seeds: Tensor
 
@@ -108,6 +119,12 @@ class WeightedHashEmbedding(TableEmbedding):
         nn.init.normal_(self.table, std=self.num_hashes**-0.5)
         nn.init.normal_(self.weights, std=std)
         self.seeds.copy_(torch.tensor(self._initial_seeds()))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        if self.num_weights is None:
+            return self.card.statement
+        return Statement("by chance", "two ids are equal if they read the same rows and weights")
 
     @classmethod
     def sizes(

@@ -22,6 +22,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -40,6 +41,16 @@ class HashEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim), drawn from N(0, 1); with a seed also
     ``seeds`` (1,) int64.
     """
+
+    card = Card(
+        label="hashing trick",
+        formula="U[h(i)]",
+        distinct="never",
+        because="m rows for n > m ids",
+        use_when="As the simplest method; with seed=None, frequent ids rarely share a row.",
+        look=("hashing", 0),
+        paper=Paper("Weinberger et al.", 2009, "https://arxiv.org/abs/0902.2206"),
+    )
 
     seeds: Tensor
 
@@ -71,6 +82,13 @@ class HashEmbedding(TableEmbedding):
         if self.seed is not None:
             self.seeds.copy_(torch.tensor([self.seed]))
 
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        hashed = Statement("by chance", "two ids are equal if their hashes are")
+        own = Statement("always", "every id has a row")
+        otherwise = own if self.seed is None else hashed
+        return fewer_codes(self.num_buckets, self.num_embeddings, "rows", otherwise)
+
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """Every number of rows from 1 to ``num_embeddings``."""
@@ -95,6 +113,16 @@ class DoubleHashEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim), or half as wide for ``"concat"``; ``seeds``
     (2,) int64. Drawn so that the composed row has variance 1.
     """
+
+    card = Card(
+        label="double hash",
+        formula="U[h1(i)] + U[h2(i)]",
+        distinct="by chance",
+        because="a pair shares both rows with probability of about 2 / m^2",
+        use_when="If rows may be shared but few pairs of ids may be equal, at any ratio.",
+        look=("hashing", 1),
+        paper=Paper("Zhang et al.", 2020, "https://arxiv.org/abs/2007.14523"),
+    )
 
     seeds: Tensor
 
@@ -128,6 +156,14 @@ class DoubleHashEmbedding(TableEmbedding):
         """Draw the table, so that a composed row has variance ``std**2``."""
         nn.init.normal_(self.table, std=factor_std(std, 2, self.fusion))
         self.seeds.copy_(torch.tensor([self.seed, self.seed + 1]))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        m = self.num_buckets
+        if self.fusion == "sum":
+            return fewer_codes(m * (m + 1) // 2, self.num_embeddings, "pairs", self.card.statement)
+        chance = "a pair shares both rows, in their order, with probability of about 1 / m^2"
+        return fewer_codes(m * m, self.num_embeddings, "pairs", Statement("by chance", chance))
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import whole
+from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -99,3 +100,9 @@ class HeadEmbedding(CompressedEmbedding):
         """Reset the tail, and draw the private rows from N(0, std^2)."""
         self.tail.reset_parameters(std)
         nn.init.normal_(self.private, std=std)
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        tail = self.tail.distinctness()
+        first = f"the first {self.head:,} ids have their own rows; of the others, {tail.because}"
+        return Statement(tail.distinct, first)

@@ -20,6 +20,7 @@ from memcom.addresses import check_ids
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -38,6 +39,16 @@ class JaggedEmbedding(CompressedEmbedding):
     State: ``values`` (num_values, 1), drawn from N(0, n e / num_values), so that the mean square
     over all coordinates is 1; ``offsets`` uint8, packed.
     """
+
+    card = Card(
+        label="jagged rows",
+        formula="the first k(i) numbers of T[i], then 0",
+        distinct="lossy",
+        because="rows of width 0 are one",
+        use_when="As the control for learned widths: widths fall with popularity by a power law.",
+        look=("ragged", 0),
+        slow="rows have different lengths: each is found by its offset and spread out",
+    )
 
     offsets: Tensor
 

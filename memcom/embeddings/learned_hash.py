@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import PackedAddress, bits_for, pack
+from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -37,6 +38,18 @@ class LearnedHashEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim), drawn from N(0, 1); ``map`` uint8, one number of
     ceil(log2 num_buckets) bits for each id, packed.
     """
+
+    card = Card(
+        label="learned hash",
+        formula="U[map(i)], map: learned, stored",
+        distinct="never",
+        because="m rows for n > m ids, but those that share are alike",
+        use_when="If a narrow table can be trained first: ids that behave alike share a row.",
+        look=("codes", 2),
+        paper=Paper("Ghaemmaghami et al.", 2022, "https://arxiv.org/abs/2203.15837"),
+        slow="reads its row number from a map of packed bits",
+        learns="the map, from a narrow table trained before and from frequencies",
+    )
 
     map: Tensor
 
@@ -78,6 +91,11 @@ class LearnedHashEmbedding(TableEmbedding):
         """Draw the table from N(0, std^2); the map is i mod num_buckets again."""
         nn.init.normal_(self.table, std=std)
         self.set_map(torch.arange(self.num_embeddings, device=self.map.device) % self.num_buckets)
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        learned = Statement("learned", "two ids are equal if the map sends them to one row")
+        return fewer_codes(self.num_buckets, self.num_embeddings, "rows", learned)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
@@ -141,6 +159,12 @@ class MappedEmbedding(CompressedEmbedding):
     def reset_parameters(self, std: float = 1.0) -> None:
         """Reset the compressor; the map stays."""
         self.inner.reset_parameters(std)
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        learned = Statement("learned", "two ids are equal if the map sends them to one row")
+        rows = self.inner.num_embeddings
+        return fewer_codes(rows, self.num_embeddings, "rows of a stored map", learned)
 
 
 def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:

@@ -24,6 +24,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import murmur3
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.minhash import KEY_VALUES, random_signatures
@@ -51,6 +52,18 @@ class LMAEmbedding(FlatEmbedding):
     State: ``memory`` (memory_size, 1) drawn from N(0, 1); ``signatures`` (n, K) uint8; ``seeds``
     (1,) int64.
     """
+
+    card = Card(
+        label="LMA",
+        formula="x[j] = M[hj(keys of S[i])], S: signatures",
+        distinct="by chance",
+        because="ids with the same signature are one",
+        use_when="If interactions are at hand that tell which ids are alike.",
+        look=("memory", 1),
+        paper=Paper("Desai et al.", 2021, "https://arxiv.org/abs/2103.06124"),
+        slow="gathers single numbers, from places hashed out of a signature",
+        learns="signatures, from the users, sessions or texts that an id occurs in",
+    )
 
     seeds: Tensor
     signatures: Tensor

@@ -16,6 +16,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit, check_ids
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -32,6 +33,16 @@ class LowRankEmbedding(CompressedEmbedding):
     State: ``factor`` (num_embeddings, rank) drawn from N(0, 1); ``projection``
     (rank, embedding_dim) drawn from N(0, 1 / rank).
     """
+
+    card = Card(
+        label="low rank",
+        formula="A[i] B",
+        distinct="generic",
+        because="rows of A differ, and B has full rank",
+        use_when="As the classical control; the ratio stays below embedding_dim.",
+        look=("factors", 0),
+        slow="multiplies matrices for every id: the narrow row by the projection",
+    )
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -46,6 +47,16 @@ class MEmComEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim) drawn from N(0, 1); ``multiplier``
     (num_embeddings, 1), 1 or drawn from N(0, 1); ``bias`` (num_embeddings, 1), 0 to begin with.
     """
+
+    card = Card(
+        label="MEmCom",
+        formula="U[i mod m] V[i], V: one number per id",
+        distinct="if weights differ",
+        because="a bucket's vectors are multiples of one row: x_i - x_j = (V_i - V_j) U_h",
+        use_when="At ratios below embedding_dim: as fast as hashing, and every id has a weight.",
+        look=("memcom", 0),
+        paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+    )
 
     def __init__(
         self,
@@ -82,6 +93,10 @@ class MEmComEmbedding(TableEmbedding):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        return (self.card if self.bias is None else MEmComBiasEmbedding.card).statement
+
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, bias: bool = False, **options: Any
@@ -98,6 +113,16 @@ class MEmComEmbedding(TableEmbedding):
 
 class MEmComBiasEmbedding(MEmComEmbedding):
     """MEmCom with the bias on: ``table[i mod num_buckets] * multiplier[i] + bias[i]``."""
+
+    card = Card(
+        label="MEmCom + bias",
+        formula="U[i mod m] V[i] + W[i]",
+        distinct="if weights differ",
+        because="or the biases do: x_i - x_j = (V_i - V_j) U_h + (W_i - W_j) 1",
+        use_when="If an additive number per id helps; the ratio stays below embedding_dim / 2.",
+        look=("memcom", 1),
+        paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+    )
 
     def __init__(
         self,

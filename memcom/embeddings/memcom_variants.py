@@ -23,6 +23,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
@@ -39,6 +40,16 @@ class ScalarQREmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim) drawn from N(0, 1); ``multiplier``
     (ceil(num_embeddings / num_buckets), 1), 1 to begin with.
     """
+
+    card = Card(
+        label="scalar QR",
+        formula="U[i mod m] V[i div m], V: one number per quotient",
+        distinct="if weights differ",
+        because="quotients differ within a bucket",
+        use_when="As an ablation of this kit's own: what MEmCom's weight per id is worth.",
+        look=("memcom", 3),
+        paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+    )
 
     def __init__(
         self,
@@ -91,6 +102,16 @@ class KMEmComEmbedding(TableEmbedding):
     State: ``table`` (num_buckets, embedding_dim) drawn from N(0, 1 / num_hashes); ``multiplier``
     (num_embeddings, num_hashes), 1 to begin with; ``seeds`` (num_hashes - 1,) int64.
     """
+
+    card = Card(
+        label="k-MEmCom",
+        formula="V[i,1] U[i mod m] + V[i,2] U[h(i)]",
+        distinct="if weights differ",
+        because="ids that read the same k rows differ by their k weights",
+        use_when="As an ablation of this kit's own: what more rows and weights per id are worth.",
+        look=("memcom", 2),
+        paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
+    )
 
     seeds: Tensor
 

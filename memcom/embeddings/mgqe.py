@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing_extensions import Unpack
 
 from memcom.embeddings._arguments import whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings.dpq import DPQEmbedding
 
@@ -33,6 +34,17 @@ class MGQEmbedding(DPQEmbedding):
 
     State: as `DPQEmbedding`.
     """
+
+    card = Card(
+        label="MGQE",
+        formula="[V1[c1(i)], ..., VD[cD(i)]], shorter codes for rare i",
+        distinct="learned",
+        because="as DPQ, with fewer codewords for rare ids",
+        use_when="As DPQ on skewed data: rare ids get shorter codes.",
+        look=("codes", 1),
+        paper=Paper("Kang et al.", 2020, "https://arxiv.org/abs/2002.08530"),
+        slow="unpacks numbers of a few bits, row by row: codes whose length depends on the id",
+    )
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -43,6 +44,17 @@ class MixedDimEmbedding(CompressedEmbedding):
     (d_f, embedding_dim) drawn from N(0, 1 / d_f), without bias. A block of full width has no
     projection (its entry is missing).
     """
+
+    card = Card(
+        label="mixed dimension",
+        formula="Tf[i] Pf, f: popularity block of i",
+        distinct="generic",
+        because="every id has a row, and each projection has full rank",
+        use_when="If ids are sorted by frequency and frequent ones deserve wider rows.",
+        look=("widths", 0),
+        paper=Paper("Ginart et al.", 2019, "https://arxiv.org/abs/1909.11810"),
+        slow="multiplies matrices for every id, block of ids by block",
+    )
 
     def __init__(
         self,

@@ -24,8 +24,9 @@ from typing_extensions import Unpack
 
 from memcom.addresses import Digit, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
-from memcom.embeddings.quotient_remainder import OPERATIONS
+from memcom.embeddings.quotient_remainder import OPERATIONS, complementary
 from memcom.kernels import Read, Recipe
 
 
@@ -45,6 +46,16 @@ class MixedRadixEmbedding(TableEmbedding):
     State: ``tables.0``, ``tables.1``, ...: (radix, e). Drawn from zero-mean normals, so that the
     composed row has variance 1.
     """
+
+    card = Card(
+        label="mixed radix",
+        formula="T1[a1(i)] * ... * Tk[ak(i)], a: digits of i",
+        distinct="generic",
+        because="no two ids share all digits",
+        use_when="If the two tables of quotient–remainder are too large: three are smaller.",
+        look=("partitions", 1),
+        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+    )
 
     _sizes_name = "radices"
 
@@ -87,6 +98,10 @@ class MixedRadixEmbedding(TableEmbedding):
                 table, std=factor_std(std, len(self.tables), OPERATIONS[self.operation])
             )
 
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        return complementary(self.operation, self.card)
+
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """Three digits: a first radix from about n^(1/3) up, and two equal ones for the rest."""
@@ -119,6 +134,16 @@ class ChineseRemainderEmbedding(MixedRadixEmbedding):
 
     State: as `MixedRadixEmbedding`.
     """
+
+    card = Card(
+        label="Chinese remainder",
+        formula="T1[i mod m1] * ... * Tk[i mod mk]",
+        distinct="generic",
+        because="the moduli are coprime, with a product of n or more",
+        use_when="As quotient–remainder, where neighbouring ids should differ in every table.",
+        look=("partitions", 2),
+        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+    )
 
     _sizes_name = "moduli"
 

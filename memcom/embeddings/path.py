@@ -33,6 +33,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -58,6 +59,17 @@ class PathEmbedding(CompressedEmbedding):
     and b' (e) one after the other. W is drawn from N(0, 1 / e), W' so that the hidden layer keeps
     the variance, b is 0, and b' takes away the mean that the activation brings in.
     """
+
+    card = Card(
+        label="path-based",
+        formula="M[i div m](T[i mod m]), M: small maps",
+        distinct="generic",
+        because="no two ids take the same path",
+        use_when="To study composition by functions instead of rows; lookups are slow.",
+        look=("partitions", 3),
+        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+        slow="runs a small network for the quotient of every id",
+    )
 
     each_once = True
 

@@ -25,6 +25,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
 from memcom.kernels import read_rows
@@ -51,6 +52,17 @@ class PEPEmbedding(CompressedEmbedding):
     State: ``table`` (n, e), drawn from N(0, 1); ``threshold`` (1 or n, 1 or e); ``mask`` (n, e)
     bool, True for weights that may be used.
     """
+
+    card = Card(
+        label="PEP",
+        formula="sign(T[i]) relu(|T[i]| - threshold)",
+        distinct="lossy",
+        because="rows that fall below the threshold are one",
+        use_when="If training may hold a full table and start over once; only the result is small.",
+        look=("pruning", 0),
+        paper=Paper("Liu et al.", 2021, "https://arxiv.org/abs/2101.07577"),
+        slow="rows have different lengths: each is found by its offset and spread out",
+    )
 
     mask: Tensor
 

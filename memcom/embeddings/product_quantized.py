@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.embeddings._card import Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -95,6 +96,12 @@ class CodebookEmbedding(CompressedEmbedding):
         for tier, (ids, codewords) in enumerate(self.tiers):
             device = self.values.device
             self.set_codes(tier, torch.randint(codewords, (ids, self.num_groups), device=device))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        learned = Statement("learned", "two ids are equal if all their codes are")
+        codes = self.num_codewords**self.num_groups
+        return fewer_codes(codes, self.num_embeddings, "codes", learned)
 
 
 def group_count(embedding_dim: int, num_groups: int) -> int:

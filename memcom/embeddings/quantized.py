@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import BITS, QuantizedTable, pack_table
@@ -55,6 +56,10 @@ class QuantizedEmbedding(TableEmbedding):
     def recipe(self) -> Recipe:
         """One read, by the id itself."""
         return Recipe((Read("table", cast(Tensor, self.table), Digit(self.num_embeddings)),))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        return Statement("lossy", "two ids are equal if their rows round to the same numbers")
 
 
 def quantize(
@@ -109,6 +114,13 @@ def _pack_tables(part: nn.Module, names: list[str], bits: int) -> None:
         setattr(part.get_submodule(owner), attribute, table)
 
 
+def rounded(found: Statement) -> Statement:
+    """Return what is left of a statement once rows are rounded."""
+    if found.distinct in ("always", "generic", "if weights differ"):
+        return Statement("lossy", f"{found.because}, until two rows round to the same numbers")
+    return found
+
+
 class QuantizeLater(CompressedEmbedding):
     """Any compressor, trained as it is and frozen to rows of few bits.
 
@@ -152,6 +164,10 @@ class QuantizeLater(CompressedEmbedding):
         """The compressor with its tables quantised."""
         return quantize(self.embedding, self.bits, weight_bits=self.weight_bits)
 
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        return rounded(self.embedding.distinctness())
+
 
 class Int8Embedding(FullEmbedding):
     """A full table while it is trained; 8-bit rows once it is frozen.
@@ -159,6 +175,17 @@ class Int8Embedding(FullEmbedding):
     State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1); see `QuantizedEmbedding`
     for what `freeze` stores. A compression ratio above 4 is out of reach.
     """
+
+    card = Card(
+        label="int8",
+        formula="offset[i] + scale[i] q[i], q: 8 bits",
+        distinct="lossy",
+        because="two rows may round alike once frozen",
+        use_when="First of all: almost four times smaller, and training stays as it is.",
+        look=("rounding", 0),
+        paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        slow="unpacks numbers of a few bits, row by row",
+    )
 
     bits = 8
 
@@ -175,5 +202,16 @@ class Int8Embedding(FullEmbedding):
 
 class Int4Embedding(Int8Embedding):
     """A full table while it is trained; 4-bit rows once it is frozen."""
+
+    card = Card(
+        label="int4",
+        formula="offset[i] + scale[i] q[i], q: 4 bits",
+        distinct="lossy",
+        because="two rows may round alike once frozen",
+        use_when="If 8 bits are too many: up to eight times smaller, with coarser rows.",
+        look=("rounding", 1),
+        paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        slow="unpacks numbers of a few bits, row by row",
+    )
 
     bits = 4

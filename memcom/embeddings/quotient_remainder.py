@@ -19,10 +19,18 @@ from typing_extensions import Unpack
 
 from memcom.addresses import mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
+from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.kernels import Read, Recipe
 
 OPERATIONS = {"mult": "mult", "add": "sum", "concat": "concat"}
+
+
+def complementary(operation: str, card: Card) -> Statement:
+    """Return the statement for complementary partitions (theorem 1 of the paper)."""
+    if operation == "concat":
+        return Statement("always", "no two ids share all rows, and each row has its place")
+    return card.statement
 
 
 class QREmbedding(TableEmbedding):
@@ -43,6 +51,16 @@ class QREmbedding(TableEmbedding):
     State: ``remainder`` (m, e) and ``quotient`` (ceil(n / m), e), or half as wide for
     ``"concat"``. Drawn from zero-mean normals, so that the composed row has variance 1.
     """
+
+    card = Card(
+        label="quotient–remainder",
+        formula="R[i mod m] * Q[i div m]",
+        distinct="generic",
+        because="the pair of rows is unique; always for concat, generic for products",
+        use_when="As a strong default: no two ids collide, lookups are fast, and ratios are large.",
+        look=("partitions", 0),
+        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+    )
 
     def __init__(
         self,
@@ -81,6 +99,10 @@ class QREmbedding(TableEmbedding):
         """Draw both tables, so that a composed row has variance ``std**2``."""
         for table in (self.remainder, self.quotient):
             nn.init.normal_(table, std=factor_std(std, 2, OPERATIONS[self.operation]))
+
+    def distinctness(self) -> Statement:
+        """Return the statement for the options of this layer."""
+        return complementary(self.operation, self.card)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

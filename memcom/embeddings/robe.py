@@ -25,6 +25,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import murmur3
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 
@@ -44,6 +45,17 @@ class ROBEEmbedding(FlatEmbedding):
 
     State: ``memory`` (memory_size, 1) drawn from N(0, 1); ``seeds`` (1,) int64.
     """
+
+    card = Card(
+        label="ROBE",
+        formula="[M[h1(i) ...], M[h2(i) ...], ...], runs of one array",
+        distinct="by chance",
+        because="all runs must start at the same cells",
+        use_when="To use a budget to the last number, at any ratio.",
+        look=("memory", 0),
+        paper=Paper("Desai et al.", 2022, "https://arxiv.org/abs/2108.02191"),
+        slow="gathers single numbers: runs start anywhere",
+    )
 
     seeds: Tensor
 

@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
 from memcom.kernels import read_rows
@@ -40,6 +41,17 @@ class SCALLEmbedding(CompressedEmbedding):
     are drawn so that the mean square over all coordinates is 1, all others are 0. A row that grows
     goes on with what it had there, or from 0.
     """
+
+    card = Card(
+        label="SCALL",
+        formula="the first k(i) numbers of T[i], k: by rank",
+        distinct="lossy",
+        because="rows of width 0 are one",
+        use_when="For streams: widths follow popularity within the budget at every step.",
+        look=("pruning", 3),
+        paper=Paper("Qu et al.", 2024, "https://arxiv.org/abs/2407.15411"),
+        slow="rows have different lengths: each is found by its offset and spread out",
+    )
 
     row_sizes: Tensor
 

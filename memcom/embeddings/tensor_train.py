@@ -29,6 +29,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.kernels import read_rows
 
@@ -51,6 +52,17 @@ class TTEmbedding(CompressedEmbedding):
     the slice of one digit. Drawn from N(0, R^(-2/3)): a coordinate is a sum of R^2 products of
     three such numbers, and so has variance 1.
     """
+
+    card = Card(
+        label="tensor train",
+        formula="G1[i1] G2[i2] G3[i3], matrix products over digits of i",
+        distinct="generic",
+        because="no two ids share all three slices",
+        use_when="For very large tables at high ratios, where slow lookups are acceptable.",
+        look=("factors", 1),
+        paper=Paper("Yin et al.", 2021, "https://arxiv.org/abs/2101.11714"),
+        slow="multiplies matrices for every id: two products of slices",
+    )
 
     each_once = True
 

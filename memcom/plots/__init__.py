@@ -15,7 +15,8 @@ from memcom.plots.results import quality_against_ratio as quality_against_ratio
 from memcom.plots.standing import describe_standing as describe_standing
 from memcom.plots.standing import loss_against as loss_against
 from memcom.plots.standing import standing as standing
-from memcom.plots.theme import METHODS as METHODS
+from memcom.plots.theme import CONTROLS as CONTROLS
+from memcom.plots.theme import FAMILIES as FAMILIES
 from memcom.plots.theme import PALETTE as PALETTE
 from memcom.plots.theme import method_style as method_style
 from memcom.plots.theme import theme as theme

@@ -12,7 +12,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +21,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from memcom.embeddings import REGISTRY
 
 PALETTE = (
     "#0173b2",  # blue
@@ -116,69 +118,34 @@ _FILLS = ("full", "none", "left", "bottom")
 _DASHES = ("-", "--", "-.", (0, (1, 1.2)))
 
 
-def _family(color: str, marker: str, **labels: str) -> Iterator[tuple[str, MethodStyle]]:
-    for (name, label), fill, dash in zip(labels.items(), _FILLS, _DASHES, strict=False):
-        yield name.replace("_", "-"), MethodStyle(label, color, marker, fill, dash)
-
-
 # Pink and yellow are left out: too pale on white to tell a filled marker from a hollow one.
 _BLUE, _ORANGE, _GREEN, _VERMILION, _PURPLE, _BROWN, _, _GREY, _, _SKY = PALETTE
-METHODS: dict[str, MethodStyle] = {
-    "full": MethodStyle("full table", INK, "*", "full", "-"),
+FAMILIES = {
+    "full": (INK, "*"),
+    "memcom": (_BLUE, "o"),
+    "partitions": (_ORANGE, "s"),
+    "binary": (_GREEN, "^"),
+    "hashing": (_VERMILION, "D"),
+    "factors": (_PURPLE, "v"),
+    "truncated": (_BROWN, "P"),
+    "widths": (_GREY, "X"),
+    "memory": (_SKY, "<"),
+    "codes": (_BROWN, ">"),
+    "rounding": (_PURPLE, "p"),
+    "pruning": (_GREEN, "d"),
+    "ragged": (_VERMILION, "8"),
+}
+"""Colour and marker of each family; a method's card names its family and its place in it."""
+
+CONTROLS = {
     "popular": MethodStyle("most popular", FAINT, "", "none", (0, (1, 1.6))),
     "bias-only": MethodStyle("item bias only", FAINT, "", "none", (0, (5, 2, 1, 2))),
-    **dict(
-        _family(
-            _BLUE,
-            "o",
-            memcom="MEmCom",
-            memcom_bias="MEmCom + bias",
-            k_memcom="k-MEmCom",
-            scalar_qr="scalar QR",
-        )
-    ),
-    **dict(
-        _family(
-            _ORANGE,
-            "s",
-            qr="quotient–remainder",
-            mixed_radix="mixed radix",
-            crt="Chinese remainder",
-            path="path-based",
-        )
-    ),
-    **dict(_family(_GREEN, "^", bch="binary code")),
-    **dict(
-        _family(
-            _VERMILION,
-            "D",
-            hash="hashing trick",
-            double_hash="double hash",
-            bloom="Bloom",
-            hash_embedding="hash embedding",
-        )
-    ),
-    **dict(_family(_PURPLE, "v", low_rank="low rank", tt="tensor train", dhe="deep hash")),
-    **dict(_family(_BROWN, "P", truncate="truncate rare")),
-    **dict(_family(_GREY, "X", mixed_dim="mixed dimension", small_dim="small dimension")),
-    **dict(_family(_SKY, "<", robe="ROBE", lma="LMA", cce="CCE")),
-    **dict(_family(_BROWN, ">", dpq="DPQ", mgqe="MGQE", lhf="learned hash")),
-    **dict(_family(_PURPLE, "p", int8="int8", int4="int4")),
-    **dict(_family(_GREEN, "d", pep="PEP", amtl="AMTL", fiited="FIITED", scall="SCALL")),
-    **dict(_family(_VERMILION, "8", jagged="jagged rows", csr="sparse rows")),
 }
-"""Look of each registry name and of the controls."""
-
-_SPARE = [
-    MethodStyle("", color, marker, fill, dash)
-    for marker in "hH"
-    for fill, dash in zip(_FILLS, _DASHES, strict=True)
-    for color in (_BLUE,)
-]
+"""Look of the rows that are no compressors."""
 
 
 def method_style(name: str) -> MethodStyle:
-    """Look up the style of a method; a method of your own gets one from its name, always the same.
+    """Return the look of a method; one that is not registered gets one from its name.
 
     Args:
         name: Registry name, control (popular, bias-only), or spec such as ``qr(operation=concat)``,
@@ -188,12 +155,20 @@ def method_style(name: str) -> MethodStyle:
         The style.
     """
     base, _, options = name.partition("(")
-    if base in METHODS:
-        known = METHODS[base]
-        label = f"{known.label} ({options.rstrip(')')})" if options else known.label
-        return MethodStyle(label, known.color, known.marker, known.fill, known.dash)
-    spare = _SPARE[sum(base.encode()) % len(_SPARE)]
-    return MethodStyle(name, spare.color, spare.marker, spare.fill, spare.dash)
+    if base in CONTROLS:
+        known = CONTROLS[base]
+    elif base in REGISTRY:
+        card = REGISTRY[base].card
+        known = _look(card.label, *card.look)
+    else:
+        return _look(name, base, sum(base.encode()))
+    label = f"{known.label} ({options.rstrip(')')})" if options else known.label
+    return replace(known, label=label)
+
+
+def _look(label: str, family: str, index: int) -> MethodStyle:
+    color, marker = FAMILIES.get(family, (_BLUE, "hH"[index // 4 % 2]))
+    return MethodStyle(label, color, marker, _FILLS[index % 4], _DASHES[index % 4])
 
 
 def theme() -> None:

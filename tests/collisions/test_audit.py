@@ -7,7 +7,8 @@ from scipy.spatial.distance import cdist
 
 import memcom
 from memcom.collisions import round_rows
-from memcom.collisions.distinct import STATEMENTS, uniqueness
+from memcom.collisions.distinct import uniqueness
+from memcom.embeddings import DISTINCT
 from tests.embeddings.cases import SPECS, UNSHRUNK
 
 N, E = 501, 16
@@ -71,7 +72,7 @@ def test_the_report_reads():
     text = str(memcom.audit(make("hash")))
     assert text.startswith("HashEmbedding: 125 different vectors of 501 ids")
     assert "share a vector exactly" in text
-    assert "shared: 501 ids read 125 rows" in text
+    assert "never: 501 ids share 125 rows" in text
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -83,18 +84,47 @@ def test_statements_hold(spec):
                 p.add_(0.1 * torch.randn_like(p))
     statement = uniqueness(emb)
     found = memcom.audit(emb, eps=(), roundings=())
-    if statement.verdict == "distinct":
+    assert statement.because
+    if statement.distinct in ("always", "generic", "if weights differ"):
         assert found.unique
-    elif statement.verdict == "shared":
+    elif statement.distinct == "never":
         assert not found.unique
     else:
-        assert statement.verdict == "depends"
-        assert statement.claim
+        assert statement.distinct in DISTINCT
 
 
-def test_every_registered_class_has_a_statement():
-    for name in memcom.available():
-        assert any(cls in STATEMENTS for cls in memcom.get(name).__mro__), name
+@pytest.mark.parametrize(
+    ("spec", "ratio", "word"),
+    [
+        ("hash(seed=None)", 1, "always"),
+        ("hash(num_buckets=501)", None, "by chance"),
+        ("truncate", 1, "always"),
+        ("bloom(num_hashes=1)", 4, "never"),
+        ("hash-embedding(num_weights=500)", 4, "by chance"),
+        ("qr(operation=concat)", 4, "always"),
+        ("qr(operation=add)", 4, "generic"),
+        ("bch(hash=7)", 4, "generic"),
+        ("bch(shared=True)", 4, "never"),
+        ("bch(shared=True,hash=7)", 4, "by chance"),
+        ("bch(shared=True,fusion=concat)", 4, "always"),
+        ("bch(shared=True)", 1, "always"),
+        ("memcom(bits=8)", 4, "lossy"),
+        ("scalar-qr", 4, "if weights differ"),
+        ("k-memcom", 4, "if weights differ"),
+        ("int8", None, "lossy"),
+        ("dpq(num_groups=2,num_codewords=16)", None, "never"),
+        ("cce(bits=8)", 4, "by chance"),
+    ],
+)
+def test_the_options_of_a_layer_decide(spec, ratio, word):
+    name, options = memcom.parse_spec(spec)
+    assert uniqueness(memcom.build(name, N, E, ratio=ratio, **options)).distinct == word
+
+
+def test_a_packed_layer_may_round_rows_alike():
+    layer = memcom.FullEmbedding(N, E)
+    assert uniqueness(layer).distinct == "always"
+    assert uniqueness(memcom.quantize(layer, 8)).distinct == "lossy"
 
 
 def test_memcom_is_unique_exactly_if_multipliers_of_a_bucket_differ():
@@ -119,17 +149,17 @@ def test_the_counter_example_of_shared_binary_codes():
     repeated = int((group.bincount()[group] > 1).sum())
     assert repeated > 0
     assert memcom.audit(emb).exact[0].num_ids == repeated
-    assert uniqueness(emb).verdict == "shared"
+    assert uniqueness(emb).distinct == "never"
 
 
 def test_a_head_and_a_stored_map_pass_statements_on():
     head = memcom.build("hash", N, E, ratio=4, head=20)
-    assert uniqueness(head).verdict == "shared"
-    assert "first 20 ids" in uniqueness(head).claim
+    assert uniqueness(head).distinct == "never"
+    assert "first 20 ids" in uniqueness(head).because
     mapped = memcom.MappedEmbedding(memcom.FullEmbedding(10, 4), torch.arange(30) % 10)
-    assert uniqueness(mapped).verdict == "shared"
+    assert uniqueness(mapped).distinct == "never"
     assert memcom.audit(mapped).exact[0].num_distinct == 10
-    assert uniqueness(torch.nn.Linear(2, 2)).verdict == "depends"
+    assert uniqueness(torch.nn.Linear(2, 2)).distinct == "unknown"
 
 
 @pytest.mark.parametrize("options", [{"eps": (0.0,)}, {"eps": (-1,)}, {"max_ids": 0}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,14 +15,15 @@ import memcom
 from memcom import collisions
 from memcom.course.family import equal_pairs, exports, family_table, sparse_gradients
 from memcom.course.family_markdown import family_markdown
-from memcom.embeddings.facts import FACTS, UNIQUE
+from memcom.embeddings import DISTINCT
 
 N, E, RATIO = 2000, 16, 4
-every = pytest.mark.parametrize("name", list(FACTS))
+CARDS = {name: memcom.get(name).card for name in memcom.available()}
+every = pytest.mark.parametrize("name", CARDS)
 
 
 def of_kind(*words: str) -> list[str]:
-    return [name for name, facts in FACTS.items() if facts.unique in words]
+    return [name for name, card in CARDS.items() if card.distinct in words]
 
 
 @pytest.fixture(scope="module")
@@ -44,33 +46,36 @@ def trained(name: str):
     return layer
 
 
-def test_something_is_stated_of_every_compressor():
-    assert list(FACTS) == memcom.available()
-    assert {facts.unique for facts in FACTS.values()} <= set(UNIQUE)
+def test_every_method_has_a_card_of_its_own():
+    assert len(set(CARDS.values())) == len({card.label for card in CARDS.values()}) == len(CARDS)
+    assert {card.distinct for card in CARDS.values()} == set(DISTINCT)
+    for name, card in CARDS.items():
+        assert "card" in vars(memcom.get(name)), name
+        assert card.use_when.endswith("."), name
+    with pytest.raises(ValueError, match=r"distinct must be one of 'always'.*got 'mostly'"):
+        replace(CARDS["full"], distinct="mostly")
 
 
 @every
 def test_the_paper_is_the_one_the_layer_names(name):
     """The link and a name of its authors stand in the docstring of the layer's file."""
-    facts = FACTS[name]
+    paper = CARDS[name].paper
     text = inspect.getdoc(sys.modules[memcom.get(name).__module__])
-    if not facts.link:
-        assert (facts.authors, facts.year) == ("", None)
-        return
-    assert facts.link in text
-    if name != "k-memcom":  # its file names MEmCom's authors
-        assert facts.authors.split()[0] in text
-        assert str(facts.year) in text
+    if paper:
+        assert paper.link in text
+        if name != "k-memcom":  # its file names MEmCom's authors
+            assert paper.authors.split()[0] in text
+            assert str(paper.year) in text
 
 
-@pytest.mark.parametrize("name", of_kind("theorem", "generic", "if multipliers differ"))
+@pytest.mark.parametrize("name", of_kind("always", "generic", "if weights differ"))
 def test_unique_means_that_no_two_ids_read_the_same(name):
     layer = trained(name)
     assert collisions.report(layer).colliding_pairs == 0
     assert len(np.unique(layer.materialize().numpy(), axis=0)) == N
 
 
-@pytest.mark.parametrize("name", of_kind("if multipliers differ"))
+@pytest.mark.parametrize("name", of_kind("if weights differ"))
 def test_with_equal_multipliers_ids_of_a_bucket_are_one(name):
     layer = trained(name)
     weights = layer.weights if name == "hash-embedding" else layer.multiplier
@@ -190,10 +195,9 @@ def test_export(monkeypatch):
 def test_unknown_names_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="no compressor is called 'nothing'"):
         family_table(N, E, names=["nothing"])
-    facts = {name: stated for name, stated in FACTS.items() if name != "memcom"}
-    monkeypatch.setattr("memcom.course.family.FACTS", facts)
-    with pytest.raises(ValueError, match=r"add it to memcom\.family\.FACTS"):
-        family_table(N, E, names=["memcom"])
+    monkeypatch.delattr(memcom.FullEmbedding, "card")
+    with pytest.raises(ValueError, match="FullEmbedding has no card"):
+        family_table(N, E, names=["full"])
 
 
 def test_markdown_is_one_table_with_a_line_per_method(rows):
@@ -210,6 +214,6 @@ def test_markdown_is_one_table_with_a_line_per_method(rows):
 
 def test_markdown_explains_only_the_words_it_uses(rows):
     text = family_markdown([rows["memcom"]])
-    assert "**if multipliers differ**" in text
+    assert "**if weights differ**" in text
     assert "**never**" not in text
     assert "cannot meet" not in text

@@ -365,9 +365,8 @@ def grey(color):
 
 
 def test_every_layer_has_a_look_of_its_own():
-    without = set(memcom.available()) - set(plots.METHODS)
-    assert not without, f"give {without} a look in plots/style.py"
-    for (a, one), (b, two) in combinations(plots.METHODS.items(), 2):
+    looks = {name: plots.method_style(name) for name in [*memcom.available(), *plots.CONTROLS]}
+    for (a, one), (b, two) in combinations(looks.items(), 2):
         if not one.marker and not two.marker:
             assert one.dash != two.dash, (a, b)
             continue
@@ -381,7 +380,7 @@ def test_every_layer_has_a_look_of_its_own():
 def test_main_methods_are_told_apart_in_grey():
     """Different marker shapes; where a fill is the only difference, its grey differs clearly."""
     for a, b in combinations(memcom.available(), 2):
-        one, two = plots.METHODS[a], plots.METHODS[b]
+        one, two = plots.method_style(a), plots.method_style(b)
         if one.marker == two.marker:
             fills = [grey(s.point()["markerfacecolor"]) for s in (one, two)]
             halves = {one.fill, two.fill} & {"left", "bottom"}
@@ -389,8 +388,8 @@ def test_main_methods_are_told_apart_in_grey():
 
 
 def test_markers_stand_out_from_white():
-    for name, style in plots.METHODS.items():
-        edge = style.point()["markeredgecolor"]
+    for name in memcom.available():
+        edge = plots.method_style(name).point()["markeredgecolor"]
         assert 100 - grey(edge) > 30, name
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from memcom.budget import BudgetError, Plan, parse_nbytes, plan
-from memcom.plots.theme import FAINT, INK, METHODS, new_figure, plain_axis, themed
+from memcom.plots.theme import FAINT, INK, method_style, new_figure, plain_axis, themed
 from memcom.profiling import training_memory
 
 FOUNDATION = (
@@ -137,7 +137,7 @@ def budget_calculator(
     with themed():
         figure, (ax,) = new_figure(8.4, 5.2)
         for y, row in enumerate(rows):
-            style = METHODS[row.method]
+            style = method_style(row.method)
             if row.plan is None:
                 note: Any = {
                     "va": "center",
@@ -156,7 +156,7 @@ def budget_calculator(
         ax.axvline(budget, color=INK, ls="--", lw=1.2, zorder=1)
         ax.text(budget, -0.75, f"budget {nbytes}", ha="center", va="bottom", fontsize=9.5)
         ax.set(xscale="log", xlim=(low / 2, high * 2), ylim=(len(rows) - 0.5, -0.7))
-        ax.set_yticks(range(len(rows)), [METHODS[row.method].label for row in rows])
+        ax.set_yticks(range(len(rows)), [method_style(row.method).label for row in rows])
         ax.tick_params(axis="y", length=0)
         plain_axis(ax.xaxis, lambda x, _: in_units(x))
         ax.set_xlabel(f"bytes: marker = stored, end of the line = in training with {optimizer}")

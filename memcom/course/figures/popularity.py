@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memcom.collisions.multipliers import multipliers
-from memcom.plots.theme import FAINT, METHODS, PALETTE, new_figure, plain_axis, themed
+from memcom.plots.theme import FAINT, PALETTE, method_style, new_figure, plain_axis, themed
 
 _MOST_POINTS = 1500
 
@@ -110,7 +110,7 @@ def multiplier_by_popularity(emb: Any, counts: np.ndarray, before: Any = None) -
     seen = np.flatnonzero(counts > 0)
     if not len(seen):
         raise ValueError("counts must be above 0 for at least one id")
-    style = METHODS["memcom"]
+    style = method_style("memcom")
     many = len(seen) > 3000
     with themed():
         figure, (ax,) = new_figure(7.2, 4.4)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memcom.collisions import birthday_pairs
-from memcom.plots.theme import INK, METHODS, new_figure, plain_axis, short_number, themed
+from memcom.plots.theme import INK, method_style, new_figure, plain_axis, short_number, themed
 
 
 def equal_after_rounding(values: np.ndarray, bucket: np.ndarray, bits: int) -> int:
@@ -43,7 +43,7 @@ def rounding_collisions(
         The figure: counted pairs, and the birthday count if all levels were equally likely. No
         pairs stand at the foot of the logarithmic axis, which is labelled 0 there.
     """
-    floor, style = 0.3, METHODS["memcom"]
+    floor, style = 0.3, method_style("memcom")
     counted = np.array([equal_after_rounding(values, bucket, b) for b in bits], dtype=float)
     sizes = np.unique(bucket, return_counts=True)[1]
     expected = np.array([birthday_pairs(sizes, 2.0**b) for b in bits])
