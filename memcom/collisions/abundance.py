@@ -1,15 +1,15 @@
-"""Diagnostics of any table: how many dimensions are really used.
+"""Information abundance: the number of dimensions that a table really uses.
 
 Guo et al., "On the Embedding Collapse when Scaling up Recommendation Models", ICML 2024,
-https://arxiv.org/abs/2310.04400, measure collapse by the *information abundance*
+https://arxiv.org/abs/2310.04400, measure collapse by
 
     IA(E) = ||sigma||_1 / ||sigma||_inf        sigma: singular values of E (n x e)
 
 It lies between 1 (all rows on one line) and min(n, e) (all directions equally strong).
 
 Nothing larger than an e x e matrix is kept: sigma^2 are the eigenvalues of E^T E, which is summed
-up over chunks of rows in float64. Singular values below about 1e-8 of the largest are lost to
-rounding in this way; they add nothing to the sum.
+over chunks of rows in float64. Rounding loses singular values below about 1e-8 of the largest; they
+add nothing to the sum.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHUNK = 2**16
 
 @torch.no_grad()
 def spectrum(table: Tensor | nn.Module, chunk_size: int = CHUNK) -> Tensor:
-    """Singular values of a table, largest first.
+    """Compute the singular values of a table, largest first.
 
     Args:
         table: ``(num_embeddings, embedding_dim)``, a compressor, or `torch.nn.Embedding`.
@@ -37,7 +37,7 @@ def spectrum(table: Tensor | nn.Module, chunk_size: int = CHUNK) -> Tensor:
         float64 ``(min(num_embeddings, embedding_dim),)`` on the CPU.
 
     Raises:
-        ValueError: The table is not a matrix, is empty, or holds values that are not finite.
+        ValueError: If the table is not a matrix, is empty, or holds values that are not finite.
     """
     gram, rows = None, 0
     for chunk in _chunks(table, chunk_size):
@@ -53,7 +53,7 @@ def spectrum(table: Tensor | nn.Module, chunk_size: int = CHUNK) -> Tensor:
 
 
 def information_abundance(table: Tensor | nn.Module, chunk_size: int = CHUNK) -> float:
-    """Sum of the singular values over the largest one.
+    """Compute the sum of the singular values over the largest one.
 
     Args:
         table: As for `spectrum`.

@@ -1,15 +1,14 @@
-"""Uniqueness: how many ids cannot be told apart, and what is known about the method beforehand.
+"""Audit of a layer: the ids that cannot be told apart, and what is known about the method.
 
     print(memcom.audit(emb))
 
 Two ids with equal vectors are one id to every model behind the table. `audit` counts them for any
-layer: as they are, nearly equal, and after rounding, and sets the theorem or the counter-example
-that applies to the method beside the count (`uniqueness`).
+layer, as they are, nearly equal and after rounding, beside the theorem or the counter-example that
+applies to the method (`memcom.collisions.distinct`).
 
-Memory stays bounded, whatever the size of the table: no more than ``max_ids`` ids are compared at a
-time. More ids are dealt out, by a hash of their vectors (equal vectors meet in one part) or by
-their position along one direction (near vectors meet in one part, with overlap), and composed once
-more for every part. The comparisons themselves are those of `memcom.collisions` and exact.
+No more than ``max_ids`` ids are compared at a time, which bounds memory. Larger tables are
+partitioned: by a hash of the vector for equal ones, by position along one direction, with overlap,
+for near ones. Each partition is composed again, and its comparison is exact.
 """
 
 from __future__ import annotations
@@ -25,9 +24,14 @@ from torch import Tensor
 
 from memcom.collisions.distinct import Statement, uniqueness
 from memcom.collisions.sharing import Layer, device_of, id_chunks
-from memcom.collisions.vectors import compose_rows, equal_vectors, fingerprints, near_vectors
-
-CHUNK = 2**14
+from memcom.collisions.vectors import (
+    CHUNK_ROWS,
+    TooManyCandidates,
+    compose_rows,
+    equal_vectors,
+    fingerprints,
+    near_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,12 @@ class Near:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit` found; print it.
+    """Counts of ids that a layer cannot tell apart; print it for a summary.
 
     Attributes:
         name: Class name of the layer.
         num_embeddings: Number of ids.
-        statement: What is known of the method.
+        statement: Theorem or counter-example that holds for the method.
         exact: One entry per rounding, "none" first.
         near: One entry per eps.
     """
@@ -108,14 +112,13 @@ def audit(
     eps: Sequence[float] = (1e-3,),
     roundings: Sequence[str] = ("fp16", "int8"),
     max_ids: int = 2**23,
-    chunk_size: int = CHUNK,
+    chunk_size: int = CHUNK_ROWS,
 ) -> Audit:
     """Count the ids of a layer that cannot be told apart.
 
     Args:
         emb: Any compressor.
-        eps: Distances, as shares of the root mean square length of a vector. Needs SciPy; give
-            ``()`` to leave this out.
+        eps: Distances, as shares of the root mean square length of a vector; ``()`` for none.
         roundings: Of the composed vectors: "fp16", "bf16", "int8".
         max_ids: Ids compared at a time, which bounds memory to some hundred bytes times this.
         chunk_size: Ids composed at a time.
@@ -124,7 +127,7 @@ def audit(
         The counts; print it for a summary.
 
     Raises:
-        ValueError: A vector holds NaN, or an option is out of range.
+        ValueError: If a vector holds NaN, or an option is out of range.
     """
     if max_ids < 1 or any(not distance > 0 for distance in eps):
         raise ValueError(f"max_ids must be >= 1 and every eps > 0, got {max_ids} and {eps}")
@@ -139,13 +142,13 @@ def audit(
     )
 
 
-class _Part:
-    """Some ids of a layer, numbered from 0, as a layer of their own."""
+class _Partition:
+    """A part of a layer's ids, numbered from 0, with the interface of a layer."""
 
     def __init__(self, emb: Layer, ids: np.ndarray) -> None:
         self.emb, self.ids = emb, torch.from_numpy(ids).to(device_of(emb))
         self.num_embeddings = len(ids)
-        self.state_dict = getattr(emb, "state_dict", dict)  # says the device
+        self.state_dict = getattr(emb, "state_dict", dict)  # tells the device
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         return self.emb.addresses(self.ids[ids])
@@ -155,6 +158,7 @@ class _Part:
 
 
 def _mean_length(emb: Layer, chunk_size: int) -> float:
+    """Root mean square length of a vector."""
     total = 0.0
     for ids in id_chunks(emb, chunk_size):
         total += float((compose_rows(emb, ids, "none").astype(np.float64) ** 2).sum())
@@ -162,49 +166,50 @@ def _mean_length(emb: Layer, chunk_size: int) -> float:
 
 
 def _shared(emb: Layer, rounding: str, max_ids: int, chunk_size: int) -> Shared:
-    parts = -(-emb.num_embeddings // max_ids)
     num_ids, num_distinct, largest = 0, 0, 1
-    for part in range(parts):
-        layer = emb if parts == 1 else _Part(emb, _dealt(emb, rounding, part, parts, chunk_size))
-        if not layer.num_embeddings:
-            continue
-        groups = equal_vectors(layer, rounding, chunk_size)
+    for partition in _by_hash(emb, rounding, max_ids, chunk_size):
+        groups = equal_vectors(partition, rounding, chunk_size)
         num_ids += len(groups.ids)
         num_distinct += groups.num_distinct
         largest = max([largest, *groups.sizes[:1].tolist()])
     return Shared(rounding, num_ids, num_distinct, largest)
 
 
-def _dealt(emb: Layer, rounding: str, part: int, parts: int, chunk_size: int) -> np.ndarray:
-    """Ids whose vector's hash belongs to one part."""
-    found = [np.zeros(0, np.int64)]
-    for ids in id_chunks(emb, chunk_size):
-        # The high half: the low half numbers nothing evenly where vectors are regular.
-        hashes = fingerprints(compose_rows(emb, ids, rounding)) >> np.uint64(32)
-        found.append(ids.cpu().numpy()[hashes % np.uint64(parts) == part])
-    return np.concatenate(found)
+def _by_hash(emb: Layer, rounding: str, max_ids: int, chunk_size: int) -> Iterator[Layer]:
+    """Partitions in which equal vectors are together, of about `max_ids` ids at most."""
+    parts = -(-emb.num_embeddings // max_ids)
+    if parts == 1:
+        yield emb
+        return
+    for part in range(parts):
+        found = []
+        for ids in id_chunks(emb, chunk_size):
+            # The high half: the low half numbers nothing evenly where vectors are regular.
+            hashes = fingerprints(compose_rows(emb, ids, rounding)) >> np.uint64(32)
+            found.append(ids.cpu().numpy()[hashes % np.uint64(parts) == part])
+        members = np.concatenate(found)
+        if len(members):
+            yield _Partition(emb, members)
 
 
 def _near(emb: Layer, eps: float, distance: float, max_ids: int, chunk_size: int) -> Near:
     num_ids = 0
     try:
-        for layer, core in _slabs(emb, distance, max_ids, chunk_size):
-            pairs = near_vectors(layer, distance, chunk_size=chunk_size)
+        for partition, core in _by_position(emb, distance, max_ids, chunk_size):
+            pairs = near_vectors(partition, distance, chunk_size=chunk_size)
             found = np.union1d(pairs.near.ravel(), pairs.equal.ids)
             num_ids += int(core[found].sum())
-    except ValueError as error:
-        if "candidate pairs" not in str(error):
-            raise
+    except TooManyCandidates:
         return Near(eps, distance, None)
     return Near(eps, distance, num_ids)
 
 
-def _slabs(
+def _by_position(
     emb: Layer, distance: float, max_ids: int, chunk_size: int
 ) -> Iterator[tuple[Layer, np.ndarray]]:
-    """Parts of the ids by their place along one direction, each with the neighbours around it.
+    """Partitions by position along one direction, each with the ids within `distance` of it.
 
-    Yields a layer of the part, and which of its ids belong to it (the others only surround it).
+    Yields the partition, and which of its ids are inside; the others only surround it.
     """
     n = emb.num_embeddings
     if n <= max_ids:
@@ -215,11 +220,11 @@ def _slabs(
     drawn = np.random.default_rng(0).standard_normal(width)
     direction = drawn / np.linalg.norm(drawn)
 
-    def place(ids: np.ndarray | Tensor) -> np.ndarray:
+    def position(ids: np.ndarray | Tensor) -> np.ndarray:
         return compose_rows(emb, ids, "none").astype(np.float64) @ direction
 
     seen = np.concatenate(
-        [place(sample[k : k + chunk_size]) for k in range(0, len(sample), chunk_size)]
+        [position(sample[k : k + chunk_size]) for k in range(0, len(sample), chunk_size)]
     )
     parts = -(-n // max_ids)
     edges = [-np.inf, *np.quantile(seen, np.arange(1, parts) / parts), np.inf]
@@ -227,10 +232,10 @@ def _slabs(
     for low, high in pairwise(edges):
         members, core = [], []
         for ids in id_chunks(emb, chunk_size):
-            at = place(ids)
+            at = position(ids)
             around = (at >= low - reach) & (at <= high + reach)
             members.append(ids.cpu().numpy()[around])
             core.append(((at >= low) & (at < high))[around])
         kept = np.concatenate(members)
         if len(kept):
-            yield _Part(emb, kept), np.concatenate(core)
+            yield _Partition(emb, kept), np.concatenate(core)

@@ -1,7 +1,7 @@
 """Buckets: the ids that read one row of one table, counted for every row.
 
-An id that reads a row twice (two hashes that agree) is one member of it. Whether a table's reads
-lose their order is seen from the addresses: where it is lost, layers give them ascending.
+An id that reads a row twice (two hashes that agree) is one member of it. Addresses show whether a
+table's reads lose their order: where it is lost, layers give them ascending.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from memcom.collisions.theory import CodeClass, code_classes, combine_classes
 
 @dataclass(frozen=True, eq=False)
 class TableUse:
-    """How the ids spread over the rows of one table.
+    """Spread of the ids over the rows of one table.
 
     Attributes:
         name: State name of the table.
@@ -50,16 +50,10 @@ class TableUse:
 def table_uses(
     emb: Layer, weights: np.ndarray | None, chunk_size: int
 ) -> tuple[tuple[TableUse, ...], list[CodeClass]]:
-    """Count the ids in every row of every table.
+    """Count the ids in every row of every table; `weights` is the popularity of each id, or None.
 
-    Args:
-        emb: The layer. Addresses that name no saved tensor (the hash codes that a network reads)
-            have no rows: they count for the codes only.
-        weights: Popularity of each id, float64 `(num_embeddings,)`, or None.
-        chunk_size: Addresses per chunk.
-
-    Returns:
-        The use of each table, and the code classes of all of them together.
+    Returns the use of each table, and the code classes of all of them together. Addresses that name
+    no saved tensor (the hash codes that a network reads) have no rows: they count for the codes.
     """
     stored = state_of(emb)
     tallies = {
@@ -81,7 +75,7 @@ class _Tally:
         self.members = np.zeros(rows if stored else 0, np.int64)
         weighed = rows if stored and weights is not None else 0
         self.mass, self.top = np.zeros(weighed), np.zeros(weighed)
-        self.low: np.ndarray | None = None  # of each read
+        self.low: np.ndarray | None = None  # lowest and highest row of each read
         self.high: np.ndarray | None = None
         self.ascending = True
 
@@ -104,21 +98,18 @@ class _Tally:
             np.maximum.at(self.top, row, weight)
 
     @property
-    def reads(self) -> int:
-        return 1 if self.low is None else len(self.low)
-
-    @property
     def order_blind(self) -> bool:
-        """Ascending reads lost their order, unless each has a range of rows to itself."""
+        """Ascending reads lost their order, unless their ranges of rows do not overlap."""
         if self.low is None or self.high is None:
             return False
         return self.ascending and bool((self.low[1:] <= self.high[:-1]).any())
 
     def classes(self) -> list[CodeClass]:
-        """Codes of this table: reads with a range of their own count as tables of their own."""
+        """Codes of this table; reads with ranges that do not overlap count as separate tables."""
+        reads = 1 if self.low is None else len(self.low)
         if self.low is None or self.high is None or self.order_blind or not self.ascending:
-            return code_classes(self.rows, self.reads, ordered=not self.order_blind)
-        if self.reads == 1:
+            return code_classes(self.rows, reads, ordered=not self.order_blind)
+        if reads == 1:
             return code_classes(self.rows)
         return combine_classes(
             code_classes(int(high - low) + 1) for low, high in zip(self.low, self.high, strict=True)
@@ -132,7 +123,7 @@ class _Tally:
             name=self.name,
             rows=self.rows,
             rows_used=int((self.members > 0).sum()),
-            reads=self.reads,
+            reads=1 if self.low is None else len(self.low),
             order_blind=self.order_blind,
             largest=int(sizes[-1]),
             sizes=sizes,

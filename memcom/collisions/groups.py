@@ -15,7 +15,7 @@ class Groups:
     Attributes:
         num_embeddings: Ids looked at, including those in no group.
         ids: All members, group after group, int64.
-        offsets: Where each group starts in `ids`, int64, one longer than the number of groups.
+        offsets: Start of each group in `ids`, int64, one longer than the number of groups.
     """
 
     num_embeddings: int
@@ -40,6 +40,11 @@ class Groups:
         return np.diff(self.offsets)
 
     @property
+    def first(self) -> np.ndarray:
+        """Lowest id of each group, int64."""
+        return self.ids[self.offsets[:-1]]
+
+    @property
     def num_pairs(self) -> int:
         """Unordered pairs of ids that are in the same group."""
         return int((self.sizes * (self.sizes - 1) // 2).sum())
@@ -51,15 +56,7 @@ class Groups:
 
 
 def group_equal(labels: np.ndarray, ids: np.ndarray | None = None) -> Groups:
-    """Group positions that hold equal values.
-
-    Args:
-        labels: Values `(n,)` of any dtype that sorts.
-        ids: Ids `(n,)` the labels belong to; positions 0 … n-1 by default.
-
-    Returns:
-        The groups of two and more.
-    """
+    """Group positions that hold equal labels, or the `ids` at these positions."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(labels)])

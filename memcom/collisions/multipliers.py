@@ -1,8 +1,8 @@
-"""MEmCom's promise looked at closely: how far apart are the multipliers inside a bucket?
+"""Gaps between the multipliers that MEmCom gives the ids of one bucket.
 
 Ids `i` and `j` of one bucket get `U[h] V[i]` and `U[h] V[j]`: different exactly when the scalars
 differ and the shared row is not zero. "Different" in float32 may be equal after rounding, and a
-gap of 1e-6 is nothing a model can use. So: sort `(bucket, V)`, look at neighbours.
+gap of 1e-6 is too small for a model to use. So `(bucket, V)` is sorted and neighbours compared.
 
 A bucket of `n` ids whose multipliers take `K` equally likely levels has `n (n - 1) / (2 K)`
 expected equal pairs: 40 ids on 256 levels, 3.05 pairs.
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import indent
 
 import numpy as np
 import torch
 
+from memcom._text import table
 from memcom.collisions.groups import group_equal
 from memcom.collisions.sharing import CHUNK, Layer, address_chunks, state_of
 from memcom.collisions.theory import birthday_pairs
+from memcom.collisions.vectors import round_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class RoundedGaps:
 
 @dataclass(frozen=True, eq=False)
 class MultiplierReport:
-    """How well MEmCom's multipliers separate the ids of a bucket.
+    """Separation of the ids of a bucket by MEmCom's multipliers; print it for a table.
 
     Attributes:
         num_embeddings: Number of ids.
@@ -67,61 +70,39 @@ class MultiplierReport:
     expected_pairs: dict[int, float]
 
     def __str__(self) -> str:
-        eps = list(self.by_rounding[0].below) if self.by_rounding else []
-        heads = [f"gaps < {e:g}" for e in eps]
-        lines = [
-            f"{self.num_embeddings:,} multipliers in {self.num_buckets:,} buckets of at most "
-            f"{self.largest_bucket:,}; {self.gaps:,} gaps; {self.tiny_rows:,} rows near zero",
-            "  " + "  ".join(f"{h:>12}" for h in ("rounding", "equal pairs", "min gap", *heads)),
-        ]
-        for r in self.by_rounding:
-            cells = [r.rounding, f"{r.equal_pairs:,}", f"{r.min_gap:.3g}"]
-            cells += [f"{r.below[e]:,}" for e in eps]
-            lines.append("  " + "  ".join(f"{c:>12}" for c in cells))
         chance = ", ".join(f"{p:,.3g} at {k:,} levels" for k, p in self.expected_pairs.items())
-        lines.append(f"  chance alone gives equal pairs: {chance}")
-        return "\n".join(lines)
+        rows = [
+            {
+                "rounding": r.rounding,
+                "equal pairs": f"{r.equal_pairs:,}",
+                "min gap": f"{r.min_gap:.3g}",
+                **{f"gaps < {eps:g}": f"{number:,}" for eps, number in r.below.items()},
+            }
+            for r in self.by_rounding
+        ]
+        numbers = [column for row in rows for column in row if column != "rounding"]
+        return (
+            f"{self.num_embeddings:,} multipliers in {self.num_buckets:,} buckets of at most "
+            f"{self.largest_bucket:,}; {self.gaps:,} gaps; {self.tiny_rows:,} rows near zero\n"
+            f"{indent(table(rows, style='plain', right=numbers), '  ')}\n"
+            f"  chance alone gives equal pairs: {chance}"
+        )
 
 
 def round_column(values: np.ndarray, rounding: str) -> np.ndarray:
-    """Round one column of scalars, as stored.
+    """Round one column of scalars `(n,)` to float64, as `round_rows` rounds one long row.
 
-    Args:
-        values: `(n,)` floating point, finite.
-        rounding: "none", "fp16", "bf16", or "int8": 256 even levels from the smallest to the
-            largest value of the column (a scale per scalar would store more than float32 does).
-
-    Returns:
-        float64 `(n,)`; -0.0 becomes +0.0.
-
-    Raises:
-        ValueError: If the rounding is not one of these.
+    So int8 has 256 even levels over the whole column: a scale per scalar would store more than
+    float32 does. -0.0 becomes +0.0.
     """
-    if rounding in ("fp16", "bf16"):
-        dtype = torch.float16 if rounding == "fp16" else torch.bfloat16
-        values = torch.from_numpy(values).to(dtype).double().numpy()
-    elif rounding == "int8":
-        low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
-        scale = (high - low) / 255 or 1.0
-        values = np.rint((values - low) / scale) * scale + low
-    elif rounding != "none":
-        raise ValueError(f"rounding must be none, fp16, bf16 or int8, got {rounding!r}")
-    return values.astype(np.float64) + 0.0
+    if not len(values):
+        return values.astype(np.float64)
+    row = torch.from_numpy(values.astype(np.float64))[None]
+    return round_rows(row, rounding)[0].numpy() + 0.0
 
 
 def multipliers(emb: Layer, name: str = "multiplier") -> np.ndarray:
-    """Read the per-id scalars of a MEmCom layer.
-
-    Args:
-        emb: A layer with a `(num_embeddings, 1)` entry `name` in its `state_dict`.
-        name: "multiplier" or "bias".
-
-    Returns:
-        `(num_embeddings,)` float64 copy.
-
-    Raises:
-        TypeError: If the layer has no such entry.
-    """
+    """Copy the per-id scalars of a MEmCom layer, "multiplier" or "bias": float64 `(n,)`."""
     state = state_of(emb)
     if name not in state or state[name].numel() != emb.num_embeddings:
         raise TypeError(f"{type(emb).__name__} has no scalar per id called {name!r}")
@@ -140,7 +121,8 @@ def multiplier_gaps(
     Args:
         emb: A MEmCom layer: addresses "table" (the bucket), scalars "multiplier" and maybe "bias".
         eps: Gap sizes to count below, in multiplier units.
-        roundings: Roundings of the stored scalars, see `round_column`.
+        roundings: Roundings of the stored scalars: "none", "fp16", "bf16" or "int8" (256 even
+            levels over the whole column).
         levels: Numbers of levels K for the birthday estimate.
         chunk_size: Ids per chunk.
 

@@ -1,8 +1,8 @@
-"""How much of what one id reads is read by every other id as well.
+"""Share of the numbers that one id reads which every other id reads too.
 
-Sharing every address makes two ids one. Short of that ids share *parts*: one of two rows, all
-but one number, a few cells. Here a part counts by the numbers that are in it: a MEmCom vector of
-width 64 is made of 64 shared numbers and one of the id's own.
+Sharing every address makes two ids one. Short of that ids share *parts*: one of two rows, all but
+one number, a few cells. A part counts by the numbers in it: a MEmCom vector of width 64 is made of
+64 shared numbers and one that is the id's alone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from memcom.collisions.sharing import CHUNK, Layer, address_chunks, addresses_of, state_of
+from memcom.collisions.sharing import (
+    CHUNK,
+    Layer,
+    address_chunks,
+    addresses_of,
+    check_id,
+    state_of,
+)
 
 
 def shared_reads(emb: Layer, id: int, chunk_size: int = CHUNK) -> np.ndarray:
-    """Share of the numbers that one id reads which each id reads too.
+    """Compute the share of the numbers that one id reads which each id reads too.
 
     Numbers that all ids read alike (projections, networks) are no address and do not count.
 
     Args:
         emb: The layer.
-        id: The id asked about.
+        id: The id to compare with.
         chunk_size: Addresses per chunk.
 
     Returns:
@@ -30,13 +37,9 @@ def shared_reads(emb: Layer, id: int, chunk_size: int = CHUNK) -> np.ndarray:
     Raises:
         IndexError: If `id` is not in 0 … num_embeddings - 1.
     """
-    if not 0 <= id < emb.num_embeddings:
-        raise IndexError(f"id {id} is out of range 0 … {emb.num_embeddings - 1}")
-    state = state_of(emb)
-    device = next(iter(state.values())).device if state else torch.device("cpu")
-    own = addresses_of(emb, torch.tensor([id], device=device))
-    widths = {t: _row_width(state.get(t)) for t in own}
-    total = sum(widths[t] * rows.shape[1] for t, rows in own.items())
+    own, state = addresses_of(emb, check_id(emb, id)), state_of(emb)
+    widths = {table: _row_width(state.get(table)) for table in own}
+    total = sum(widths[table] * rows.shape[1] for table, rows in own.items())
     found = np.zeros(emb.num_embeddings)
     for ids, theirs in address_chunks(emb, chunk_size):
         place = slice(int(ids[0]), int(ids[0]) + len(ids))

@@ -1,9 +1,9 @@
-"""Who reads what: codes of ids, groups of ids with the same code, neighbours of one id.
+"""Ids that read the same rows: codes of ids, groups of equal codes, neighbours of one id.
 
-Everything here is asked of `emb.addresses(ids)` and nothing else, in chunks, with no Python loop
-over ids. The addresses of an id are packed into one 64-bit integer in mixed radix (radix = rows of
-the table), so two ids have equal integers exactly when they read the same rows everywhere. Codes
-too large for 64 bits are packed into several integers and renumbered: still exact, never hashed.
+Everything here comes from `emb.addresses(ids)`, in chunks, with no Python loop over ids. The
+addresses of an id are packed into one 64-bit integer in mixed radix (radix = rows of the table), so
+two ids have equal integers exactly when they read the same rows everywhere. Codes too large for 64
+bits are packed into several integers and renumbered: still exact, never hashed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIMIT = 2**62
 
 
 class Layer(Protocol):
-    """What the analysis needs of an embedding layer (every layer of the kit has it)."""
+    """The part of an embedding layer that the analysis needs; every compressor has it."""
 
     num_embeddings: int
 
@@ -36,29 +36,25 @@ class Layer(Protocol):
 
 
 def state_of(emb: Layer) -> dict[str, torch.Tensor]:
-    """The saved tensors of a layer by name; empty for an object that has no `state_dict`."""
+    """Return the saved tensors of a layer by name; empty for an object without `state_dict`."""
     return getattr(emb, "state_dict", dict)()
 
 
 def device_of(emb: Layer) -> torch.device:
-    """Where a layer wants its ids: the device of its first parameter or buffer."""
+    """Return the device for a layer's ids: that of its first parameter or buffer."""
     state = state_of(emb)
     return next(iter(state.values())).device if state else torch.device("cpu")
 
 
+def check_id(emb: Layer, id: int) -> torch.Tensor:
+    """Return an id as a batch of one on the layer's device; raise IndexError out of range."""
+    if not 0 <= id < emb.num_embeddings:
+        raise IndexError(f"id {id} is out of range 0 … {emb.num_embeddings - 1}")
+    return torch.tensor([id], device=device_of(emb))
+
+
 def id_chunks(emb: Layer, chunk_size: int = CHUNK) -> Iterator[torch.Tensor]:
-    """Yield all ids of a layer in order, `chunk_size` at a time, on the layer's device.
-
-    Args:
-        emb: The layer.
-        chunk_size: Ids per chunk.
-
-    Yields:
-        int64 tensors.
-
-    Raises:
-        ValueError: If `chunk_size` is below 1.
-    """
+    """Yield all ids of a layer in order, int64, `chunk_size` at a time, on the layer's device."""
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
     device = device_of(emb)
@@ -67,7 +63,7 @@ def id_chunks(emb: Layer, chunk_size: int = CHUNK) -> Iterator[torch.Tensor]:
 
 
 def addresses_of(emb: Layer, ids: torch.Tensor) -> dict[str, np.ndarray]:
-    """Addresses of a flat list of ids as NumPy, one `(len(ids), reads)` int64 array per table."""
+    """Return the addresses of a flat list of ids, int64 `(len(ids), reads)` for each table."""
     found = emb.addresses(ids)
     return {t: a.reshape(len(ids), -1).cpu().numpy() for t, a in found.items()}
 
@@ -75,19 +71,10 @@ def addresses_of(emb: Layer, ids: torch.Tensor) -> dict[str, np.ndarray]:
 def address_chunks(
     emb: Layer, chunk_size: int = CHUNK
 ) -> Iterator[tuple[torch.Tensor, dict[str, np.ndarray]]]:
-    """Yield all ids in order with their addresses, at most `chunk_size` addresses at a time.
-
-    Args:
-        emb: The layer.
-        chunk_size: Addresses per chunk (at least one id); layers may read many rows per id.
-
-    Yields:
-        A chunk of ids, and one `(len(ids), reads)` int64 array per table.
-    """
+    """Yield all ids in order with their addresses, at most `chunk_size` addresses at a time."""
     if emb.num_embeddings == 0:
         return
-    one = addresses_of(emb, torch.zeros(1, dtype=torch.int64, device=device_of(emb)))
-    reads = sum(rows.shape[1] for rows in one.values())
+    reads = sum(rows.shape[1] for rows in addresses_of(emb, check_id(emb, 0)).values())
     for ids in id_chunks(emb, max(1, chunk_size // max(1, reads)) if chunk_size > 0 else 0):
         yield ids, addresses_of(emb, ids)
 
@@ -95,13 +82,7 @@ def address_chunks(
 def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
     """Count the rows of each table that `emb.addresses` names.
 
-    Args:
-        emb: The layer. Sizes come from its `state_dict`; tables that are not in it are counted up
-            to the highest row in use.
-        chunk_size: Ids per chunk.
-
-    Returns:
-        Rows by table name.
+    Sizes come from the `state_dict`; a table that is not in it has rows up to the highest in use.
     """
     state = state_of(emb)
     rows: dict[str, int] = {}
@@ -119,7 +100,7 @@ def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
 
 
 def codes(emb: Layer, chunk_size: int = CHUNK) -> np.ndarray:
-    """Number every id by what it reads.
+    """Number every id by the rows it reads.
 
     Args:
         emb: The layer.
@@ -181,8 +162,8 @@ def neighbours(
 
     Args:
         emb: The layer.
-        id: The id asked about.
-        table: A table's state name: ids that read at least one of the same rows of it. None: ids
+        id: The id to find neighbours of.
+        table: State name of a table: ids that read at least one of the same rows of it. None: ids
             that share every address.
         chunk_size: Ids per chunk.
 
@@ -193,9 +174,7 @@ def neighbours(
         IndexError: If `id` is not in 0 … num_embeddings - 1.
         KeyError: If the layer has no such table.
     """
-    if not 0 <= id < emb.num_embeddings:
-        raise IndexError(f"id {id} is out of range 0 … {emb.num_embeddings - 1}")
-    own = addresses_of(emb, torch.tensor([id], device=device_of(emb)))
+    own = addresses_of(emb, check_id(emb, id))
     if table is not None and table not in own:
         raise KeyError(f"no table {table!r}; this layer reads {', '.join(own)}")
     found = []
@@ -205,5 +184,5 @@ def neighbours(
         else:
             same = np.isin(theirs[table], own[table]).any(axis=1)
         found.append(ids.cpu().numpy()[same])
-    everyone = np.concatenate(found)
-    return everyone[everyone != id]
+    together = np.concatenate(found)
+    return together[together != id]

@@ -1,4 +1,4 @@
-"""What chance alone would do: birthday counts for ids that are hashed into codes.
+"""Birthday counts: the collisions that chance alone gives when ids are hashed into codes.
 
 A *code* is everything an id reads: one row number per table (or several rows of one table). Where
 every address is an independent uniform hash, `n` ids and `m` equally likely codes give
@@ -18,23 +18,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, exp, expm1, factorial, log1p, perm, prod, sqrt
-from statistics import NormalDist
 
 import numpy as np
 
 CodeClass = tuple[int, Fraction]
-"""(how many codes are of this kind, probability that a random id has one particular of them).
+"""(number of codes of one kind, probability that a random id has one particular of them).
 
 Exact, because wide layers have more codes than a float can count.
 """
 
-
-_MOST_PATTERNS = 24
+_MOST_READS = 24  # beyond it there are too many patterns of repeated rows to list
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What uniform random hashing gives, with the range that holds 95 % of random hashes.
+    """Collisions under uniform random hashing, with the range that holds 95 % of random hashes.
 
     Attributes:
         distinct: Expected number of different codes among the ids.
@@ -54,10 +52,10 @@ class Expected:
 def distinct_codes(num_rows: int, reads: int, *, ordered: bool) -> int:
     """Count the vectors that `reads` reads of one table can tell apart.
 
-    With an order-sensitive fusion (concatenation), or with a table of its own for every read, each
-    sequence of rows counts: `num_rows ** reads`. One shared table and an order-blind fusion (sum,
-    product, maximum) see only the multiset: `C(num_rows + reads - 1, reads)`. Binary codes of 24
-    bits in blocks of 8, shared and summed: 2,829,056 vectors for 16,777,216 ids.
+    With an order-sensitive fusion (concatenation), or with a table for every read, each sequence of
+    rows counts: `num_rows ** reads`. One shared table and an order-blind fusion (sum, product,
+    maximum) see only the multiset: `C(num_rows + reads - 1, reads)`. Binary codes of 24 bits in
+    blocks of 8, shared and summed: 2,829,056 vectors for 16,777,216 ids.
 
     Args:
         num_rows: Rows of the table, at least 1.
@@ -76,7 +74,7 @@ def distinct_codes(num_rows: int, reads: int, *, ordered: bool) -> int:
 
 
 def birthday_pairs(n: float | np.ndarray, levels: float) -> float:
-    """Expected colliding pairs, `sum n (n - 1) / (2 levels)`, for one group or many.
+    """Compute the expected colliding pairs, `sum n (n - 1) / (2 levels)`, of one group or many.
 
     Args:
         n: Members of each group (a scalar or an array of group sizes).
@@ -94,6 +92,26 @@ def birthday_pairs(n: float | np.ndarray, levels: float) -> float:
     return float((sizes * (sizes - 1)).sum() / (2 * levels))
 
 
+def code_classes(num_rows: int, reads: int = 1, *, ordered: bool = True) -> list[CodeClass]:
+    """List the codes of one table by how likely each is under uniform hashing.
+
+    Without order, codes are multisets of rows, and those that repeat a row are rarer (taken as
+    equally likely above 24 reads). Numbers times probabilities sum to 1.
+    """
+    total = distinct_codes(num_rows, reads, ordered=True)
+    if ordered or reads == 1:
+        return [(total, Fraction(1, total))]
+    if reads > _MOST_READS:
+        multisets = distinct_codes(num_rows, reads, ordered=False)
+        return [(multisets, Fraction(1, multisets))]
+    classes = []
+    for pattern in _partitions(reads, reads):  # (2, 1): one row twice and another once
+        orderings = factorial(reads) // prod(factorial(times) for times in pattern)
+        alike = prod(factorial(pattern.count(times)) for times in set(pattern))
+        classes.append((perm(num_rows, len(pattern)) // alike, Fraction(orderings, total)))
+    return [each for each in classes if each[0]]
+
+
 def _partitions(total: int, largest: int) -> Iterator[tuple[int, ...]]:
     """Yield the ways to write `total` as a sum of non-increasing positive parts."""
     if total == 0:
@@ -103,34 +121,8 @@ def _partitions(total: int, largest: int) -> Iterator[tuple[int, ...]]:
             yield (part, *rest)
 
 
-def code_classes(num_rows: int, reads: int = 1, *, ordered: bool = True) -> list[CodeClass]:
-    """List the codes of one table by how likely each is under uniform hashing.
-
-    Args:
-        num_rows: Rows of the table.
-        reads: Rows read per id.
-        ordered: Whether the fusion is order-sensitive. If not, codes are multisets of rows and
-            those that repeat a row are rarer (taken as equally likely above 24 reads).
-
-    Returns:
-        `(number of such codes, probability of each)` pairs; numbers times probabilities sum to 1.
-    """
-    total = distinct_codes(num_rows, reads, ordered=True)
-    if ordered or reads == 1:
-        return [(total, Fraction(1, total))]
-    if reads > _MOST_PATTERNS:
-        multisets = distinct_codes(num_rows, reads, ordered=False)
-        return [(multisets, Fraction(1, multisets))]
-    classes = []
-    for parts in _partitions(reads, reads):
-        orderings = factorial(reads) // prod(factorial(p) for p in parts)
-        same = prod(factorial(parts.count(p)) for p in set(parts))
-        classes.append((perm(num_rows, len(parts)) // same, Fraction(orderings, total)))
-    return [c for c in classes if c[0]]
-
-
 def combine_classes(tables: Iterable[list[CodeClass]]) -> list[CodeClass]:
-    """Combine the code classes of independent tables (numbers and probabilities multiply)."""
+    """Combine the code classes of independent tables: numbers and probabilities multiply."""
     combined: list[CodeClass] = [(1, Fraction(1))]
     for classes in tables:
         combined = [(a * b, p * q) for a, p in combined for b, q in classes]
@@ -140,7 +132,7 @@ def combine_classes(tables: Iterable[list[CodeClass]]) -> list[CodeClass]:
 def expected_collisions(
     num_embeddings: int, num_codes: int | None = None, *, classes: list[CodeClass] | None = None
 ) -> Expected:
-    """Birthday expectations for `num_embeddings` ids thrown at random into codes.
+    """Compute birthday expectations for `num_embeddings` ids thrown at random into codes.
 
     The expectations of `distinct` and `pairs` are exact. The range of `pairs` is Poisson where ids
     are fewer than codes, else a gamma shifted to the fewest pairs possible (both have the exact
@@ -150,7 +142,8 @@ def expected_collisions(
     Args:
         num_embeddings: Number of ids, n.
         num_codes: Number of equally likely codes, m.
-        classes: Codes that are not equally likely, from `code_classes`; instead of `num_codes`.
+        classes: Codes that are not equally likely, as pairs of (number of such codes, probability
+            of each); instead of `num_codes`.
 
     Returns:
         Expectations with 95 % ranges.
@@ -171,9 +164,9 @@ def expected_collisions(
     match = sum(mass * p for mass, p in parts)
     pairs = n * (n - 1) / 2 * match
     distinct = sum(mass * _per_mass(n, p) for mass, p in parts)
-    spread = sum(mass * exp(-n * p) * (-expm1(-n * p) / p if p else n) for mass, p in parts)
-    spread -= n * sum(mass * exp(-n * p) for mass, p in parts) ** 2
-    half = 1.96 * sqrt(max(spread, 0.0))
+    variance = sum(mass * exp(-n * p) * (-expm1(-n * p) / p if p else n) for mass, p in parts)
+    variance -= n * sum(mass * exp(-n * p) for mass, p in parts) ** 2
+    half = 1.96 * sqrt(max(variance, 0.0))
     most = float(min(n, sum(number for number, _ in classes)))
     return Expected(
         distinct=distinct,
@@ -192,30 +185,18 @@ def _per_mass(n: int, p: float) -> float:
 
 
 def _pairs_interval(n: int, match: float, pairs: float) -> tuple[float, float]:
-    """Range holding 95 % of pair counts; `match` is the chance that two ids agree."""
+    """Range that holds 95 % of pair counts; `match` is the chance that two ids agree."""
     if n < 2 or match >= 1:
         return pairs, pairs
+    from scipy.stats import gamma, poisson
+
     if n * match <= 1:
-        low, high = (_poisson_quantile(q, pairs) for q in (0.025, 0.975))
-        return low, high
-    fewest = n * (n * match - 1) / 2
-    scale = pairs * (1 - match) / (pairs - fewest)
-    low, high = (_gamma_quantile(z, (pairs - fewest) / scale) for z in (-1.96, 1.96))
-    return fewest + scale * low, fewest + scale * high
-
-
-def _poisson_quantile(q: float, mean: float) -> float:
-    """Smallest k with P(X <= k) >= q: summed up to mean 10^4, above that the normal value."""
-    if mean > 1e4:
-        return mean + NormalDist().inv_cdf(q) * sqrt(mean)
-    k = np.arange(1, int(mean + 12 * sqrt(mean) + 20), dtype=np.float64)
-    log_mass = np.r_[0.0, np.cumsum(np.log(mean / k))] - mean if mean > 0 else np.zeros(1)
-    return float(np.searchsorted(np.cumsum(np.exp(log_mass)), q))
-
-
-def _gamma_quantile(z: float, shape: float) -> float:
-    """Gamma quantile at the normal quantile `z` (Wilson and Hilferty's cube approximation)."""
-    return shape * max(1 - 1 / (9 * shape) + z / (3 * sqrt(shape)), 0.0) ** 3
+        low, high = poisson.ppf((0.025, 0.975), pairs)
+    else:
+        fewest = n * (n * match - 1) / 2
+        scale = pairs * (1 - match) / (pairs - fewest)
+        low, high = gamma.ppf((0.025, 0.975), (pairs - fewest) / scale, loc=fewest, scale=scale)
+    return float(low), float(high)
 
 
 def _any_pair(n: int, classes: list[CodeClass], pairs: float) -> float:

@@ -1,13 +1,13 @@
 """Ids whose composed vectors are equal, or nearly so, also after rounding.
 
-Sharing addresses is what the design forces; equal vectors are what a model sees. Two ids may read
-different rows and still get the same vector (equal MEmCom multipliers, zero rows, rounding), so
-these questions compose the rows, a chunk at a time.
+Addresses say what the design forces; equal vectors are what a model sees. Two ids may read
+different rows and still get one vector (equal MEmCom multipliers, zero rows, rounding), so these
+functions compose the rows, a chunk at a time.
 
-Equal rows are found by a 64-bit fingerprint of each row and then *verified* row against row, so
-the answer is exact. Near rows are found through an orthogonal projection to a few coordinates,
-which can only shorten distances: every pair within eps stays within eps there. A k-d tree lists
-those candidates and the full rows decide, so that answer is exact as well.
+Equal rows are found by a 64-bit fingerprint of each row and then *verified* row against row, so the
+answer is exact. Near rows are found through an orthogonal projection to a few coordinates, which
+can only shorten distances: every pair within eps stays within eps there. A k-d tree lists those
+candidates and the full rows decide, so that answer is exact as well.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from memcom.collisions.groups import Groups, group_equal
 from memcom.collisions.sharing import Layer, device_of, id_chunks
 
 ROUNDINGS = ("none", "fp16", "bf16", "int8")
-_ROWS = 2**14
+CHUNK_ROWS = 2**14
+"""Rows composed at a time."""
 _PROJECTIONS = 4
+
+
+class TooManyCandidates(ValueError):
+    """More pairs are near each other than can be checked: eps is no small distance here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,29 +54,28 @@ class NearPairs:
 
 
 def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
-    """Round rows the way a stored table would be, and return what a reader of it gets.
+    """Round rows as a stored table would, and return what a reader of it gets.
 
     Args:
         rows: `(n, embedding_dim)` floating point.
         rounding: "none"; "fp16"; "bf16"; "int8": 256 levels between the smallest and the largest
-            value of *each row*, with the row's scale and offset kept in float32. Rows that differ
+            value of *each row*, with the row's scale and offset kept as they are. Rows that differ
             by a factor keep different scales, so a MEmCom bucket survives int8 of composed rows;
             it is 8-bit *multipliers* that collide (see `multiplier_gaps`).
 
     Returns:
-        Rows of the same shape in float32 (float64 for "none" of float64 rows).
+        Rows of the same shape in float32, or float64 if they were given so.
 
     Raises:
         ValueError: If the rounding is not one of these.
     """
-    if rounding == "none":
-        return rows if rows.dtype == torch.float64 else rows.float()
-    if rounding == "fp16":
-        return rows.to(torch.float16).float()
-    if rounding == "bf16":
-        return rows.to(torch.bfloat16).float()
-    if rounding == "int8":
+    if rows.dtype != torch.float64:
         rows = rows.float()
+    if rounding == "none":
+        return rows
+    if rounding in ("fp16", "bf16"):
+        return rows.to(torch.float16 if rounding == "fp16" else torch.bfloat16).to(rows.dtype)
+    if rounding == "int8":
         low, high = rows.aminmax(dim=-1, keepdim=True)
         scale = (high - low) / 255
         step = torch.where(scale > 0, scale, torch.ones_like(scale))
@@ -80,7 +84,7 @@ def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
 
 
 def compose_rows(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.ndarray:
-    """Composed and rounded rows of `ids`; -0.0 becomes +0.0, so equal rows have equal bytes."""
+    """Compose and round the rows of `ids`; -0.0 becomes +0.0, so equal rows have equal bytes."""
     ids = torch.as_tensor(ids, device=device_of(emb))
     with torch.no_grad():
         rows = (round_rows(emb(ids), rounding) + 0.0).cpu().numpy()
@@ -100,7 +104,7 @@ def fingerprints(rows: np.ndarray) -> np.ndarray:
     return value * np.uint64(0x9E3779B97F4A7C15)
 
 
-def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = _ROWS) -> Groups:
+def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = CHUNK_ROWS) -> Groups:
     """Group the ids whose composed (and rounded) vectors are equal, +0.0 and -0.0 being equal.
 
     Args:
@@ -115,30 +119,19 @@ def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = _ROWS) -
         ValueError: If a vector holds nan, or the rounding is unknown.
     """
     found = [fingerprints(compose_rows(emb, ids, rounding)) for ids in id_chunks(emb, chunk_size)]
-    labels = np.concatenate(found) if found else np.zeros(0, np.uint64)
-    suspects = group_equal(labels)
-    leader = np.arange(emb.num_embeddings)
-    left, first = suspects.ids, np.repeat(suspects.ids[suspects.offsets[:-1]], suspects.sizes)
-    while len(left):
-        same = _equal_rows(emb, left, first, rounding, chunk_size)
-        leader[left[same]] = first[same]
-        left, first = left[~same], first[~same]  # two different rows with one fingerprint
-        if len(left):
-            again = group_equal(first, left)
-            left = again.ids
-            first = np.repeat(again.ids[again.offsets[:-1]], again.sizes)
+    suspects = group_equal(np.concatenate([np.zeros(0, np.uint64), *found]))
+    leader = np.arange(emb.num_embeddings)  # lowest id with the same vector
+    while len(suspects):
+        ids, first = suspects.ids, np.repeat(suspects.first, suspects.sizes)
+        same = np.concatenate(
+            [
+                compose_rows(emb, ids[s], rounding) == compose_rows(emb, first[s], rounding)
+                for s in _slices(len(ids), chunk_size)
+            ]
+        ).all(axis=1)
+        leader[ids[same]] = first[same]
+        suspects = group_equal(first[~same], ids[~same])  # different rows with one fingerprint
     return group_equal(leader)
-
-
-def _equal_rows(
-    emb: Layer, a: np.ndarray, b: np.ndarray, rounding: str, chunk_size: int
-) -> np.ndarray:
-    """Whether the vectors of ids `a[i]` and `b[i]` are equal."""
-    parts = [
-        (compose_rows(emb, a[s], rounding) == compose_rows(emb, b[s], rounding)).all(axis=1)
-        for s in _slices(len(a), chunk_size)
-    ]
-    return np.concatenate(parts)
 
 
 def _slices(n: int, step: int) -> Iterator[slice]:
@@ -150,7 +143,7 @@ def near_vectors(
     eps: float,
     rounding: str = "none",
     max_candidates: int = 20_000_000,
-    chunk_size: int = _ROWS,
+    chunk_size: int = CHUNK_ROWS,
 ) -> NearPairs:
     """Find all pairs of ids whose vectors are at most `eps` apart.
 
@@ -165,49 +158,34 @@ def near_vectors(
         The pairs; exact, distances computed in float64.
 
     Raises:
-        ValueError: If `eps` is negative, a vector holds nan or infinity, or there are more
-            candidates than `max_candidates` (then eps is no small distance for this table).
+        ValueError: If `eps` is negative, or a vector holds nan or infinity.
+        TooManyCandidates: If there are more candidates than `max_candidates` (then eps is no small
+            distance for this table); a ValueError.
     """
-    from scipy.spatial import cKDTree
-
     if not eps >= 0:
         raise ValueError(f"eps must be at least 0, got {eps}")
     equal = equal_vectors(emb, rounding, chunk_size)
-    weight = np.ones(emb.num_embeddings, np.int64)
+    weight = np.ones(emb.num_embeddings, np.int64)  # ids with the vector, at the lowest of them
     weight[equal.ids] = 0
-    weight[equal.ids[equal.offsets[:-1]]] = equal.sizes
-    kept = np.flatnonzero(weight)
-    near = np.zeros((0, 2), np.int64)
-    if eps > 0 and len(kept) > 1:
-        points = _project(emb, kept, rounding, chunk_size)
-        radius = eps * (1 + 1e-9) + 1e-12 * float(np.abs(points).max())
-        tree = cKDTree(points)
-        candidates = (int(tree.count_neighbors(tree, radius)) - len(kept)) // 2
-        if candidates > max_candidates:
-            raise ValueError(
-                f"eps={eps} leaves {candidates:,} candidate pairs, more than max_candidates="
-                f"{max_candidates:,}; choose a smaller eps"
-            )
-        pairs = kept[np.sort(tree.query_pairs(radius, output_type="ndarray"), axis=1)]
-        close = [
-            np.linalg.norm(
-                compose_rows(emb, pairs[s, 0], rounding).astype(np.float64)
-                - compose_rows(emb, pairs[s, 1], rounding),
-                axis=1,
-            )
-            <= eps
-            for s in _slices(len(pairs), chunk_size)
-        ]
-        near = pairs[np.concatenate(close)] if close else near
-        near = near[np.lexsort((near[:, 1], near[:, 0]))].astype(np.int64)
-    involved = np.union1d(near.ravel(), equal.ids[equal.offsets[:-1]])
+    weight[equal.first] = equal.sizes
+    distinct = np.flatnonzero(weight)
+    pairs = np.zeros((0, 2), np.int64)
+    if eps > 0 and len(distinct) > 1:
+        points = _project(emb, distinct, rounding, chunk_size)
+        pairs = distinct[_candidate_pairs(points, eps, max_candidates)]
+    close = [np.zeros(0, bool)]
+    for s in _slices(len(pairs), chunk_size):
+        left, right = (compose_rows(emb, pairs[s, k], rounding).astype(np.float64) for k in (0, 1))
+        close.append(np.linalg.norm(left - right, axis=1) <= eps)
+    near = pairs[np.concatenate(close)]
+    near = near[np.lexsort((near[:, 1], near[:, 0]))].astype(np.int64)
     return NearPairs(
         eps=eps,
         rounding=rounding,
         equal=equal,
         near=near,
         num_pairs=equal.num_pairs + int((weight[near[:, 0]] * weight[near[:, 1]]).sum()),
-        num_ids=int(weight[involved].sum()),
+        num_ids=int(weight[np.union1d(near.ravel(), equal.first)].sum()),
     )
 
 
@@ -224,3 +202,18 @@ def _project(emb: Layer, ids: np.ndarray, rounding: str, chunk_size: int) -> np.
             basis = np.linalg.qr(random)[0]
         parts.append(rows @ basis)
     return np.concatenate(parts)
+
+
+def _candidate_pairs(points: np.ndarray, eps: float, most: int) -> np.ndarray:
+    """Pairs of positions `(pairs, 2)`, lower first, whose points are within eps."""
+    from scipy.spatial import cKDTree
+
+    radius = eps * (1 + 1e-9) + 1e-12 * float(np.abs(points).max())
+    tree = cKDTree(points)
+    count = (int(tree.count_neighbors(tree, radius)) - len(points)) // 2
+    if count > most:
+        raise TooManyCandidates(
+            f"eps={eps} leaves {count:,} candidate pairs, more than max_candidates={most:,}; "
+            "choose a smaller eps"
+        )
+    return np.sort(tree.query_pairs(radius, output_type="ndarray"), axis=1)

@@ -21,7 +21,7 @@ from memcom.collisions.theory import Expected, distinct_codes, expected_collisio
 
 @dataclass(frozen=True, eq=False)
 class CollisionReport:
-    """Who shares what in one layer.
+    """Rows that the ids of one layer share; print it for a summary.
 
     Attributes:
         name: Class name of the layer.
@@ -103,10 +103,10 @@ def _table_line(table: TableUse, n: int) -> str:
 def report(
     emb: Layer, counts: np.ndarray | None = None, chunk_size: int = CHUNK
 ) -> CollisionReport:
-    """Count what the ids of a layer share.
+    """Count what the ids of a layer share, from its `addresses` alone.
 
     Args:
-        emb: The layer; only its `addresses` are asked.
+        emb: The layer.
         counts: Popularity of each id `(num_embeddings,)`, any non-negative numbers; adds the
             popularity-weighted shares.
         chunk_size: Ids per chunk (bounds memory beyond a few numbers per id and row).
@@ -120,34 +120,31 @@ def report(
     n = emb.num_embeddings
     weights = _check_counts(counts, n)
     tables, classes = table_uses(emb, weights, chunk_size)
-    labels = codes(emb, chunk_size)
-    order = np.argsort(labels, kind="stable")
-    ordered = labels[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][:n])
-    sizes = np.diff(np.r_[starts, n])
+    _, group, sizes = np.unique(codes(emb, chunk_size), return_inverse=True, return_counts=True)
     colliding_mass = overshadowed_mass = None
     if weights is not None:
         total = weights.sum() or 1.0
-        mass = np.add.reduceat(weights[order], starts) if n else np.zeros(0)
-        top = np.maximum.reduceat(weights[order], starts) if n else np.zeros(0)
+        mass, top = np.zeros(len(sizes)), np.zeros(len(sizes))
+        np.add.at(mass, group, weights)
+        np.maximum.at(top, group, weights)
         colliding_mass = float(mass[sizes > 1].sum() / total)
         overshadowed_mass = float((mass - top).sum() / total)
     group_sizes, group_counts = np.unique(sizes, return_counts=True)
     return CollisionReport(
         name=type(emb).__name__,
         num_embeddings=n,
-        distinct_codes=len(starts),
+        distinct_codes=len(sizes),
         possible_codes=sum(number for number, _ in classes),
         colliding_ids=int(sizes[sizes > 1].sum()),
         colliding_pairs=int((sizes * (sizes - 1) // 2).sum()),
-        largest_group=int(sizes.max()) if n else 0,
+        largest_group=int(sizes.max(initial=0)),
         group_sizes=group_sizes,
         group_counts=group_counts,
         expected=expected_collisions(n, classes=classes),
         tables=tables,
         colliding_mass=colliding_mass,
         overshadowed_mass=overshadowed_mass,
-        findings=_findings(n, len(starts), tables, overshadowed_mass),
+        findings=_findings(n, len(sizes), tables, overshadowed_mass),
     )
 
 
@@ -183,5 +180,5 @@ def _findings(
             )
     if distinct < n:
         tail = "" if hidden is None else f"; they take {hidden:.2%} of the interactions"
-        found.append(f"{n - distinct:,} ids are copies of another id, whatever is trained{tail}.")
+        found.append(f"{n - distinct:,} ids are copies of another id after any training{tail}.")
     return tuple(found)
