@@ -13,7 +13,7 @@ from memcom.embeddings import (
     BinaryCodeEmbedding,
     CompressedEmbedding,
     EmbeddingBag,
-    HashEmbedding,
+    HashingTrickEmbedding,
     MEmComBiasEmbedding,
     MEmComEmbedding,
     QREmbedding,
@@ -37,7 +37,7 @@ def layers(n: int, e: int) -> dict[str, CompressedEmbedding]:
         "qr": QREmbedding(n, e, num_collisions=RATIO),
         "bch, 2 blocks": BinaryCodeEmbedding(n, e, block_bits=-(-bits // 2)),
         "bch, 3 blocks": BinaryCodeEmbedding(n, e, block_bits=-(-bits // 3)),
-        "hash": HashEmbedding(n, e, num_buckets=rows),
+        "hash": HashingTrickEmbedding(n, e, num_buckets=rows),
     }
 
 

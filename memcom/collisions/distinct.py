@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from memcom.embeddings import UNKNOWN, CompressedEmbedding, QuantizedTable, Statement, rounded
+from memcom.embeddings import UNKNOWN, CompressedEmbedding, QuantizedTable, Statement
+from memcom.embeddings.quantized import rounded
 
 
 def uniqueness(emb: Any) -> Statement:

@@ -55,3 +55,15 @@ def factor_std(std: float, parts: int, fusion: str) -> float:
     Variances add under a sum and multiply under a product of zero-mean rows.
     """
     return {"sum": std / parts**0.5, "mult": std ** (1 / parts), "concat": std}[fusion]
+
+
+def group_count(embedding_dim: int, num_groups: int) -> int:
+    """``num_groups`` if it divides ``embedding_dim``, else an error that says which do."""
+    whole("num_groups", num_groups, 1, embedding_dim)
+    if embedding_dim % num_groups:
+        fit = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
+        raise ValueError(
+            f"embedding_dim {embedding_dim} must split into equal parts, so the number of parts "
+            f"is one of {fit}, got {num_groups}"
+        )
+    return num_groups

@@ -6,9 +6,9 @@ methods that are *address -> look up -> fuse*, which then only have to say their
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.kernels import Recipe, fused, lookup, once_each
+
+if TYPE_CHECKING:
+    from memcom.embeddings.learning import Occurrences
+    from memcom.embeddings.schedules import Schedule
 
 
 class Common(TypedDict, total=False):
@@ -150,6 +154,50 @@ class CompressedEmbedding(nn.Module):
     def distinctness(self) -> Statement:
         """Return whether two ids can have the same vector, given the options of this layer."""
         return self.card.statement if hasattr(type(self), "card") else UNKNOWN
+
+    @classmethod
+    def learned_options(cls, known: Occurrences, *, head: int = 0) -> dict[str, Any]:
+        """Return the options that are learned from data before a layer is built; none by default.
+
+        Args:
+            known: Ids and where they occur, in the training part.
+            head: The layer stands for the ids from ``head`` on.
+
+        Returns:
+            Keyword arguments of the constructor.
+        """
+        return {}
+
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Learn from data what training needs; nothing by default. Wrappers pass it on.
+
+        Args:
+            counts: int64 ``(num_embeddings,)``, occurrences of each id in the training part.
+            pretrained: ``pretrained(width)`` trains a full table of that width at the same task
+                and returns it, ``(num_embeddings, width)``.
+            seed: Seed of random choices.
+        """
+
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> Schedule[Any] | None:
+        """Return the training schedule with its defaults; None for a layer that trains by itself.
+
+        Args:
+            num_steps: Optimizer steps of the whole training.
+            model: The model around the layer, for methods that rewind it.
+            optimizer: Its moments of what starts anew are cleared.
+            reward: Validation quality, for methods that search.
+
+        Returns:
+            The schedule, to be stepped after every step of the optimizer.
+        """
+        return None
 
     def row_tables(self) -> list[str]:
         """Names of the large parameters that are read with `memcom.kernels.read_rows`.

@@ -16,6 +16,7 @@ can only fall as it rises, so bisection finds the price at which a budget is met
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,11 +28,16 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
+from memcom.embeddings.registry import register
+from memcom.embeddings.schedules import Schedule, interval
 from memcom.kernels import read_rows
+
+__all__ = ["AMTLEmbedding", "AMTLSchedule"]
 
 HIGHEST_PRICE = 100.0
 
 
+@register("amtl")
 class AMTLEmbedding(CompressedEmbedding):
     """A full table under learned prefix masks; frozen, rows of different widths.
 
@@ -108,6 +114,10 @@ class AMTLEmbedding(CompressedEmbedding):
             )
         logarithm = counts.double().log1p()
         self.frequency.copy_((logarithm / logarithm.max().clamp(min=1e-12)).unsqueeze(1))
+
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Learn the frequencies."""
+        self.set_counts(counts)
 
     def scores(self, ids: Tensor) -> Tensor:
         """Scores of the widths 0, ..., e before the price: ``(*ids.shape, e + 1)``."""
@@ -191,7 +201,53 @@ class AMTLEmbedding(CompressedEmbedding):
             n = self.num_embeddings
             self.set_counts(n / torch.arange(1, n + 1, device=self.table.device))
 
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> AMTLSchedule:
+        """Come down to the budget in the first half of the steps."""
+        half = max(1, num_steps // 2)
+        return AMTLSchedule(self, prune_steps=half, every=interval(num_steps))
+
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """Every number of kept values from 1 to all."""
         return JaggedEmbedding.sizes(num_embeddings, embedding_dim)
+
+
+class AMTLSchedule(Schedule[AMTLEmbedding]):
+    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+
+    Args:
+        emb: The layer; call its `set_counts` before, if the counts are known.
+        prune_steps: From this step on no more than ``num_values`` numbers are in use, as of the
+            last change.
+        every: Steps between two changes of the price. Each scores all ids.
+
+    Attributes:
+        history: Triples (step, price, numbers in use).
+    """
+
+    def __init__(self, emb: AMTLEmbedding, *, prune_steps: int, every: int = 50) -> None:
+        super().__init__(emb, prune_steps=prune_steps, every=every)
+        self.history: list[tuple[int, float, int]] = []
+
+    def update(self, ids: Tensor) -> None:
+        """Find the price of the numbers that may be in use now."""
+        if not self.due:
+            return
+        emb = self.emb
+        allowed = self.allowed(emb.num_embeddings * emb.embedding_dim, emb.num_values)
+        emb.price.fill_(emb.price_for(allowed))
+        used = sum(int(emb.sizes_of(part).sum()) for part in emb.all_ids())
+        self.history.append((self.steps, float(emb.price), used))
+
+    def export(self) -> CompressedEmbedding:
+        """The rows in their widths; the training layer's price is brought to the budget, too."""
+        with torch.no_grad():
+            self.emb.price.fill_(self.emb.price_for(self.emb.num_values))
+        return self.emb.freeze()

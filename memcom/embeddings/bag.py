@@ -14,6 +14,8 @@ from memcom.embeddings._arguments import choice
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.kernels import fused_bag
 
+__all__ = ["EmbeddingBag"]
+
 
 class EmbeddingBag(nn.Module):
     """`torch.nn.EmbeddingBag` over any compressor.

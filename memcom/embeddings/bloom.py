@@ -24,9 +24,13 @@ from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["BloomEmbedding"]
 
+
+@register("bloom")
 class BloomEmbedding(TableEmbedding):
     """``table[h_1(i)] + ... + table[h_k(i)]``.
 

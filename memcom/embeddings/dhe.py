@@ -34,11 +34,15 @@ from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
 from memcom.embeddings.quantized_table import QuantizedTable
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
+
+__all__ = ["DHEmbedding"]
 
 ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
 
 
+@register("dhe")
 class DHEmbedding(CompressedEmbedding):
     """``mlp(encode(hashes of i))``.
 

@@ -13,6 +13,7 @@ over, as compressed sparse rows, which is smaller than the directory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,9 +25,14 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
+from memcom.embeddings.registry import register
+from memcom.embeddings.schedules import Schedule, forget_moments, interval
 from memcom.kernels import read_rows
 
+__all__ = ["FIITEDEmbedding", "FIITEDSchedule"]
 
+
+@register("fiited")
 class FIITEDEmbedding(CompressedEmbedding):
     """Chunks in slots; frozen, the ``num_chunks`` of highest utility.
 
@@ -140,6 +146,18 @@ class FIITEDEmbedding(CompressedEmbedding):
         self.directory.copy_(number.masked_fill(number >= self.capacity, -1))
         self.utility.copy_((1 - number / total).float())
 
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> FIITEDSchedule:
+        """Come down to the budget in the first half of the steps."""
+        half, every = max(1, num_steps // 2), interval(num_steps)
+        return FIITEDSchedule(self, prune_steps=half, every=every, optimizer=optimizer)
+
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, chunk_dim: int = 4, **options: Any
@@ -147,3 +165,100 @@ class FIITEDEmbedding(CompressedEmbedding):
         """Every number of chunks from 1 to all."""
         width = min(chunk_dim, embedding_dim)
         return CSREmbedding.sizes(num_embeddings, embedding_dim, chunk_dim=width)
+
+
+LARGEST = 1e12  # weight of a new lookup at which all utilities are scaled back
+
+
+class FIITEDSchedule(Schedule[FIITEDEmbedding]):
+    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+
+    The gradient is taken by a hook on the layer's output, so the layer has to be called as a module
+    and not be compiled while it trains. `close` removes the hook.
+
+    Args:
+        emb: The layer.
+        prune_steps: From this step on ``num_chunks`` chunks have slots.
+        every: Steps between two changes.
+        decay: What a step leaves of a utility, in (0, 1].
+        mix: Weight of the gradient against plain frequency, in [0, 1].
+        optimizer: Forgets its moments of slots that get a new chunk.
+
+    Attributes:
+        history: Triples (step, chunks that lost their slot, chunks that got one).
+
+    Raises:
+        ValueError: ``decay`` or ``mix`` is out of range.
+    """
+
+    def __init__(
+        self,
+        emb: FIITEDEmbedding,
+        *,
+        prune_steps: int,
+        every: int = 50,
+        decay: float = 0.995,
+        mix: float = 0.5,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        super().__init__(emb, prune_steps=prune_steps, every=every)
+        if not 0 < decay <= 1 or not 0 <= mix <= 1:
+            raise ValueError(f"decay must be in (0, 1] and mix in [0, 1], got {decay} and {mix}")
+        self.decay, self.mix = decay, mix
+        self.history: list[tuple[int, int, int]] = []
+        self._optimizer = optimizer
+        self._start = emb.num_allocated
+        self._seen: list[tuple[Tensor, Tensor]] = []
+        # Instead of shrinking all utilities in every step, new lookups count for more and more.
+        self._unit = 1.0
+        emb.utility.mul_(1e-6)  # what is known before the first lookup only breaks ties
+        self._hook = emb.register_forward_hook(self._watch)
+
+    def close(self) -> None:
+        """Stop watching the layer."""
+        self._hook.remove()
+
+    def _watch(self, emb: Any, arguments: tuple[Tensor, ...], vectors: Tensor) -> None:
+        if emb.training and vectors.requires_grad:
+            ids = arguments[0].detach().reshape(-1).long()
+            vectors.register_hook(lambda gradient: self._seen.append((ids, gradient.detach())))
+
+    def update(self, ids: Tensor) -> None:
+        """Raise the utilities of what was looked up; move slots when it is time."""
+        self._unit /= self.decay
+        for looked_up, gradient in self._seen:
+            self._credit(looked_up, gradient)
+        self._seen.clear()
+        if self.due or self._unit > LARGEST:
+            self.emb.utility.div_(self._unit)
+            self._unit = 1.0
+        if self.due:
+            self._move(self.allowed(self._start, self.emb.num_chunks))
+
+    def _credit(self, ids: Tensor, gradient: Tensor) -> None:
+        emb = self.emb
+        width = emb.row_chunks * emb.chunk_dim
+        flat = gradient.reshape(len(ids), emb.embedding_dim).float()
+        flat = torch.nn.functional.pad(flat, (0, width - emb.embedding_dim))
+        norms = flat.view(len(ids), emb.row_chunks, emb.chunk_dim).norm(dim=-1)
+        earned = (1 - self.mix) + self.mix * norms / norms.mean().clamp(min=1e-30)
+        if emb.padding_idx is not None:
+            earned[ids == emb.padding_idx] = 0
+        emb.utility.index_add_(0, ids, earned * self._unit)
+
+    def _move(self, allowed: int) -> None:
+        emb = self.emb
+        before = (emb.directory >= 0).flatten()
+        after = torch.zeros_like(before)
+        after[emb.utility.flatten().topk(allowed).indices] = True
+        directory = emb.directory.flatten()
+        directory[before & ~after] = -1
+        in_use = torch.zeros(emb.capacity, dtype=torch.bool, device=before.device)
+        in_use[directory[directory >= 0].long()] = True
+        new = (after & ~before).nonzero().squeeze(1)
+        slots = (~in_use).nonzero().squeeze(1)[: len(new)]
+        directory[new] = slots.to(directory.dtype)
+        emb.directory.copy_(directory.view_as(emb.directory))
+        emb.slots[slots] = 0
+        forget_moments(self._optimizer, emb.slots, slots)
+        self.history.append((self.steps, int((before & ~after).sum()), len(new)))

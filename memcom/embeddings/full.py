@@ -21,9 +21,13 @@ from memcom.addresses import Clamp, Digit
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["FullEmbedding", "SmallDimEmbedding", "TruncatedEmbedding"]
 
+
+@register("full")
 class FullEmbedding(TableEmbedding):
     """`torch.nn.Embedding` under the contract of the compressors: T[i].
 
@@ -63,6 +67,7 @@ class FullEmbedding(TableEmbedding):
         return Sizes(range(1), lambda _: {}, "a full table stores every vector")
 
 
+@register("small-dim")
 class SmallDimEmbedding(TableEmbedding):
     """A narrower table; the missing coordinates are zero.
 
@@ -123,6 +128,7 @@ class SmallDimEmbedding(TableEmbedding):
         )
 
 
+@register("truncate")
 class TruncatedEmbedding(TableEmbedding):
     """Private rows for the most frequent ids; all others share one.
 

@@ -28,10 +28,14 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.bloom import consecutive_seeds
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["HashEmbedding", "WeightedHashEmbedding"]
 
-class WeightedHashEmbedding(TableEmbedding):
+
+@register("hash-embedding")
+class HashEmbedding(TableEmbedding):
     """``sum_j weights[g(i), j] * table[h_j(i)]``.
 
     Args:
@@ -144,3 +148,6 @@ class WeightedHashEmbedding(TableEmbedding):
             lambda scale: {"num_buckets": scale},
             own + "num_weights shares them" if num_weights is None else shared,
         )
+
+
+WeightedHashEmbedding = HashEmbedding  # the old name, for one release

@@ -24,10 +24,14 @@ from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["DoubleHashEmbedding", "HashingTrickEmbedding"]
 
-class HashEmbedding(TableEmbedding):
+
+@register("hash")
+class HashingTrickEmbedding(TableEmbedding):
     """One hashed row: U[h(i)].
 
     Args:
@@ -99,6 +103,7 @@ class HashEmbedding(TableEmbedding):
         )
 
 
+@register("double-hash")
 class DoubleHashEmbedding(TableEmbedding):
     """Two hashed rows of one table, summed or side by side.
 

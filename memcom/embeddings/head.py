@@ -12,6 +12,8 @@ On ids sorted by frequency a small K takes most of the lookups out of every coll
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,8 @@ from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
 from memcom.kernels import read_rows
+
+__all__ = ["HeadEmbedding"]
 
 
 class HeadEmbedding(CompressedEmbedding):
@@ -86,6 +90,12 @@ class HeadEmbedding(CompressedEmbedding):
     def row_tables(self) -> list[str]:
         """The private rows; the tail speaks for itself."""
         return ["private"]
+
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Let the tail learn from its ids."""
+        self.tail.learn(
+            counts[self.head :], lambda width: pretrained(width)[self.head :], seed=seed
+        )
 
     def freeze(self) -> CompressedEmbedding:
         """The same private rows over the frozen tail."""

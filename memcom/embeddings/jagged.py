@@ -22,9 +22,13 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
 
+__all__ = ["JaggedEmbedding"]
 
+
+@register("jagged")
 class JaggedEmbedding(CompressedEmbedding):
     """The first k_i numbers of every row.
 

@@ -16,7 +16,7 @@ Ids with equal signatures have equal vectors. And the signatures are stored: K b
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,18 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
-from memcom.embeddings.minhash import KEY_VALUES, random_signatures
+from memcom.embeddings.minhash import KEY_VALUES, minhash_signatures, random_signatures
+from memcom.embeddings.registry import register
+
+__all__ = ["LMAEmbedding", "minhash_signatures"]
+
+if TYPE_CHECKING:
+    from memcom.embeddings.learning import Occurrences
 
 MAX_PICKS = 7  # as many bytes fit below 2^63, where hashes end
 
 
+@register("lma")
 class LMAEmbedding(FlatEmbedding):
     """A cell of ``memory`` per coordinate, addressed by some keys of the id's signature.
 
@@ -112,6 +119,12 @@ class LMAEmbedding(FlatEmbedding):
         if not self.given and not self.signatures.is_meta:
             random = random_signatures(self.num_embeddings, self.num_keys, seed=self.seed)
             self.signatures.copy_(random)
+
+    @classmethod
+    def learned_options(cls, known: Occurrences, *, head: int = 0) -> dict[str, Any]:
+        """Learn the signatures."""
+        signatures = minhash_signatures(known.ids, known.groups, known.num_embeddings)
+        return {"signatures": signatures[head:]}
 
     @classmethod
     def sizes(

@@ -18,9 +18,13 @@ from memcom.addresses import Digit, check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
 
+__all__ = ["LowRankEmbedding"]
 
+
+@register("low-rank")
 class LowRankEmbedding(CompressedEmbedding):
     """``factor[i] @ projection``.
 

@@ -26,11 +26,15 @@ from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
+
+__all__ = ["MEmComBiasEmbedding", "MEmComEmbedding"]
 
 MULTIPLIERS = {"ones": (1.0, 0.0), "normal": (0.0, 1.0)}  # mean and spread to begin with
 
 
+@register("memcom")
 class MEmComEmbedding(TableEmbedding):
     """``table[i mod num_buckets] * multiplier[i]``, with ``+ bias[i]`` if asked for.
 
@@ -111,6 +115,7 @@ class MEmComEmbedding(TableEmbedding):
         )
 
 
+@register("memcom-bias")
 class MEmComBiasEmbedding(MEmComEmbedding):
     """MEmCom with the bias on: ``table[i mod num_buckets] * multiplier[i] + bias[i]``."""
 

@@ -25,9 +25,13 @@ from memcom.addresses import Digit, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["KMEmComEmbedding", "ScalarQREmbedding"]
 
+
+@register("scalar-qr")
 class ScalarQREmbedding(TableEmbedding):
     """``table[i mod num_buckets] * multiplier[i div num_buckets]``.
 
@@ -88,6 +92,7 @@ class ScalarQREmbedding(TableEmbedding):
         )
 
 
+@register("k-memcom")
 class KMEmComEmbedding(TableEmbedding):
     """The sum of ``num_hashes`` shared rows, each times a weight of the id's own.
 

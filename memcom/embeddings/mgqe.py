@@ -17,8 +17,12 @@ from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings.dpq import DPQEmbedding
+from memcom.embeddings.registry import register
+
+__all__ = ["MGQEmbedding"]
 
 
+@register("mgqe")
 class MGQEmbedding(DPQEmbedding):
     """DPQ in which rare ids choose among the first few codewords only.
 

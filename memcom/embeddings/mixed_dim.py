@@ -24,9 +24,13 @@ from memcom.addresses import check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
 
+__all__ = ["MixedDimEmbedding"]
 
+
+@register("mixed-dim")
 class MixedDimEmbedding(CompressedEmbedding):
     """A narrow table and a projection for each block of similarly frequent ids.
 

@@ -26,10 +26,14 @@ from memcom.addresses import Digit, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
-from memcom.embeddings.quotient_remainder import OPERATIONS, complementary
+from memcom.embeddings.qr import OPERATIONS, complementary
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["ChineseRemainderEmbedding", "MixedRadixEmbedding"]
 
+
+@register("mixed-radix")
 class MixedRadixEmbedding(TableEmbedding):
     """One table per digit of the id in the number system ``radices``.
 
@@ -119,6 +123,7 @@ class MixedRadixEmbedding(TableEmbedding):
         )
 
 
+@register("crt")
 class ChineseRemainderEmbedding(MixedRadixEmbedding):
     """One table per residue of the id, modulo pairwise coprime numbers.
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from memcom.embeddings._arguments import whole
 
+__all__ = ["FieldEmbeddings", "MultiEmbedding", "multi_embedding"]
+
 
 class FieldEmbeddings(nn.Module):
     """One table for each categorical field: ``(..., fields)`` ids to ``(..., fields, e)`` vectors.

@@ -35,11 +35,15 @@ from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
+
+__all__ = ["PathEmbedding"]
 
 SLOPE = 0.01  # of the leaky ReLU
 
 
+@register("path")
 class PathEmbedding(CompressedEmbedding):
     """``table[a_1(i)]``, mapped by ``transforms.0[a_2(i)]``, ``transforms.1[a_3(i)]``, ...
 

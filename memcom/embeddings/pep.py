@@ -17,6 +17,8 @@ does. At -15 it is 3e-7: nothing is cut yet and the gradient is there.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,13 +30,18 @@ from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
+from memcom.embeddings.registry import register
+from memcom.embeddings.schedules import Schedule, interval
 from memcom.kernels import read_rows
+
+__all__ = ["PEPEmbedding", "PEPSchedule"]
 
 GRANULARITIES = ("global", "dimension", "feature", "feature_dimension")
 OFF = -1000.0
 """A threshold that is switched off: its sigmoid is exactly 0 in any precision."""
 
 
+@register("pep")
 class PEPEmbedding(CompressedEmbedding):
     """A full table under soft thresholds; frozen, its ``num_values`` largest weights.
 
@@ -149,9 +156,93 @@ class PEPEmbedding(CompressedEmbedding):
         self.threshold.fill_(self.start).requires_grad_(True)
         self.mask.fill_(True)
 
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> PEPSchedule:
+        """Search for a third of the steps, then retrain; rewind a model with one such table."""
+        alone = model and sum(isinstance(m, PEPEmbedding) for m in model.modules()) == 1
+        return PEPSchedule(
+            self,
+            prune_steps=max(1, num_steps // 3),
+            every=interval(num_steps),
+            model=model if alone else None,
+            optimizer=optimizer,
+        )
+
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """Every number of kept weights from 1 to all."""
         return CSREmbedding.sizes(num_embeddings, embedding_dim)._replace(
             arguments=lambda scale: {"num_values": scale}
         )
+
+
+class PEPSchedule(Schedule[PEPEmbedding]):
+    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+
+    Args:
+        emb: The layer, freshly drawn: its values now are what stage 3 goes back to.
+        prune_steps: Steps of stage 1.
+        every: Steps between two rises. Each looks at the whole table.
+        model: Rewound with the layer if given; may contain the layer.
+        optimizer: Forgets its moments when the mask freezes.
+
+    Attributes:
+        masked_at: Step at which the mask froze, or None.
+        history: Pairs (step, weights above their threshold), one for every rise.
+    """
+
+    def __init__(
+        self,
+        emb: PEPEmbedding,
+        *,
+        prune_steps: int,
+        every: int = 50,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        super().__init__(emb, prune_steps=prune_steps, every=every)
+        self.masked_at: int | None = None
+        self.history: list[tuple[int, int]] = []
+        self._module = emb if model is None else model
+        self._initial = copy.deepcopy(self._module.state_dict())
+        self._initial_table = emb.table.detach().clone()
+        self._optimizer = optimizer
+
+    def update(self, ids: Tensor) -> None:
+        """Let the thresholds rise; freeze the mask when few enough weights are left."""
+        if self.masked_at is not None or not self.due:
+            return
+        emb = self.emb
+        self._rise(self.allowed(emb.table.numel(), emb.num_values))
+        left = int((emb.margins() > 0).sum())
+        self.history.append((self.steps, left))
+        if left <= emb.num_values or self.steps >= self.prune_steps:
+            self._freeze_mask()
+
+    def _rise(self, allowed: int) -> None:
+        """Raise all thresholds alike until at most ``allowed`` weights are above theirs."""
+        emb = self.emb
+        share = (emb.table.abs() / emb.reach).clamp(1e-30, 1 - 1e-6)
+        room = torch.logit(share) - emb.threshold  # a rise by more than this cuts the weight
+        if allowed < room.numel():
+            first_cut = room.flatten().kthvalue(room.numel() - allowed).values
+            emb.threshold.add_(first_cut.clamp(min=0))
+
+    def _freeze_mask(self) -> None:
+        kept = self.emb.kept()
+        self._module.load_state_dict(self._initial)
+        self.emb.table.copy_(self._initial_table)
+        self.emb.mask.copy_(kept)
+        self.emb.threshold.fill_(OFF).requires_grad_(False)
+        self.emb.threshold.grad = None
+        if self._optimizer is not None:
+            self._optimizer.state.clear()
+        self.masked_at = self.steps
+        self._initial = {}
+        del self._initial_table

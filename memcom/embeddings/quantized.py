@@ -14,6 +14,7 @@ Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -24,7 +25,10 @@ from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import BITS, QuantizedTable, pack_table
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
+
+__all__ = ["Int4Embedding", "Int8Embedding", "QuantizeLater", "QuantizedEmbedding", "quantize"]
 
 
 class QuantizedEmbedding(TableEmbedding):
@@ -160,6 +164,10 @@ class QuantizeLater(CompressedEmbedding):
         """Reset the compressor."""
         self.embedding.reset_parameters(std)
 
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Let the compressor learn."""
+        self.embedding.learn(counts, pretrained, seed=seed)
+
     def freeze(self) -> CompressedEmbedding:
         """The compressor with its tables quantised."""
         return quantize(self.embedding, self.bits, weight_bits=self.weight_bits)
@@ -169,6 +177,7 @@ class QuantizeLater(CompressedEmbedding):
         return rounded(self.embedding.distinctness())
 
 
+@register("int8")
 class Int8Embedding(FullEmbedding):
     """A full table while it is trained; 8-bit rows once it is frozen.
 
@@ -200,6 +209,7 @@ class Int8Embedding(FullEmbedding):
         return Sizes(range(1), lambda _: {}, floor)
 
 
+@register("int4")
 class Int4Embedding(Int8Embedding):
     """A full table while it is trained; 4-bit rows once it is frozen."""
 

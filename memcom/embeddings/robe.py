@@ -28,8 +28,12 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
+from memcom.embeddings.registry import register
+
+__all__ = ["ROBEEmbedding"]
 
 
+@register("robe")
 class ROBEEmbedding(FlatEmbedding):
     """Runs of ``chunk_size`` cells of ``memory``, from hashed starts.
 

@@ -12,7 +12,8 @@ the ids of a stream and searches the form of p on validation data, where the pap
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,14 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
+from memcom.embeddings.registry import register
+from memcom.embeddings.schedules import Schedule
 from memcom.kernels import read_rows
 
+__all__ = ["SCALLEmbedding", "SCALLSchedule"]
 
+
+@register("scall")
 class SCALLEmbedding(CompressedEmbedding):
     """A full table of which every row shows its first k_i numbers; frozen, only these.
 
@@ -120,7 +126,125 @@ class SCALLEmbedding(CompressedEmbedding):
             number = torch.arange(self.embedding_dim, device=self.table.device)
             self.table.masked_fill_(number >= self.row_sizes.unsqueeze(1), 0)
 
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> SCALLSchedule:
+        """Cut the training into five segments."""
+        return SCALLSchedule(self, reward=reward, every=max(4, num_steps // 5))
+
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
         """Every number of values from 1 to all."""
         return JaggedEmbedding.sizes(num_embeddings, embedding_dim)
+
+
+HIGHEST_BETA = {"power-law": 2.0, "exponential": 20.0}
+
+
+class Form(NamedTuple):
+    """A distribution over ranks: how widths fall with popularity.
+
+    Attributes:
+        family: ``"power-law"`` or ``"exponential"``.
+        beta: Its exponent, at least 0; 0 gives equal widths.
+    """
+
+    family: str
+    beta: float
+
+    def weights(self, num_embeddings: int) -> Tensor:
+        """Weight of each rank, positive, largest 1, float64 ``(n,)``."""
+        if self.family == "power-law":
+            return power_law(num_embeddings, self.beta)
+        rank = torch.arange(num_embeddings, dtype=torch.float64) / num_embeddings
+        return torch.exp(-self.beta * rank)
+
+
+class SCALLSchedule(Schedule[SCALLEmbedding]):
+    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+
+    Args:
+        emb: The layer; its budget holds after every step, from the first.
+        reward: Quality of the model on validation data with the widths as they are, larger is
+            better. None keeps the layer's own power law, so that only the ranks change.
+        every: Steps of a segment.
+        resample: Steps between two forms while exploring.
+        candidates: Forms that are tried at the end of a segment.
+        decay: What a segment leaves of the counts before it; 1 counts the whole stream alike.
+        seed: Of the forms that are drawn.
+
+    Attributes:
+        form: The form in force since the last search.
+        counts: Decayed number of lookups of each id, float64.
+        history: For each search a list of pairs (form, reward).
+
+    Raises:
+        ValueError: ``decay`` is out of range.
+    """
+
+    def __init__(
+        self,
+        emb: SCALLEmbedding,
+        *,
+        reward: Callable[[], float] | None = None,
+        every: int = 200,
+        resample: int = 10,
+        candidates: int = 8,
+        decay: float = 0.7,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(emb, prune_steps=1, every=every)
+        if not 0 < decay <= 1:
+            raise ValueError(f"decay must be in (0, 1], got {decay}")
+        self.reward, self.decay = reward, decay
+        self.resample = whole("resample", resample, 1)
+        self.candidates = whole("candidates", candidates, 3)
+        self.form = Form("power-law", emb.alpha)
+        self.history: list[list[tuple[Form, float]]] = []
+        n = emb.num_embeddings
+        # Before anything is seen, the order of the ids is their order.
+        self.counts = 1e-6 * torch.arange(n, 0, -1, dtype=torch.float64) / n
+        self._order = torch.arange(n)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def update(self, ids: Tensor) -> None:
+        """Count; then draw, search or leave the widths, as the place in the segment says."""
+        flat = ids.detach().reshape(-1).long().cpu()
+        self.counts.index_add_(0, flat, torch.ones(len(flat), dtype=torch.float64))
+        place = self.steps % self.every
+        if place == 0:
+            self.counts *= self.decay
+        elif place == (self.every + 1) // 2:
+            self._order = self.counts.argsort(descending=True, stable=True)
+            if self.reward is not None:
+                self._search(self.reward)
+            self._apply(self.form)
+        elif self.reward is not None and place < self.every // 2 and place % self.resample == 0:
+            self._apply(self._draw())
+
+    def _draw(self) -> Form:
+        family, share = torch.rand(2, generator=self._generator).tolist()
+        name = list(HIGHEST_BETA)[int(family * len(HIGHEST_BETA))]
+        return Form(name, share * HIGHEST_BETA[name])
+
+    def _search(self, reward: Callable[[], float]) -> None:
+        near = [self.form._replace(beta=self.form.beta * factor) for factor in (1.0, 0.5, 2.0)]
+        tried = []
+        for form in near + [self._draw() for _ in range(self.candidates - len(near))]:
+            self._apply(form)
+            tried.append((form, float(reward())))
+        self.history.append(tried)
+        self.form = max(tried, key=lambda pair: pair[1])[0]
+
+    def _apply(self, form: Form) -> None:
+        """The n-th largest width to the n-th most frequent id."""
+        emb = self.emb
+        weights = form.weights(emb.num_embeddings).clamp(min=1e-12)
+        sizes = torch.empty(emb.num_embeddings, dtype=torch.int64)
+        sizes[self._order] = allocate(weights, emb.embedding_dim, emb.num_values)
+        emb.set_sizes(sizes.to(emb.row_sizes.device))

@@ -1,79 +1,122 @@
-"""Every layer of a model that needs a procedure gets one, whatever surrounds it."""
+"""Training schedules: what a method does to its table after every step of the optimizer.
+
+    schedules = memcom.embeddings.attach(model, num_steps, optimizer=optimizer)
+    for batch in batches:
+        loss(model, batch).backward()
+        optimizer.step()
+        schedules.step()
+
+Each method's schedule is in its paper's file; a layer makes its own with `schedule`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from memcom.embeddings._amtl_schedule import AMTLSchedule
-from memcom.embeddings._cce_schedule import CCESchedule
-from memcom.embeddings._fiited_schedule import FIITEDSchedule
-from memcom.embeddings._pep_schedule import PEPSchedule
-from memcom.embeddings._scall_schedule import SCALLSchedule
-from memcom.embeddings._schedule import Schedule
-from memcom.embeddings.amtl import AMTLEmbedding
-from memcom.embeddings.clustered import CCEEmbedding
-from memcom.embeddings.fiited import FIITEDEmbedding
-from memcom.embeddings.pep import PEPEmbedding
-from memcom.embeddings.scall import SCALLEmbedding
+from memcom.embeddings._arguments import whole
+from memcom.embeddings._contract import CompressedEmbedding
+
+Layer = TypeVar("Layer", bound=CompressedEmbedding)
 
 
-def schedule_for(
-    emb: nn.Module,
-    num_steps: int,
-    *,
-    model: nn.Module | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
-    reward: Callable[[], float] | None = None,
-) -> Schedule[Any] | None:
-    """The procedure that a layer needs, with its defaults for a training of known length.
+class Schedule(Generic[Layer]):
+    """What all schedules share: call `step` once after every step of an optimizer.
 
-    PEP searches for a third of the steps and retrains for the rest; AMTL and FIITED come down to
-    their budgets in the first half; SCALL cuts the training into five segments; CCE is clustered
-    anew six times in the first three quarters.
+    A subclass defines `update`. The model only has to contain the layer.
+
+    Args:
+        emb: The layer.
+        prune_steps: Steps after which the layer is within its budget.
+        every: Steps between two changes.
+
+    Raises:
+        ValueError: A number of steps is not positive.
+    """
+
+    def __init__(self, emb: Layer, *, prune_steps: int, every: int) -> None:
+        self.emb = emb
+        self.prune_steps = whole("prune_steps", prune_steps, 1)
+        self.every = whole("every", every, 1)
+        self.steps = 0
+
+    def step(self, ids: Tensor) -> None:
+        """Note one optimizer step.
+
+        Args:
+            ids: The ids of the batch, int32 or int64 of any shape.
+        """
+        self.steps += 1
+        with torch.no_grad():
+            self.update(ids)
+
+    def update(self, ids: Tensor) -> None:
+        """Change the layer after step number ``self.steps``."""
+        raise TypeError(f"{type(self).__name__} does not define update")
+
+    @property
+    def due(self) -> bool:
+        """True at the end of an interval, and at the end of pruning."""
+        return self.steps % self.every == 0 or self.steps == self.prune_steps
+
+    @property
+    def within_budget(self) -> bool:
+        """True once the layer is as small as its budget."""
+        return self.steps >= self.prune_steps
+
+    def allowed(self, start: int, end: int) -> int:
+        """Return how much may be in use now: from ``start`` down to ``end`` at ``prune_steps``.
+
+        It falls with the cube of the time left (Zhu and Gupta, "To prune, or not to prune", 2017,
+        https://arxiv.org/abs/1710.01878): fast while much can be spared, slowly at the end.
+        """
+        left = max(0.0, 1 - self.steps / self.prune_steps)
+        return end + int((start - end) * left**3)
+
+    def export(self) -> CompressedEmbedding:
+        """Return the ordinary layer that is stored, within the budget at any step."""
+        return self.emb.freeze()
+
+    def close(self) -> None:
+        """Remove the hooks of a schedule that has any."""
+
+
+def interval(num_steps: int) -> int:
+    """Steps between two changes by default: about 50 changes, at least one every 50 steps."""
+    return max(1, min(50, num_steps // 50))
+
+
+def forget_moments(
+    optimizer: torch.optim.Optimizer | None, table: nn.Parameter, rows: Tensor
+) -> None:
+    """Zero an optimizer's moments of some rows of a table."""
+    if optimizer is not None:
+        for moment in optimizer.state.get(table, {}).values():
+            if isinstance(moment, Tensor) and moment.shape == table.shape:
+                moment[rows] = 0
+
+
+def schedule_for(emb: nn.Module, num_steps: int, **options: Any) -> Schedule[Any] | None:
+    """Return the schedule of one layer; None for a layer that trains by itself.
 
     Args:
         emb: Any layer.
         num_steps: Optimizer steps of the whole training.
-        model: Rewound with the layer by PEP.
-        optimizer: Forgets its moments of what starts anew.
-        reward: Validation quality, for SCALL.
+        **options: ``model``, ``optimizer`` and ``reward``, as `CompressedEmbedding.schedule` says.
 
     Returns:
-        The schedule; None for a layer that trains by itself.
+        The schedule, with its defaults for this training.
     """
-    every = max(1, min(50, num_steps // 50))
-    half = max(1, num_steps // 2)
-    if isinstance(emb, PEPEmbedding):
-        steps = max(1, num_steps // 3)
-        return PEPSchedule(emb, prune_steps=steps, every=every, model=model, optimizer=optimizer)
-    if isinstance(emb, AMTLEmbedding):
-        return AMTLSchedule(emb, prune_steps=half, every=every)
-    if isinstance(emb, FIITEDEmbedding):
-        return FIITEDSchedule(emb, prune_steps=half, every=every, optimizer=optimizer)
-    if isinstance(emb, SCALLEmbedding):
-        return SCALLSchedule(emb, reward=reward, every=max(4, num_steps // 5))
-    if isinstance(emb, CCEEmbedding):
-        return CCESchedule(
-            emb, every=max(1, num_steps // 8), last=num_steps * 3 // 4, optimizer=optimizer
-        )
-    return None
+    return emb.schedule(num_steps, **options) if isinstance(emb, CompressedEmbedding) else None
 
 
-class Procedures:
-    """The schedules of all layers of a model; each notes the ids that its layer is called with.
+class Schedules:
+    """The schedules of all layers of a model, made by `attach` and stepped together.
 
-        procedures = memcom.embeddings.follow(model, num_steps, optimizer=optimizer)
-        for batch in batches:
-            loss(model, batch).backward()
-            optimizer.step()
-            procedures.step()
-
-    Layers are found inside others too (behind private head rows, in a model of many fields). Made
-    by `follow`; `close` stops watching.
+    Hooks note the ids that each layer is called with; `close` removes them.
 
     Args:
         schedules: Name of the layer in the model -> its schedule.
@@ -106,7 +149,7 @@ class Procedures:
 
     @property
     def within_budget(self) -> bool:
-        """Whether every table has become as small as it has to be."""
+        """True once every table is as small as its budget."""
         return all(schedule.within_budget for schedule in self.schedules.values())
 
     def close(self) -> None:
@@ -117,36 +160,29 @@ class Procedures:
             schedule.close()
 
 
-def follow(
+def attach(
     model: nn.Module,
     num_steps: int,
     *,
     optimizer: torch.optim.Optimizer | None = None,
     reward: Callable[[], float] | None = None,
-) -> Procedures:
-    """Schedules, with their defaults, for all layers in ``model`` that need one.
+) -> Schedules:
+    """Make the default schedules of all layers in ``model`` that have one.
 
-    PEP rewinds the whole model where it has only one such table, and else each table alone.
+    Layers are found inside others too: behind private head rows, or in a model of many fields.
 
     Args:
         model: Contains the layers, each called as a module.
         num_steps: Optimizer steps of the whole training.
-        optimizer: Forgets its moments of what starts anew.
+        optimizer: Its moments of what starts anew are cleared.
         reward: Validation quality of the model, for SCALL.
 
     Returns:
-        The schedules, to be stepped together; none at all for a model that trains by itself.
+        The schedules; none for a model that trains by itself.
     """
-    alone = sum(isinstance(layer, PEPEmbedding) for layer in model.modules()) == 1
-    found = {}
-    for name, layer in model.named_modules():
-        schedule = schedule_for(
-            layer,
-            num_steps,
-            model=model if alone else None,
-            optimizer=optimizer,
-            reward=reward,
-        )
-        if schedule is not None:
-            found[name] = schedule
-    return Procedures(found)
+    options = {"model": model, "optimizer": optimizer, "reward": reward}
+    found = {name: schedule_for(m, num_steps, **options) for name, m in model.named_modules()}
+    return Schedules({name: made for name, made in found.items() if made is not None})
+
+
+follow = attach  # the old name, for one release

@@ -70,7 +70,7 @@ def test_too_many_neighbours_are_said_to_be_too_many(monkeypatch):
 
 def test_the_report_reads():
     text = str(memcom.audit(make("hash")))
-    assert text.startswith("HashEmbedding: 125 different vectors of 501 ids")
+    assert text.startswith("HashingTrickEmbedding: 125 different vectors of 501 ids")
     assert "share a vector exactly" in text
     assert "never: 501 ids share 125 rows" in text
 

@@ -1,8 +1,9 @@
-"""Hashes by scikit-learn's MurmurHash3, to compare the layers' own with."""
+"""What layers are compared with: scikit-learn's MurmurHash3, and formulas in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from sklearn.utils import murmurhash3_32
 
 
@@ -15,3 +16,22 @@ def hashed(ids, seed: int) -> np.ndarray:
 def derived_seeds(seed: int, count: int) -> list[int]:
     """Seeds that come from one: hashes of 0, 1, 2, ..."""
     return [int(h) for h in hashed(np.arange(count), seed)]
+
+
+def check(layer: torch.nn.Module, formula) -> None:
+    """Compare all vectors of a layer, its parameters redrawn, with ``formula(state)``."""
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.normal_()
+        vectors = layer(torch.arange(layer.num_embeddings)).numpy()
+    state = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    np.testing.assert_allclose(vectors, formula(state), rtol=1e-5, atol=1e-6)
+
+
+FUSE = {
+    "add": lambda rows: sum(rows),
+    "sum": lambda rows: sum(rows),
+    "mult": lambda rows: np.prod(rows, axis=0),
+    "concat": np.hstack,
+}
+"""How rows become one, by the name of the fusion or operation."""

@@ -15,7 +15,7 @@ IDS = torch.arange(N)
 
 def make(**options):
     torch.manual_seed(0)
-    return memcom.WeightedHashEmbedding(N, E, num_buckets=M, **options)
+    return memcom.HashEmbedding(N, E, num_buckets=M, **options)
 
 
 @pytest.mark.parametrize("append", [False, True])
@@ -37,7 +37,7 @@ def test_a_vector_is_the_weighted_sum_of_its_rows(num_hashes, num_weights, appen
 @given(st.integers(0, 2**40 - 1), st.integers(1, 10**4), st.integers(1, 10**4))
 def test_addresses_keep_the_order_of_the_weights(id, num_buckets, num_weights):
     # Sorting them, as for a plain sum, would pair rows with other ids' weights.
-    layer = memcom.WeightedHashEmbedding(
+    layer = memcom.HashEmbedding(
         2**40, 1, num_buckets=num_buckets, num_hashes=3, num_weights=num_weights
     )
     found = layer.addresses(torch.tensor([[id]]))
@@ -52,9 +52,7 @@ def test_every_coordinate_has_the_variance_asked_for(num_buckets, append):
     squares = []
     for seed in range(100):
         torch.manual_seed(seed)
-        layer = memcom.WeightedHashEmbedding(
-            500, 6, num_buckets=num_buckets, append=append, seed=seed
-        )
+        layer = memcom.HashEmbedding(500, 6, num_buckets=num_buckets, append=append, seed=seed)
         layer.reset_parameters(std=0.5)
         squares.append(layer(torch.arange(500)).square().mean(0).detach().numpy())
     np.testing.assert_allclose(np.mean(squares, axis=0), 0.25, rtol=0.15)

@@ -99,7 +99,7 @@ def test_sparse_gradients_equal_dense_ones():
 
 
 def test_addresses_tell_head_and_tail_apart():
-    emb = memcom.HeadEmbedding(memcom.HashEmbedding(N - K, E, num_buckets=7, seed=None), K)
+    emb = memcom.HeadEmbedding(memcom.HashingTrickEmbedding(N - K, E, num_buckets=7, seed=None), K)
     ids = torch.arange(N)
     found = emb.addresses(ids)
     assert torch.equal(found["head"], ids.clamp(max=K))

@@ -56,6 +56,21 @@ def test_behind_private_rows_are_the_last_ids():
     np.testing.assert_allclose(emb.tail.frequency.flatten(), expected, rtol=1e-6)
 
 
+def test_behind_later_rounding_a_layer_learns_too():
+    plain = memcom.build("amtl", 20, 4, num_values=30, head=8)
+    later = memcom.build("amtl", 20, 4, num_values=30, head=8, bits=8)
+    for emb in (plain, later):
+        prepare(emb, KNOWN, never)
+    assert torch.equal(later.embedding.tail.frequency, plain.tail.frequency)
+    torch.manual_seed(0)
+    table = torch.randn(20, 4)
+    plain, later = (memcom.build("lhf", 20, 8, num_buckets=6, **o) for o in ({}, {"bits": 8}))
+    for emb in (plain, later):
+        prepare(emb, KNOWN, lambda width: table)
+    assert torch.equal(later.embedding.map, plain.map)
+    assert not torch.equal(plain.map, memcom.build("lhf", 20, 8, num_buckets=6).map)
+
+
 def test_behind_a_map_ids_of_one_row_count_together():
     to = torch.tensor([3, 3, *range(2), *[2] * 6, *[4] * 10])  # row 5 belongs to no id
     emb = memcom.MappedEmbedding(memcom.build("amtl", 6, 4, num_values=12), to)
@@ -75,7 +90,7 @@ def test_behind_a_map_and_private_rows_a_row_is_the_mean_of_its_ids(monkeypatch)
         seen.extend(given)
         return torch.zeros(6, dtype=torch.int64)
 
-    monkeypatch.setattr("memcom.embeddings.learning.learn_map", learn_map)
+    monkeypatch.setattr("memcom.embeddings.lhf.learn_map", learn_map)
     prepare(memcom.MappedEmbedding(inner, to), KNOWN, lambda width: table)
     means, counts, num_buckets = seen
     each = np.arange(20, 0, -1)

@@ -155,11 +155,12 @@ def test_long_tail_refuses_what_is_no_popularity(counts):
 
 def test_bucket_occupancy_draws_sizes_and_binomial_expectation():
     n, m = 3000, 200
-    report = collisions.report(memcom.HashEmbedding(n, 4, num_buckets=m))
+    report = collisions.report(memcom.HashingTrickEmbedding(n, 4, num_buckets=m))
     ax = figures.bucket_occupancy(report).axes[0]
     drawn = {round(b.get_x() + b.get_width() / 2): b.get_height() for b in ax.patches}
     members = np.bincount(
-        memcom.HashEmbedding(n, 4, num_buckets=m).addresses(torch.arange(n))["table"], minlength=m
+        memcom.HashingTrickEmbedding(n, 4, num_buckets=m).addresses(torch.arange(n))["table"],
+        minlength=m,
     )
     sizes, counts = np.unique(members, return_counts=True)
     assert {k: v for k, v in drawn.items() if v} == dict(

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from memcom.addresses import binary_code_digits
 from memcom.embeddings import BinaryCodeEmbedding
-from memcom.embeddings.binary_code import code_bits
+from memcom.embeddings.bch import code_bits
 from memcom.plots.theme import FAINT, INK, PALETTE, method_style, new_figure, plain_axis, themed
 
 _SHOWN = 4  # blocks whose row numbers fit beside the bits

@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from memcom.collisions import codes, expected_collisions
-from memcom.embeddings import DoubleHashEmbedding, HashEmbedding
+from memcom.embeddings import DoubleHashEmbedding, HashingTrickEmbedding
 from memcom.plots.theme import INK, MethodStyle, method_style, new_figure, plain_axis, themed
 
 BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -52,7 +52,9 @@ def hash_codes(hash: str, num_buckets: int, num_embeddings: int) -> np.ndarray:
             found = codes(DoubleHashEmbedding(num_embeddings, 1, num_buckets=num_buckets))
         else:
             seed = 0 if hash == "random hash" else None
-            found = codes(HashEmbedding(num_embeddings, 1, num_buckets=num_buckets, seed=seed))
+            found = codes(
+                HashingTrickEmbedding(num_embeddings, 1, num_buckets=num_buckets, seed=seed)
+            )
     if hash == "remainder, shuffled ids":
         found = found[np.random.default_rng(0).permutation(num_embeddings)]
     found.setflags(write=False)

@@ -16,7 +16,7 @@ def test_each_picture_holds_a_layers_vectors_and_counts_them():
     torch.manual_seed(0)
     layers = {
         "full": memcom.build("full", 20, 4),
-        "hash": memcom.HashEmbedding(20, 4, num_buckets=5, seed=None),
+        "hash": memcom.HashingTrickEmbedding(20, 4, num_buckets=5, seed=None),
         "truncate": memcom.TruncatedEmbedding(20, 4, num_kept=6),
     }
     figure = effective_tables(layers, columns=2)
@@ -35,6 +35,6 @@ def test_each_picture_holds_a_layers_vectors_and_counts_them():
 
 def test_too_many_ids_or_none_are_refused():
     with pytest.raises(ValueError, match="at most 512"):
-        effective_tables({"hash": memcom.HashEmbedding(513, 4, num_buckets=5)})
+        effective_tables({"hash": memcom.HashingTrickEmbedding(513, 4, num_buckets=5)})
     with pytest.raises(ValueError, match="one or more"):
         effective_tables({})

@@ -45,7 +45,7 @@ def test_the_hashes_are_what_they_are_called():
     shuffled = hash_codes("remainder, shuffled ids", 32, N)
     assert Counter(shuffled.tolist()) == Counter(i % 32 for i in range(N))
     assert shuffled.tolist() != [i % 32 for i in range(N)]
-    layer = memcom.HashEmbedding(N, 1, num_buckets=32)
+    layer = memcom.HashingTrickEmbedding(N, 1, num_buckets=32)
     assert hash_codes("random hash", 32, N).tolist() == (
         layer.addresses(torch.arange(N))["table"].tolist()
     )

@@ -21,7 +21,10 @@ from memcom.addresses import mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
+
+__all__ = ["QREmbedding"]
 
 OPERATIONS = {"mult": "mult", "add": "sum", "concat": "concat"}
 
@@ -33,6 +36,7 @@ def complementary(operation: str, card: Card) -> Statement:
     return card.statement
 
 
+@register("qr")
 class QREmbedding(TableEmbedding):
     """``remainder[i mod m]`` combined with ``quotient[i div m]``.
 

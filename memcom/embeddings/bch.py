@@ -25,9 +25,13 @@ from memcom.addresses import HASH_BITS, Digit, binary_code_digits
 from memcom.embeddings._arguments import Sizes, choice, factor_std, fusion_widths, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import FUSIONS, Read, Recipe
 
+__all__ = ["BinaryCodeEmbedding"]
 
+
+@register("bch")
 class BinaryCodeEmbedding(TableEmbedding):
     """Rows addressed by blocks of the id's binary code, fused.
 

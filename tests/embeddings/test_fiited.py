@@ -1,13 +1,45 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import memcom
 from memcom.embeddings import FIITEDSchedule
-from tests.embeddings.schedules import task
+from tests.embeddings import films as task
 
 N, E, CHUNK = 12, 8, 4
+ROWS, WIDTH = 50, 9  # of the layers compared with a formula
+
+
+def test_fiited_by_its_directory():
+    torch.manual_seed(0)
+    emb = memcom.FIITEDEmbedding(ROWS, WIDTH, num_chunks=40, chunk_dim=4, capacity=60)
+    assert emb.directory.shape == (ROWS, 3)
+    shuffled = torch.full((ROWS * 3,), -1, dtype=torch.int32)
+    shuffled[torch.randperm(ROWS * 3)[:60]] = torch.randperm(60, dtype=torch.int32)
+    emb.directory.copy_(shuffled.view(ROWS, 3))
+    emb.utility.copy_(torch.rand(ROWS, 3))
+    slots, directory = emb.slots.detach().numpy(), emb.directory.numpy()
+    expected = np.zeros((ROWS, 3, 4), dtype=np.float32)
+    expected[directory >= 0] = slots[directory[directory >= 0]]
+    np.testing.assert_array_equal(emb.materialize().numpy(), expected.reshape(ROWS, 12)[:, :WIDTH])
+    # Frozen: the 40 of the highest utility.
+    utility = np.where(directory >= 0, emb.utility.numpy(), -1)
+    lost = np.argsort(-utility.ravel())[40:]
+    expected.reshape(-1, 4)[lost] = 0
+    frozen = emb.freeze()
+    np.testing.assert_array_equal(
+        frozen.materialize().numpy(), expected.reshape(ROWS, 12)[:, :WIDTH]
+    )
+    assert frozen.nbytes == emb.frozen_nbytes
+
+
+def test_fiited_within_its_budget_starts_with_the_frequent_ids():
+    emb = memcom.FIITEDEmbedding(ROWS, 8, num_chunks=20, chunk_dim=4, capacity=20)
+    rows = emb.materialize()
+    assert (rows[:10] != 0).all()
+    assert (rows[10:] == 0).all()
 
 
 def small(num_chunks: int = 6, **options) -> memcom.FIITEDEmbedding:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import memcom
-from memcom.embeddings.tensor_train import default_dim_factors, default_row_factors
+from memcom.embeddings.tt import default_dim_factors, default_row_factors
 
 
 def full_table(cores, row_factors, dim_factors, rank):

@@ -5,7 +5,49 @@ import torch
 from torch import nn
 
 import memcom
-from memcom.embeddings import PEPSchedule, follow
+from memcom import embeddings
+from memcom.embeddings import PEPSchedule, attach
+
+SCHEDULES = {
+    "pep": embeddings.PEPSchedule,
+    "amtl": embeddings.AMTLSchedule,
+    "fiited": embeddings.FIITEDSchedule,
+    "scall": embeddings.SCALLSchedule,
+    "cce": embeddings.CCESchedule,
+}
+
+
+@pytest.mark.parametrize("name", memcom.available())
+def test_layers_that_need_a_schedule_get_theirs(name):
+    ratio = None if name in ("full", "int8", "int4") else 3
+    emb = memcom.build(name, 200, 8, ratio=ratio)
+    schedule = embeddings.schedule_for(emb, 100)
+    assert type(schedule) is SCHEDULES.get(name, type(None))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 7, 100])
+def test_any_number_of_steps_ends_within_the_budget(name, steps):
+    emb = memcom.build(name, 200, 8, ratio=4)
+    optimizer = torch.optim.SGD(emb.parameters(), lr=0.1)
+    schedule = embeddings.schedule_for(emb, steps, optimizer=optimizer)
+    ids = torch.arange(0, 200, 3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        emb(ids).square().mean().backward()
+        optimizer.step()
+        schedule.step(ids)
+    assert schedule.within_budget
+    small = schedule.export()
+    assert small.nbytes <= emb.frozen_nbytes <= 4 * 200 * 8 / 4
+    assert torch.equal(small.materialize(), emb.eval().materialize())
+
+
+@pytest.mark.parametrize(("option", "value"), [("prune_steps", 0), ("every", -1)])
+def test_senseless_steps_are_refused(option, value):
+    emb = memcom.build("amtl", 200, 8, ratio=4)
+    with pytest.raises(ValueError, match=f"{option} must be >= 1, got {value}"):
+        embeddings.AMTLSchedule(emb, **{"prune_steps": 10, "every": 5, option: value})
 
 
 class Two(nn.Module):
@@ -25,30 +67,30 @@ def test_every_table_is_found_wherever_it_is_and_ends_within_its_budget(name):
     torch.manual_seed(0)
     model = Two(name)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    procedures = follow(model, 40, optimizer=optimizer)
-    assert set(procedures.schedules) == {"first", "second.embedding.tail"}
+    schedules = attach(model, 40, optimizer=optimizer)
+    assert set(schedules.schedules) == {"first", "second.embedding.tail"}
     for step in range(40):
         model(torch.arange(step, 200, 7)).backward()
         optimizer.step()
         optimizer.zero_grad()
-        procedures.step()
-    assert procedures.within_budget
+        schedules.step()
+    assert schedules.within_budget
     for table, budget in ((model.first, 200 * 8 * 4 / 4), (model.second, 100 * 8 * 4 / 2)):
         assert table.freeze().nbytes <= budget
 
 
 def test_a_schedule_is_told_the_ids_its_layer_was_called_with_in_training():
     model = Two("scall")
-    counts = follow(model, 40).schedules["first"].counts
-    procedures = follow(model, 40)
-    before = procedures.schedules["first"].counts.clone()
+    counts = attach(model, 40).schedules["first"].counts
+    schedules = attach(model, 40)
+    before = schedules.schedules["first"].counts.clone()
     ids = torch.tensor([3, 3, 150])
     model(ids)
     model.eval()(torch.tensor([7]))  # not training
     with torch.no_grad():
         model.train()(torch.tensor([8]))  # nothing learns from this
-    procedures.step()
-    told = procedures.schedules["first"].counts - before
+    schedules.step()
+    told = schedules.schedules["first"].counts - before
     assert told.nonzero().flatten().tolist() == [3, 150]
     assert told[[3, 150]].tolist() == pytest.approx([2, 1])
     assert counts.shape == (200,)
@@ -65,27 +107,27 @@ def test_one_pep_table_rewinds_the_whole_model_two_only_themselves():
         torch.manual_seed(0)
         model = One(count)
         start = model.other.weight.detach().clone()
-        procedures = follow(model, 3)
-        assert all(isinstance(s, PEPSchedule) for s in procedures.schedules.values())
+        schedules = attach(model, 3)
+        assert all(isinstance(s, PEPSchedule) for s in schedules.schedules.values())
         with torch.no_grad():
             model.other.weight.add_(1)
         for _ in range(3):
-            procedures.step()
-        assert procedures.within_budget
+            schedules.step()
+        assert schedules.within_budget
         assert torch.equal(model.other.weight, start) == (count == 1)
         assert all((table.mask.sum() <= table.num_values) for table in model.tables)
 
 
 def test_closed_it_watches_no_more():
     model = Two("fiited")
-    procedures = follow(model, 10)
-    procedures.close()
+    schedules = attach(model, 10)
+    schedules.close()
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_a_model_that_trains_by_itself_needs_nothing():
-    procedures = follow(nn.Linear(3, 2), 10)
-    procedures.step()
-    assert procedures.schedules == {}
-    assert procedures.within_budget
+    schedules = attach(nn.Linear(3, 2), 10)
+    schedules.step()
+    assert schedules.schedules == {}
+    assert schedules.within_budget

@@ -12,6 +12,7 @@ hash does not have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,9 +24,16 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import PackedAddress, bits_for, pack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
+from memcom.embeddings._kmeans import assign, kmeans
+from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
+__all__ = ["LearnedHashEmbedding", "MappedEmbedding", "learn_map"]
 
+PRE_DIM = 4  # columns of the narrow table; the paper finds that 2 to 8 do
+
+
+@register("lhf")
 class LearnedHashEmbedding(TableEmbedding):
     """``table[map[i]]`` with a stored map: i mod num_buckets until `set_map` is called.
 
@@ -86,6 +94,12 @@ class LearnedHashEmbedding(TableEmbedding):
         """
         _check_map(rows, self.num_buckets, self.num_embeddings)
         self.map.copy_(pack(rows, bits_for(self.num_buckets)))
+
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Learn the map, from a narrow table and the frequencies."""
+        generator = torch.Generator().manual_seed(seed)
+        rows = learn_map(pretrained(PRE_DIM), counts, self.num_buckets, generator=generator)
+        self.set_map(rows)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2); the map is i mod num_buckets again."""
@@ -148,6 +162,22 @@ class MappedEmbedding(CompressedEmbedding):
         rows = self.rows(check_ids(ids, self.num_embeddings))
         return {f"inner.{name}": found for name, found in self.inner.addresses(rows).items()}
 
+    def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
+        """Let the compressor learn from its rows: ids of one row count together."""
+        rows = torch.cat([self.rows(ids) for ids in self.all_ids()])
+
+        def total(of_each_id: Tensor) -> Tensor:
+            sums = of_each_id.new_zeros(self.inner.num_embeddings, *of_each_id.shape[1:])
+            return sums.index_add_(0, rows, of_each_id)
+
+        def means(width: int) -> Tensor:
+            table = pretrained(width)
+            weights = counts.clamp(min=1).to(table)  # an id that never occurs has a vector too
+            weights /= total(weights)[rows]
+            return total(weights.unsqueeze(1) * table)
+
+        self.inner.learn(total(counts), means, seed=seed)
+
     def freeze(self) -> CompressedEmbedding:
         """The same map over the frozen compressor."""
         inner = self.inner.freeze()
@@ -174,3 +204,56 @@ def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:
     if not rows.is_meta and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
         bad = int(rows.min()) if int(rows.min()) < 0 else int(rows.max())
         raise ValueError(f"a map must point to rows in [0, {num_rows}), got {bad}")
+
+
+@torch.no_grad()
+def learn_map(
+    pre_embedding: Tensor,
+    counts: Tensor,
+    num_buckets: int,
+    *,
+    num_hot: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A map from ids to rows by what the ids mean and how frequent they are.
+
+    The most frequent ids get rows of their own. All others are clustered by k-means on their
+    pre-embedding and the logarithm of their frequency, each column scaled to variance 1.
+
+    Args:
+        pre_embedding: ``(num_embeddings, width)``, a narrow table trained before.
+        counts: ``(num_embeddings,)``, how often each id occurs.
+        num_buckets: Rows to map to.
+        num_hot: How many ids get rows of their own; half of ``num_buckets`` by default.
+        generator: Source of k-means' initial choice; on the CPU.
+
+    Returns:
+        int64 ``(num_embeddings,)``; rows from 0 on belong to the hot ids, most frequent first.
+
+    Raises:
+        ValueError: A shape or size does not fit.
+    """
+    num_embeddings = len(pre_embedding)
+    if pre_embedding.ndim != 2 or counts.shape != (num_embeddings,):
+        raise ValueError(
+            "pre_embedding must be (num_embeddings, width) and counts (num_embeddings,), got "
+            f"{tuple(pre_embedding.shape)} and {tuple(counts.shape)}"
+        )
+    whole("num_buckets", num_buckets, 1, num_embeddings)
+    hot = whole("num_hot", num_buckets // 2 if num_hot is None else num_hot, 0, num_buckets)
+    if hot == num_buckets < num_embeddings:
+        raise ValueError(f"num_hot must leave a row for the other ids: < {num_buckets}, got {hot}")
+    order = counts.argsort(descending=True, stable=True)
+    rows = torch.empty(num_embeddings, dtype=torch.int64, device=counts.device)
+    rows[order[:hot]] = torch.arange(hot, device=counts.device)
+    cold = order[hot:]
+    if len(cold):
+        frequency = counts[cold].to(pre_embedding.dtype).log1p().unsqueeze(1)
+        features = torch.cat([pre_embedding[cold], frequency], 1)
+        features = features - features.mean(0)
+        features = features / features.square().mean(0).sqrt().clamp(min=1e-12)
+        clusters = num_buckets - hot
+        sample = torch.randperm(len(cold), generator=generator)[: 256 * clusters]
+        centres = kmeans(features[sample.to(cold.device)], clusters, generator=generator)
+        rows[cold] = hot + assign(features, centres)[0]
+    return rows

@@ -6,10 +6,26 @@ import torch
 
 import memcom
 from memcom.embeddings import SCALLSchedule
-from memcom.embeddings._scall_schedule import Form
-from tests.embeddings.schedules import task
+from memcom.embeddings.scall import Form
+from tests.embeddings import films as task
 
 N, E, BUDGET = 50, 8, 100
+ROWS, WIDTH = 50, 9  # of the layers compared with a formula
+
+
+def test_scall_shows_the_first_numbers_within_the_budget():
+    torch.manual_seed(0)
+    emb = memcom.SCALLEmbedding(ROWS, WIDTH, num_values=120)
+    assert int(emb.row_sizes.sum()) == 120
+    sizes = torch.randint(0, 4, (ROWS,))
+    emb.table.data.normal_()
+    emb.set_sizes(sizes)
+    expected = np.where(np.arange(WIDTH) < sizes.numpy()[:, None], emb.table.detach(), 0)
+    np.testing.assert_array_equal(emb.materialize().numpy(), expected)
+    with pytest.raises(ValueError, match="add up to 150, the budget is 120"):
+        emb.set_sizes(torch.full((ROWS,), 3))
+    with pytest.raises(ValueError, match=r"in \[0, 9\]"):
+        emb.set_sizes(torch.full((ROWS,), 10))
 
 
 def small() -> memcom.SCALLEmbedding:

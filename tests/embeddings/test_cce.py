@@ -6,7 +6,8 @@ import torch
 from sklearn.utils import murmurhash3_32
 
 import memcom
-from memcom.embeddings import clustered
+from memcom.embeddings import CCESchedule, cce
+from tests.embeddings.films import EMBEDDING_DIM, NUM_ITEMS, NUM_STEPS, held_out_loss, train
 
 N, E, M, C = 400, 12, 9, 3
 
@@ -138,7 +139,7 @@ def test_reclustering_helps_training():
     generator = torch.Generator().manual_seed(3)
     wanted = torch.randn(4, E, generator=generator)[torch.randint(4, (200,), generator=generator)]
 
-    def train(recluster: bool) -> float:
+    def trained(recluster: bool) -> float:
         layer = make(200, 16)
         for round in range(6):
             if recluster and round:
@@ -150,13 +151,13 @@ def test_reclustering_helps_training():
                 optimizer.step()
         return (layer(ids) - wanted).square().mean().item()
 
-    assert train(True) < 0.7 * train(False)
+    assert trained(True) < 0.7 * trained(False)
 
 
 def test_a_sample_of_ids_is_a_sample_of_ids():
-    few = clustered._sample(10, 7, torch.Generator().manual_seed(0))
+    few = cce._sample(10, 7, torch.Generator().manual_seed(0))
     assert len(few.unique()) == 7
-    many = clustered._sample(10**12, 50, torch.Generator().manual_seed(0))
+    many = cce._sample(10**12, 50, torch.Generator().manual_seed(0))
     assert many.max() > 10**11
     assert many.min() >= 0
 
@@ -166,3 +167,51 @@ def test_columns_fit_any_width(dim):
     plan = memcom.plan("cce", 3000, dim, ratio=8)
     assert dim % plan.arguments["num_columns"] == 0
     assert plan.build().nbytes == plan.nbytes <= 4 * 3000 * dim / 8
+
+
+def test_it_clusters_on_time_and_not_after_the_last_step():
+    emb = memcom.build("cce", 100, 8, ratio=4)
+    schedule = CCESchedule(emb, every=10, last=25)
+    maps = [emb.map.clone()]
+    for _ in range(40):
+        schedule.step(torch.arange(5))
+        maps.append(emb.map.clone())
+    assert schedule.history == [10, 20]
+    changed = [k for k in range(1, 41) if not torch.equal(maps[k], maps[k - 1])]
+    assert changed == [10, 20]
+
+
+def test_moments_of_both_tables_are_forgotten_and_of_nothing_else():
+    emb = memcom.build("cce", 100, 8, ratio=4)
+    other = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.Adam([*emb.parameters(), *other.parameters()])
+    other(emb(torch.arange(100))).sum().backward()
+    optimizer.step()
+    CCESchedule(emb, every=1, last=1, optimizer=optimizer).step(torch.arange(5))
+    for table in (emb.centres, emb.residuals):
+        assert not optimizer.state[table]["exp_avg"].any()
+        assert not optimizer.state[table]["exp_avg_sq"].any()
+    assert optimizer.state[other.weight]["exp_avg"].all()
+
+
+def test_the_same_seed_clusters_alike():
+    tables = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        emb = memcom.build("cce", 300, 8, ratio=4)
+        CCESchedule(emb, every=1, last=1, seed=3).step(torch.arange(5))
+        tables.append(emb.materialize())
+    assert torch.equal(*tables)
+
+
+@pytest.mark.slow
+def test_it_learns_through_its_clusterings_on_real_data():
+    torch.manual_seed(0)
+    emb = memcom.build("cce", NUM_ITEMS, EMBEDDING_DIM, ratio=8)
+
+    def make(model, optimizer):
+        return CCESchedule(emb, every=40, last=160, optimizer=optimizer)
+
+    run = train(emb, NUM_STEPS, make)
+    assert run.mean_loss(-20, None) < run.mean_loss(0, 20) - 0.1
+    assert held_out_loss(run.model) < held_out_loss(None) - 0.05, "popularity is as good"

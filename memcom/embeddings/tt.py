@@ -31,9 +31,13 @@ from memcom.addresses import check_ids, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.registry import register
 from memcom.kernels import read_rows
 
+__all__ = ["TTEmbedding"]
 
+
+@register("tt")
 class TTEmbedding(CompressedEmbedding):
     """``cores.0[i1] @ cores.1[i2] @ cores.2[i3]``.
 

@@ -1,13 +1,44 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import memcom
 from memcom.embeddings import PEPSchedule
-from tests.embeddings.schedules import task
+from tests.embeddings import films as task
 
 N, E, KEPT = 40, 6, 50
+ROWS, WIDTH = 50, 9  # of the layers compared with a formula
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("granularity", ["global", "dimension", "feature", "feature_dimension"])
+def test_pep_by_its_formula(granularity):
+    torch.manual_seed(0)
+    emb = memcom.PEPEmbedding(ROWS, WIDTH, num_values=100, granularity=granularity, reach=2.0)
+    shape = {
+        "global": (1, 1),
+        "dimension": (1, WIDTH),
+        "feature": (ROWS, 1),
+        "feature_dimension": (ROWS, WIDTH),
+    }[granularity]
+    assert emb.threshold.shape == shape
+    with torch.no_grad():
+        emb.threshold.normal_()
+    emb.mask.copy_(torch.rand(ROWS, WIDTH) < 0.8)
+    v, s = emb.table.detach().numpy(), emb.threshold.detach().numpy()
+    cut = np.sign(v) * np.maximum(np.abs(v) - 2 * sigmoid(s), 0) * emb.mask.numpy()
+    np.testing.assert_allclose(emb.materialize().numpy(), cut, atol=1e-6)
+    margin = np.where(emb.mask, np.abs(v) - 2 * sigmoid(s), -np.inf)
+    kept = np.zeros(ROWS * WIDTH, dtype=bool)
+    kept[np.argsort(-margin.ravel())[:100]] = True
+    np.testing.assert_array_equal(emb.kept().numpy(), kept.reshape(ROWS, WIDTH))
+    expected = np.where(kept.reshape(ROWS, WIDTH), cut, 0)
+    np.testing.assert_allclose(emb.freeze().materialize().numpy(), expected, atol=1e-6)
 
 
 def small(**options) -> memcom.PEPEmbedding:

@@ -12,6 +12,7 @@ which starts from their mean residuals. The map costs c ceil(log2 m) bits an id,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,15 +20,19 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, murmur3
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import Sizes, group_count, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
-from memcom.embeddings.product_quantized import group_count
+from memcom.embeddings.registry import register
+from memcom.embeddings.schedules import Schedule, forget_moments
 from memcom.kernels import read_rows
 
+__all__ = ["CCEEmbedding", "CCESchedule"]
 
+
+@register("cce")
 class CCEEmbedding(CompressedEmbedding):
     """``centres[map(i)] + residuals[h(i)]`` in each of ``num_columns`` columns.
 
@@ -161,6 +166,18 @@ class CCEEmbedding(CompressedEmbedding):
         chunks = self.all_ids()
         self.map.copy_(torch.cat([pack(self._hash(i.unsqueeze(-1), first), bits) for i in chunks]))
 
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        reward: Callable[[], float] | None = None,
+    ) -> CCESchedule:
+        """Cluster anew every eighth of the steps, up to three quarters of them."""
+        every, last = max(1, num_steps // 8), num_steps * 3 // 4
+        return CCESchedule(self, every=every, last=last, optimizer=optimizer)
+
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, num_columns: int = 4, **options: Any
@@ -179,3 +196,43 @@ def _sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
     if take * 4 > count:
         return torch.randperm(count, generator=generator)[:take]
     return torch.randint(count, (take,), generator=generator)  # no list of all ids
+
+
+class CCESchedule(Schedule[CCEEmbedding]):
+    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+
+    Args:
+        emb: The layer; it has its size from the first step on.
+        every: Steps between two clusterings.
+        last: No clustering after this step, so that what it moved can settle. The paper stops
+            after three quarters of the training.
+        optimizer: Forgets its moments of both tables, which mean other ids afterwards.
+        seed: Of the samples of k-means and of the new hashes.
+
+    Attributes:
+        history: Steps at which the table was clustered.
+    """
+
+    def __init__(
+        self,
+        emb: CCEEmbedding,
+        *,
+        every: int,
+        last: int,
+        optimizer: torch.optim.Optimizer | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(emb, prune_steps=1, every=every)
+        self.last = last
+        self.history: list[int] = []
+        self._optimizer = optimizer
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def update(self, ids: Tensor) -> None:
+        """Cluster, if it is time."""
+        if self.steps % self.every or self.steps > self.last:
+            return
+        self.emb.recluster(generator=self._generator)
+        for table in (self.emb.centres, self.emb.residuals):
+            forget_moments(self._optimizer, table, torch.arange(len(table), device=table.device))
+        self.history.append(self.steps)
