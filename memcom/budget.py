@@ -33,7 +33,16 @@ _WRAPPERS = ("head", "bits", "weight_bits")
 
 
 class BudgetError(ValueError):
-    """A compressor cannot be as small as the budget asks."""
+    """A compressor cannot be as small as the budget asks.
+
+    Args:
+        message: The method, the budget, how small it can be, and the reason.
+        reason: The reason alone; the whole message by default.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,12 @@ def plan(
     sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
     smallest = stored(sizes.arguments(sizes.scales[0]))
     if smallest > budget:
+        reason = sizes.floor + (f", beside {head} private rows" if head else "")
         raise BudgetError(
             f"{name} cannot store {num_embeddings} x {embedding_dim} in {budget:,.0f} bytes "
             f"(ratio {full / budget:.4g}): it needs {smallest:,} (ratio {full / smallest:.4g}); "
-            f"{sizes.floor}" + (f", beside {head} private rows" if head else "")
+            f"{reason}",
+            reason,
         )
     too_large = bisect.bisect_left(
         sizes.scales, True, key=lambda scale: stored(sizes.arguments(scale)) > budget

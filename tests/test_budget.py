@@ -40,8 +40,9 @@ def test_bytes_by_hand_and_one_more_row_would_not_fit(name, rows):
     ("name", "ceiling"), [("memcom", "ratio < 64"), ("memcom-bias", "ratio < 32")]
 )
 def test_the_ceiling_of_memcom_is_explained(name, ceiling):
-    with pytest.raises(memcom.BudgetError, match=f"every id stores its own .*{ceiling}"):
+    with pytest.raises(memcom.BudgetError, match=f"every id stores its own .*{ceiling}") as caught:
         memcom.plan(name, 10_000, 64, ratio=64)
+    assert caught.value.reason.startswith("every id stores its own")
 
 
 def test_a_budget_in_bytes_and_as_text():

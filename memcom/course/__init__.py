@@ -22,10 +22,11 @@ from memcom.course.build.site import rebuild as rebuild
 from memcom.course.build.site import report as report
 from memcom.course.build.site import run_all as run_all
 from memcom.course.build.source import clean as clean
-from memcom.course.exercises import Outcome as Outcome
+from memcom.course.exercises import CheckResult as CheckResult
 from memcom.course.exercises import check as check
-from memcom.course.exercises import evaluate as evaluate
+from memcom.course.exercises import evaluate_answer as evaluate_answer
 from memcom.course.exercises import exercise as exercise
+from memcom.course.explorers.calculator import calculator as calculator
 from memcom.course.explorers.controls import Choice as Choice
 from memcom.course.explorers.controls import Control as Control
 from memcom.course.explorers.controls import Slider as Slider

@@ -1,8 +1,8 @@
 """Exercises that answer on the spot, in JupyterLab and in a run without a screen.
 
-An exercise is three code cells in a row: a folded one (tag ``check``) that says what a right
+An exercise is three code cells in a row: a folded one (tag ``check``) that asserts what a right
 answer is, a stub that the reader fills in (tag ``exercise``), and a folded answer (tag
-``solution``) with the same function. Both of the last two end in :func:`check`.
+``solution``) with the same function. Both of the last two end in `check`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ NOT_TRIED = "not tried yet"
 PASSED = "passed"
 FAILED = "failed"
 
-_checks: dict[str, Callable[[Callable[..., Any]], None]] = {}
+Check = Callable[[Callable[..., Any]], None]
+_checks: dict[str, Check] = {}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of an answer.
+class CheckResult:
+    """Result of checking an answer.
 
     Attributes:
         name: Name of the exercise.
         status: ``"not tried yet"``, ``"passed"`` or ``"failed"``.
-        message: What went wrong, for the reader; empty unless it failed.
-        solution: Whether the answer is the course's own.
+        message: Explanation for the reader; empty unless the check failed.
+        solution: The answer is the course's own.
     """
 
     name: str
@@ -45,10 +46,8 @@ class Outcome:
         return f"{text}\n{self.message}" if self.message else text
 
 
-def exercise(
-    name: str,
-) -> Callable[[Callable[[Callable[..., Any]], None]], Callable[[Callable[..., Any]], None]]:
-    """Register what a right answer to an exercise is.
+def exercise(name: str) -> Callable[[Check], Check]:
+    """Register the check of an exercise.
 
     Args:
         name: Name of the exercise; usually that of the function asked for.
@@ -58,9 +57,7 @@ def exercise(
         message for the reader in every assertion.
     """
 
-    def register(
-        function: Callable[[Callable[..., Any]], None],
-    ) -> Callable[[Callable[..., Any]], None]:
+    def register(function: Check) -> Check:
         _checks[name] = function
         return function
 
@@ -68,23 +65,22 @@ def exercise(
 
 
 def check(name: str, answer: Callable[..., Any], *, solution: bool = False) -> None:
-    """Tell the reader whether an answer is right. Never raises because of the answer.
+    """Show the reader the result of an answer. Never raises because of the answer.
 
     Args:
         name: Name of the exercise.
         answer: The reader's function.
-        solution: Whether this is the course's own answer, so that the text says so.
+        solution: The answer is the course's own; the text says so.
 
     Raises:
-        KeyError: If the exercise is not registered: its folded check cell has not run.
+        KeyError: The exercise is not registered: its folded check cell has not run.
     """
-    outcome = dataclasses.replace(evaluate(name, answer), solution=solution)
-    data = dataclasses.asdict(outcome)
-    if not display_hidden(CHECK_MIME, data, text=str(outcome)):
-        print(outcome)
+    result = dataclasses.replace(evaluate_answer(name, answer), solution=solution)
+    if not display_hidden(CHECK_MIME, dataclasses.asdict(result), text=str(result)):
+        print(result)
 
 
-def evaluate(name: str, answer: Callable[..., Any]) -> Outcome:
+def evaluate_answer(name: str, answer: Callable[..., Any]) -> CheckResult:
     """Check an answer.
 
     Args:
@@ -92,10 +88,10 @@ def evaluate(name: str, answer: Callable[..., Any]) -> Outcome:
         answer: The function to check. Raising ``NotImplementedError`` means "not tried yet".
 
     Returns:
-        The outcome, with a message that says what to look at.
+        The result, with a message that says what to look at.
 
     Raises:
-        KeyError: If the exercise is not registered.
+        KeyError: The exercise is not registered.
     """
     if name not in _checks:
         known = ", ".join(sorted(_checks)) or "none"
@@ -105,23 +101,20 @@ def evaluate(name: str, answer: Callable[..., Any]) -> Outcome:
     try:
         _checks[name](answer)
     except NotImplementedError:
-        return Outcome(name, NOT_TRIED)
+        return CheckResult(name, NOT_TRIED)
     except Exception as error:  # the reader's code may do anything: every fault is an answer
-        return Outcome(name, FAILED, _explain(error, answer))
-    return Outcome(name, PASSED)
+        return CheckResult(name, FAILED, _explain(error, answer))
+    return CheckResult(name, PASSED)
 
 
 def _explain(error: Exception, answer: Callable[..., Any]) -> str:
-    """Say what went wrong, with the reader's own line where it went wrong."""
-    frames = traceback.extract_tb(error.__traceback__)
-    code = getattr(answer, "__code__", None)
-    inside = [
-        frame
-        for frame in frames
-        if code is not None and (frame.filename, frame.name) == (code.co_filename, code.co_name)
-    ]
+    """Return the check's message, or the error and the line that raised it."""
     if isinstance(error, AssertionError) and str(error):
         return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(answer, "__code__", None)
+    own = code and (code.co_filename, code.co_name)
+    inside = [frame for frame in frames if (frame.filename, frame.name) == own]
     where = inside[-1] if inside else frames[-1]
     line = linecache.getline(where.filename, where.lineno or 0).strip()
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -8,31 +8,17 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import torch
 
 mpl = pytest.importorskip("matplotlib")
 
 import matplotlib.pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from scipy import stats
 
 import memcom
-from memcom import collisions, plots
-from memcom.course import figures
+from memcom import plots
 from memcom.plots.theme import spread
-
-COUNTS = np.array([90, 40, 20, 10, 5, 3, 2, 1, 0, 0])
-
-
-def memcom_layer(n=400, buckets=20):
-    torch.manual_seed(0)
-    emb = memcom.MEmComEmbedding(n, 8, num_buckets=buckets)
-    torch.nn.init.normal_(emb.multiplier)
-    return emb
-
 
 ROWS = [
     {"method": "full", "ndcg_at_10": 0.30, "ndcg_at_10_low": 0.29, "ndcg_at_10_high": 0.31},
@@ -57,23 +43,11 @@ LOSSES = [
 ]
 
 FIGURES = {
-    "long_tail": lambda: figures.long_tail(COUNTS),
-    "bucket_occupancy": lambda: figures.bucket_occupancy(
-        collisions.report(memcom.build("qr", 300, 8, ratio=4))
-    ),
-    "who_shares": lambda: figures.who_shares(memcom_layer(), [1, 21, 5]),
-    "effective_table": lambda: figures.effective_table(memcom_layer()),
-    "multiplier": lambda: figures.multiplier_by_popularity(
-        memcom_layer(), np.arange(400, 0, -1), before=np.ones(400)
-    ),
     "quality": lambda: plots.quality_against_ratio(ROWS),
     "loss by data": lambda: plots.loss_by_data(
         {"one": LOSSES, "two": LOSSES}, published={"one": LOSSES[:1]}
     ),
     "bytes": lambda: plots.bytes_by_method({"full": 4000, "memcom": {"table": 200, "m": 50}}),
-    "expected": lambda: figures.expected_against_observed(
-        100, [50, 1000], {"hash": [90, 4], "qr": [0, 0]}
-    ),
 }
 
 
@@ -92,7 +66,7 @@ def test_figures_are_pure(name):
     assert plt.get_fignums() == []
     axes = figure.axes[0]
     assert axes.get_title(loc="left") or figure.get_suptitle()
-    if name not in ("who_shares", "bytes"):
+    if name != "bytes":
         assert axes.get_xlabel()
         assert axes.get_ylabel()
 
@@ -124,131 +98,6 @@ def test_no_text_sticks_out_of_the_figure(name):
 
 
 # --- what is drawn is what was given ----------------------------------------------------------
-
-
-def test_long_tail_draws_the_sorted_counts_and_their_shares():
-    figure = figures.long_tail(np.random.default_rng(0).permutation(COUNTS), ids="films")
-    left, right = figure.axes
-    x, y = left.lines[0].get_data()
-    assert x.tolist() == list(range(1, 9))  # a log axis has no place for ids never seen
-    assert y.tolist() == COUNTS[:8].tolist()
-    x, y = right.lines[0].get_data()
-    assert np.allclose(y, np.cumsum(COUNTS) / 171)
-    assert "10.0% of the films take half" in texts(figure)
-    assert "60% of 10 films\nhave 5 interactions or fewer,\n20% have none" in texts(figure)
-    assert "90%: 4 films" in texts(figure)  # 160 of 171 is the first above 0.9
-
-
-def test_long_tail_thins_a_long_one_but_keeps_both_ends():
-    counts = np.arange(200_000, 0, -1)
-    x, y = figures.long_tail(counts).axes[0].lines[0].get_data()
-    assert (x[0], x[-1]) == (1, 200_000)
-    assert len(x) < 2000
-    assert (y == counts[x - 1]).all()
-
-
-@pytest.mark.parametrize("counts", [[], [0, 0], [3, -1]])
-def test_long_tail_refuses_what_is_no_popularity(counts):
-    with pytest.raises(ValueError, match="counts must be"):
-        figures.long_tail(counts)
-
-
-def test_bucket_occupancy_draws_sizes_and_binomial_expectation():
-    n, m = 3000, 200
-    report = collisions.report(memcom.HashingTrickEmbedding(n, 4, num_buckets=m))
-    ax = figures.bucket_occupancy(report).axes[0]
-    drawn = {round(b.get_x() + b.get_width() / 2): b.get_height() for b in ax.patches}
-    members = np.bincount(
-        memcom.HashingTrickEmbedding(n, 4, num_buckets=m).addresses(torch.arange(n))["table"],
-        minlength=m,
-    )
-    sizes, counts = np.unique(members, return_counts=True)
-    assert {k: v for k, v in drawn.items() if v} == dict(
-        zip(sizes.tolist(), counts.tolist(), strict=True)
-    )
-    x, y = ax.lines[0].get_data()
-    assert np.allclose(y, m * stats.binom.pmf(x, n, 1 / m), rtol=1e-6)
-
-
-def test_bucket_occupancy_bins_long_ranges_without_losing_rows():
-    report = collisions.report(memcom.QREmbedding(20_000, 4, num_remainders=2500))
-    figure = figures.bucket_occupancy(report)
-    assert [sum(b.get_height() for b in ax.patches) for ax in figure.axes] == [2500, 8]
-    assert "bars of" in figure.axes[1].get_xlabel()
-
-
-def test_bucket_occupancy_has_nothing_to_say_of_a_full_table():
-    with pytest.raises(ValueError, match="nothing to draw"):
-        figures.bucket_occupancy(collisions.report(memcom.FullEmbedding(10, 2)))
-
-
-def test_who_shares_fills_shared_rows_alike():
-    emb = memcom.QREmbedding(40, 8, num_remainders=7)
-    ids = [0, 7, 8, 22]  # remainders 0 0 1 1, quotients 0 1 1 3
-    figure = figures.who_shares(emb, ids, names=["a", "b", "c", "d"])
-    ax = figure.axes[0]
-    cells = [p for p in ax.patches if isinstance(p, Rectangle)]
-    looks = [(c.get_facecolor(), c.get_hatch()) for c in cells]
-    remainder, quotient = looks[:4], looks[4:]
-    assert remainder[0] == remainder[1] != remainder[2] == remainder[3]
-    assert quotient[1] == quotient[2] != quotient[0]
-    assert quotient[0] == quotient[3] == (mpl.colors.to_rgba("white"), "")
-    assert [t.get_text() for t in ax.texts] == ["0", "0", "1", "1", "0", "1", "1", "3"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c", "d"]
-    assert "Every id reads its own combination of rows" in texts(figure)
-
-
-def test_who_shares_names_ids_that_cannot_be_told_apart():
-    emb = memcom.BinaryCodeEmbedding(64, 8, block_bits=2, shared=True)
-    figure = figures.who_shares(emb, [1, 4, 16, 5])
-    assert "3 of 4 ids cannot be told from another" in texts(figure)
-    assert {"= id 4, id 16", "= id 1, id 16", "= id 1, id 4"} <= set(texts(figure))
-
-
-def test_who_shares_refuses_crowds_and_repeats():
-    emb = memcom_layer()
-    with pytest.raises(ValueError, match="got 41"):
-        figures.who_shares(emb, range(41))
-    with pytest.raises(ValueError, match="different ids"):
-        figures.who_shares(emb, [1, 1])
-    with pytest.raises(ValueError, match="2 ids need as many names, got 1"):
-        figures.who_shares(emb, [1, 2], names=["a"])
-
-
-def test_effective_table_is_the_composed_rows():
-    emb = memcom_layer()
-    figure = figures.effective_table(emb, ids=[3, 23, 4])
-    image = figure.axes[0].images[0]
-    expected = (emb.table[[3, 3, 4]] * emb.multiplier[[3, 23, 4]]).detach().numpy()
-    assert np.allclose(image.get_array(), expected)
-    assert image.norm.vmin == -image.norm.vmax
-    assert "3 ids, 3 different vectors" in texts(figure)
-    fresh = memcom.MEmComEmbedding(400, 8, num_buckets=20)
-    assert "64 ids, 20 different vectors" in texts(figures.effective_table(fresh))
-    with pytest.raises(ValueError, match="got 0"):
-        figures.effective_table(emb, ids=[])
-
-
-def test_multiplier_figure_draws_before_and_after():
-    emb = memcom_layer(400)
-    counts = np.random.default_rng(0).integers(0, 200, 400)
-    ax = figures.multiplier_by_popularity(emb, counts, before=np.ones(400)).axes[0]
-    seen = counts > 0
-    lines = {line.get_label(): line.get_data() for line in ax.lines}
-    assert np.array_equal(lines["before training"][1], np.ones(seen.sum()))
-    x, y = lines["one id, after training"]
-    assert np.array_equal(x, counts[seen])
-    assert np.allclose(y, emb.multiplier.detach().numpy()[seen, 0])
-    x, median = lines["median"]
-    last = (counts >= 128) & (counts < 256)
-    assert median[-1] == pytest.approx(np.median(emb.multiplier.detach().numpy()[last]))
-
-
-def test_multiplier_figure_refuses_mismatches():
-    with pytest.raises(ValueError, match="shape"):
-        figures.multiplier_by_popularity(np.ones(3), np.ones(4))
-    with pytest.raises(ValueError, match="at least one id"):
-        figures.multiplier_by_popularity(np.ones(3), np.zeros(3))
 
 
 def test_quality_figure_draws_points_intervals_and_controls():
@@ -334,24 +183,6 @@ def test_bytes_figure_stacks_tensors_largest_method_first():
     assert "250 B  (16× smaller)  table + multiplier" in texts(figure)
     with pytest.raises(ValueError, match="at least one method"):
         plots.bytes_by_method({})
-
-
-@pytest.mark.parametrize("what", ["pairs", "distinct"])
-def test_expected_figure_draws_the_birthday_curve(what):
-    n, sizes = 100, [50, 400, 3000]
-    figure = figures.expected_against_observed(n, sizes, {"hash": [99, 40, 12]}, what=what)
-    ax = figure.axes[0]
-    lines = {line.get_label(): line.get_data() for line in ax.lines}
-    x, y = lines["expected"]
-    m = x.astype(float)
-    formula = n * (n - 1) / (2 * m) if what == "pairs" else m * (1 - (1 - 1 / m) ** n)
-    assert np.allclose(y, formula)
-    x, y = lines["hashing trick, counted"]
-    assert (x.tolist(), y.tolist()) == (sizes, [99, 40, 12])
-    with pytest.raises(ValueError, match="got 'x'"):
-        figures.expected_against_observed(n, sizes, {}, what="x")
-    with pytest.raises(ValueError, match="hash has 1 values for 3 sizes"):
-        figures.expected_against_observed(n, sizes, {"hash": [1]})
 
 
 # --- style ------------------------------------------------------------------------------------

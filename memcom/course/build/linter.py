@@ -190,7 +190,7 @@ def _exercises(notebook: Any) -> Iterator[str]:
             last = (text.rstrip().splitlines() or [""])[-1]
             if not re.search(ending + "$", last):
                 wanted = "(name, function, solution=True)" if number > index else "(name, function)"
-                yield f"cell {number} must end in notebook.check{wanted}"
+                yield f"cell {number} must end in course.check{wanted}"
 
 
 def _signatures(source: str) -> set[str]:

@@ -146,9 +146,9 @@ def _prepare(source: Any, solutions: bool | Literal["last"], tour: bool) -> Any:
     ]
     if tour:
         probes.append(
-            "from memcom import widgets as _widgets\n"
+            "from memcom import course as _course\n"
             "from memcom.course import records as _records\n"
-            f"_records.publish({_TOUR!r}, _widgets.tour_all())"
+            f"_records.publish({_TOUR!r}, _course.tour_all())"
         )
     for code in probes:
         cell = nbformat.v4.new_code_cell(code)

@@ -1,4 +1,4 @@
-"""The budget calculator as an explorer: what fits into so many megabytes?"""
+"""The budget calculator as an explorer: which methods fit into a number of megabytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from memcom.course.explorers.controls import Choice
-from memcom.course.explorers.explorer import Explorer, explorer
+from memcom.course.explorers.explorer import Explorer
 
 _IDS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 _WIDTHS = (8, 16, 32, 64, 128, 256)
@@ -20,7 +20,7 @@ def calculator(
     nbytes: str = "100 MB",
     optimizer: str = "adam",
 ) -> Explorer:
-    """Make the budget calculator; its picture is `budget_calculator`.
+    """Return the budget calculator; its picture is `figures.budget_calculator`.
 
     Args:
         num_embeddings: Number of ids at the start; added to the choices where it is none of them.
@@ -30,28 +30,24 @@ def calculator(
 
     Returns:
         The explorer.
+
+    Raises:
+        ValueError: The optimizer is unknown.
     """
     from memcom.budget import parse_nbytes
-    from memcom.course.figures.calculator import budget_calculator, describe_budget_calculator
+    from memcom.course.figures import budget_calculator, describe_budget_calculator
 
+    ids, widths = _with(_IDS, num_embeddings), _with(_WIDTHS, embedding_dim)
+    budgets = sorted(_with(_BUDGETS, nbytes), key=parse_nbytes)
     controls = {
-        "num_embeddings": Choice(
-            "Ids", _with(_IDS, num_embeddings), num_embeddings, "rows of the full table"
-        ),
-        "embedding_dim": Choice(
-            "Width", _with(_WIDTHS, embedding_dim), embedding_dim, "numbers in a vector"
-        ),
-        "nbytes": Choice(
-            "Budget",
-            sorted(_with(_BUDGETS, nbytes), key=parse_nbytes),
-            nbytes,
-            "for what is stored",
-        ),
+        "num_embeddings": Choice("Ids", ids, num_embeddings, "rows of the full table"),
+        "embedding_dim": Choice("Width", widths, embedding_dim, "numbers in a vector"),
+        "nbytes": Choice("Budget", budgets, nbytes, "for what is stored"),
         "optimizer": Choice("Optimizer", _OPTIMIZERS, optimizer, "what training remembers"),
     }
-    return explorer(budget_calculator, controls, describe=describe_budget_calculator)
+    return Explorer(budget_calculator, controls, describe=describe_budget_calculator)
 
 
 def _with(options: Sequence[Any], value: Any) -> list[Any]:
-    """The options in ascending order, the value among them."""
+    """Return the options in ascending order, the value among them."""
     return sorted({*options, value})

@@ -1,4 +1,4 @@
-"""What a reader may turn: plain descriptions, of which ipywidgets makes controls.
+"""Controls of an explorer: plain descriptions, of which ipywidgets makes widgets.
 
 Every control has a label and a help text, works from the keyboard, and reports its value when it
 is let go, not while it moves.
@@ -6,32 +6,51 @@ is let go, not while it moves.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 
-class Control(Protocol):
-    """Anything that makes a widget and knows where to move it."""
+class Control(ABC):
+    """Anything that makes a widget and knows where to move it.
 
-    @property
-    def label(self) -> str:
-        """Short name, shown beside the control."""
+    Attributes:
+        label: Short name, shown beside the control, with its unit where it has one.
+        default: Value at the start.
+        help: One sentence for the tooltip.
+    """
 
-    @property
-    def default(self) -> Any:
-        """Value at the start."""
+    label: str
+    default: Any
+    help: str
 
+    @abstractmethod
     def positions(self) -> tuple[Any, ...]:
-        """Values for a tour: both ends and the middle."""
+        """Return the values for a tour: both ends and the middle."""
+
+    @abstractmethod
+    def kind(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the ipywidgets class and the arguments that only it takes."""
 
     def widget(self) -> Any:
-        """Make the ipywidgets control."""
+        """Return a new ipywidgets control at the default."""
+        import ipywidgets
+
+        name, options = self.kind()
+        return getattr(ipywidgets, name)(
+            value=self.default,
+            description=self.label,
+            tooltip=self.help,
+            style={"description_width": "10em"},
+            layout={"width": "32em", "max_width": "100%"},
+            **options,
+        )
 
 
 @dataclass(frozen=True)
-class Slider:
-    """A number between two ends.
+class Slider(Control):
+    """A number between two ends: an ``IntSlider`` if all its numbers are int.
 
     Attributes:
         label: Short name, with its unit where it has one.
@@ -57,38 +76,20 @@ class Slider:
             )
 
     def positions(self) -> tuple[float, ...]:
-        """Give both ends and the middle, on the slider's grid.
-
-        Returns:
-            Values in ascending order.
-        """
+        """Return both ends and the middle, on the slider's grid."""
         middle = (self.maximum - self.minimum) / 2 // self.step * self.step + self.minimum
         return (self.minimum, middle, self.maximum)
 
-    def widget(self) -> Any:
-        """Make the slider.
-
-        Returns:
-            An ``IntSlider`` where all its numbers are int, else a ``FloatSlider``.
-        """
-        import ipywidgets
-
-        numbers = (self.minimum, self.maximum, self.step, self.default)
-        whole = all(isinstance(number, int) for number in numbers)
-        kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-        return kind(
-            value=self.default,
-            min=self.minimum,
-            max=self.maximum,
-            step=self.step,
-            continuous_update=False,
-            **_look(self.label, self.help),
-        )
+    def kind(self) -> tuple[str, dict[str, Any]]:
+        """Return a slider of whole numbers or of fractions."""
+        ends = {"min": self.minimum, "max": self.maximum, "step": self.step}
+        whole = all(isinstance(number, int) for number in (*ends.values(), self.default))
+        return "IntSlider" if whole else "FloatSlider", {**ends, "continuous_update": False}
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of several values: a slider over numbers, a menu over anything else.
+class Choice(Control):
+    """One of several values: a ``SelectionSlider`` over numbers, else a ``Dropdown``.
 
     Attributes:
         label: Short name, with its unit where it has one.
@@ -107,42 +108,26 @@ class Choice:
             raise ValueError(f"{self.label}: {self.default!r} is none of {list(self.options)}")
 
     def positions(self) -> tuple[Any, ...]:
-        """Give the first, middle and last option where they are numbers, else all options.
-
-        Returns:
-            Values in the order of the options.
-        """
-        if not self._numbers():
+        """Return the first, middle and last option where they are numbers, else all options."""
+        if not all(map(_is_number, self.options)):
             return tuple(self.options)
         places = sorted({0, len(self.options) // 2, len(self.options) - 1})
         return tuple(self.options[place] for place in places)
 
-    def widget(self) -> Any:
-        """Make the control.
-
-        Returns:
-            A ``SelectionSlider`` over numbers, else a ``Dropdown``.
-        """
-        import ipywidgets
-
-        options = [(_spelled(option), option) for option in self.options]
-        look = _look(self.label, self.help)
-        if self._numbers():
-            return ipywidgets.SelectionSlider(
-                options=options, value=self.default, continuous_update=False, **look
-            )
-        return ipywidgets.Dropdown(options=options, value=self.default, **look)
-
-    def _numbers(self) -> bool:
-        return all(
-            isinstance(option, (int, float)) and not isinstance(option, bool)
-            for option in self.options
-        )
+    def kind(self) -> tuple[str, dict[str, Any]]:
+        """Return a slider over the options or a menu of them; thousands are separated."""
+        labels = [
+            f"{o:,}" if _is_number(o) and isinstance(o, int) else str(o) for o in self.options
+        ]
+        options = {"options": list(zip(labels, self.options, strict=True))}
+        if all(map(_is_number, self.options)):
+            return "SelectionSlider", {**options, "continuous_update": False}
+        return "Dropdown", options
 
 
 @dataclass(frozen=True)
-class Toggle:
-    """Yes or no.
+class Toggle(Control):
+    """Yes or no: a ``Checkbox``.
 
     Attributes:
         label: Short name.
@@ -155,27 +140,13 @@ class Toggle:
     help: str
 
     def positions(self) -> tuple[bool, ...]:
-        """Give both values."""
+        """Return both values."""
         return (False, True)
 
-    def widget(self) -> Any:
-        """Make the ``Checkbox``."""
-        import ipywidgets
-
-        look = _look(self.label, self.help)
-        return ipywidgets.Checkbox(value=self.default, **look)
+    def kind(self) -> tuple[str, dict[str, Any]]:
+        """Return a checkbox."""
+        return "Checkbox", {}
 
 
-def _look(label: str, help_text: str) -> dict[str, Any]:
-    """Give the arguments that all controls share."""
-    return {
-        "description": label,
-        "tooltip": help_text,
-        "style": {"description_width": "10em"},
-        "layout": {"width": "32em", "max_width": "100%"},
-    }
-
-
-def _spelled(value: Any) -> str:
-    """Spell an option; thousands are separated."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

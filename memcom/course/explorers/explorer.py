@@ -3,7 +3,7 @@
 The function is pure: it gets the values of the controls and returns a figure. So it is tested
 without a widget, and it draws the static picture for readers who have only the page. A failure of
 it is kept in three places: on the screen, in the saved state of the widget (where a run without a
-screen finds it), and in :attr:`Explorer.errors`.
+screen finds it), and in `Explorer.errors`.
 """
 
 from __future__ import annotations
@@ -26,48 +26,32 @@ _MARGIN = 16  # pixels around the picture
 _explorers: list[Explorer] = []
 
 
-def explorer(
-    render: Render,
-    controls: Mapping[str, Control],
-    *,
-    describe: Describe | None = None,
-    height: int | None = None,
-) -> Explorer:
-    """Make an explorer: controls, a picture that follows them, and its numbers in words.
+class Explorer:
+    """Controls, a picture that follows them, and its numbers in words.
+
+    As the last expression of a cell it shows itself.
 
     Args:
         render: Draws the figure; takes each control's value as a keyword of the control's name,
             and nothing from outside that may change later.
         controls: The controls by the name of their parameter, in order of display.
-        describe: Takes the same keywords and says in words and numbers what the picture shows
+        describe: Takes the same keywords and returns in words and numbers what the picture shows
             (bytes, rows, collisions). It is shown below the picture and is its alternative text.
             By default the values of the controls.
         height: Height of the picture's box in pixels, fixed. By default the box is as high as its
             picture, which is smaller in a narrow window, but never higher than the first figure,
             so that the text below does not jump.
 
-    Returns:
-        The explorer. As the last expression of a cell it shows itself.
-    """
-    return Explorer(render, controls, describe=describe, height=height)
-
-
-class Explorer:
-    """Controls, a picture and a line of text.
-
-    Args:
-        render: See :func:`explorer`.
-        controls: See :func:`explorer`.
-        describe: See :func:`explorer`.
-        height: See :func:`explorer`.
-
     Attributes:
-        specification: The controls' descriptions by name.
+        controls: The controls' descriptions by name.
         widgets: The ipywidgets controls by name.
         output: The ipywidgets ``Output`` that holds the picture or the error.
         text: The ipywidgets ``HTML`` that holds the line of text.
         box: All of it.
         errors: One text per failed drawing since the explorer was made.
+
+    Raises:
+        ValueError: There are no controls.
     """
 
     def __init__(
@@ -84,7 +68,7 @@ class Explorer:
             raise ValueError("an explorer needs at least one control")
         self._render = render
         self._describe = describe or self._spell
-        self.specification = dict(controls)
+        self.controls = dict(controls)
         self.widgets = {name: control.widget() for name, control in controls.items()}
         self.errors: list[str] = []
         self.output = ipywidgets.Output(layout={"overflow": "auto"})
@@ -93,7 +77,7 @@ class Explorer:
         self.text = ipywidgets.HTML()
         self.box = ipywidgets.VBox([*self.widgets.values(), self.output, self.text])
         for widget in self.widgets.values():
-            widget.observe(self._changed, names="value")
+            widget.observe(lambda _: self.draw(), names="value")
         self.draw()
         _explorers.append(self)
 
@@ -113,9 +97,10 @@ class Explorer:
             text = self._describe(**values)
             figure = self._render(**values)
             if self.output.layout.height is None and self.output.layout.max_height is None:
-                self.output.layout.max_height = f"{_pixels(figure.get_figheight()) + _MARGIN}px"
+                pixels = round(figure.get_figheight() * 96) + _MARGIN
+                self.output.layout.max_height = f"{pixels}px"
             picture = _picture(figure, text)
-        except Exception as error:  # a callback's caller is the browser, which would not tell
+        except Exception as error:  # the caller of a callback is the browser, which hides errors
             self.errors.append(f"{self._spell(**values)}: {type(error).__name__}: {error}")
             self.text.value = _line("This picture could not be drawn.")
             self.output.outputs = (_failure(error),)
@@ -123,18 +108,23 @@ class Explorer:
             self.text.value = _line(text)
             self.output.outputs = (picture,)
 
-    def _changed(self, _change: Any) -> None:
-        self.draw()
-
     def _spell(self, **values: Any) -> str:
-        """Say the values of the controls."""
-        return ", ".join(
-            f"{self.specification[name].label} {value}" for name, value in values.items()
-        )
+        return ", ".join(f"{self.controls[name].label} {value}" for name, value in values.items())
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Show the box where Jupyter shows the explorer."""
         return self.box._repr_mimebundle_(**options)
+
+
+def explorer(
+    render: Render,
+    controls: Mapping[str, Control],
+    *,
+    describe: Describe | None = None,
+    height: int | None = None,
+) -> Explorer:
+    """Return a new `Explorer`, whose arguments it takes."""
+    return Explorer(render, controls, describe=describe, height=height)
 
 
 def tour(target: Explorer) -> list[str]:
@@ -148,7 +138,7 @@ def tour(target: Explorer) -> list[str]:
     """
     known = len(target.errors)
     idle = []
-    for name, control in target.specification.items():
+    for name, control in target.controls.items():
         shown = set()
         for position in control.positions():
             target.widgets[name].value = position
@@ -174,18 +164,9 @@ def _picture(figure: Figure, alt: str) -> dict[str, Any]:
 
     from memcom.plots.display import to_html
 
-    image = to_html(figure, alt)
+    data = {"text/html": to_html(figure, alt), "text/plain": alt}
     plt.close(figure)
-    return {
-        "output_type": "display_data",
-        "data": {"text/html": image, "text/plain": alt},
-        "metadata": {},
-    }
-
-
-def _pixels(inches: float) -> int:
-    """Turn the size of a figure into that of its picture on the screen."""
-    return round(inches * 96)
+    return {"output_type": "display_data", "data": data, "metadata": {}}
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -199,5 +180,5 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _line(text: str) -> str:
-    """Make the line of text, which assistive technology reads out when it changes."""
+    """Return the line of text, which assistive technology reads out when it changes."""
     return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,31 +12,36 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from memcom.addresses import binary_code_digits
+from memcom.course.figures._shared import note, without_frame
 from memcom.embeddings import BinaryCodeEmbedding
-from memcom.embeddings.bch import code_bits
 from memcom.plots.theme import FAINT, INK, PALETTE, method_style, new_figure, plain_axis, themed
 
 _SHOWN = 4  # blocks whose row numbers fit beside the bits
 _COLORS = [PALETTE[k] for k in (9, 1, 2, 4, 8, 5)]
 
 
+def _length(num_embeddings: int) -> int:
+    """Return the bits of the largest id."""
+    return max(1, (num_embeddings - 1).bit_length())
+
+
 def _layer(n: int, e: int, t: int, strategy: str, shared: bool) -> BinaryCodeEmbedding:
-    """A layer without storage, whose sizes are asked."""
-    bits = min(t, code_bits(n, None))
+    """Build a layer without storage, to ask it for sizes."""
+    bits = min(t, _length(n))
     return BinaryCodeEmbedding(
         n, e, block_bits=bits, strategy=strategy, shared=shared, device="meta"
     )
 
 
 def _ratio(emb: BinaryCodeEmbedding) -> str:
-    """The compression ratio, with a decimal where it matters."""
+    """Write the compression ratio, with a decimal where it matters."""
     ratio = emb.compression_ratio
     return f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 @lru_cache(maxsize=256)
 def distinct_vectors(num_embeddings: int, block_bits: int, strategy: str, shared: bool) -> int:
-    """Count the vectors that a sum of rows can tell apart, by looking at every id.
+    """Number of vectors that a sum of rows can tell apart, counted over all ids.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -46,7 +52,7 @@ def distinct_vectors(num_embeddings: int, block_bits: int, strategy: str, shared
     Returns:
         An exact number, n at most: ids that read the same rows count once.
     """
-    length = code_bits(num_embeddings, None)
+    length = _length(num_embeddings)
     bits = min(block_bits, length)
     ids = torch.arange(num_embeddings)
     rows = torch.stack(
@@ -58,6 +64,7 @@ def distinct_vectors(num_embeddings: int, block_bits: int, strategy: str, shared
     return len(np.unique((rows << places).sum(0).numpy()))
 
 
+@themed()
 def code_strips(
     num_embeddings: int,
     block_bits: int,
@@ -66,7 +73,7 @@ def code_strips(
     *,
     embedding_dim: int = 64,
 ) -> Figure:
-    """The bits of six ids in the colours of their blocks, with the rows that are read.
+    """Bits of six ids in the colours of their blocks, with the rows that are read.
 
     Args:
         num_embeddings: Number of ids, n, at least 2.
@@ -84,76 +91,51 @@ def code_strips(
     chosen = {0, 1, 2, swapped, num_embeddings // 2, num_embeddings - 1}
     ids = sorted(i for i in chosen if i < num_embeddings)
     rows = np.stack([digit(torch.tensor(ids)).numpy() for digit in digits], axis=1)
-    with themed():
-        figure, (ax,) = new_figure(9.6, 1.6 + 0.42 * len(ids))
-        block_of = _bits(ax, ids, length, len(digits), emb.block_bits, strategy)
-        shown = _rows(ax, ids, rows, length, shared)
-        for column, block in enumerate(block_of):
-            ax.text(length - 1 - column, -0.95, f"{block}", ha="center", va="center", fontsize=9)
-        ax.text(-0.8, -0.95, "block", ha="right", va="center", fontsize=9)
-        for y, i in enumerate(ids):
-            ax.text(-0.8, y, f"id {i:,}", ha="right", va="center")
-        ax.set(
-            xlim=(-4.8, max(length + 2.2 * shown + 4.5, 25)),
-            ylim=(len(ids) - 0.4, -1.5),
-            xticks=[],
-            yticks=[],
-        )
-        ax.grid(visible=False)
-        ax.spines[:].set_visible(False)
-        stored = sum(len(table) for table in emb.tables)
-        ax.set_title(
-            f"{length} bits in {len(digits)} blocks: {stored:,} rows for {num_embeddings:,} ids, "
-            f"{_ratio(emb)}×"
-        )
+    bits = range(length)
+    block_of = [p % len(digits) if strategy == "skip" else p // emb.block_bits for p in bits]
+    figure, (ax,) = new_figure(9.6, 1.6 + 0.42 * len(ids))
+    _bits(ax, ids, block_of)
+    shown = _rows(ax, ids, rows, length, shared)
+    right = max(length + 2.2 * shown + 4.5, 25)
+    ax.set(xlim=(-4.8, right), ylim=(len(ids) - 0.4, -1.5), xticks=[], yticks=[])
+    without_frame(ax)
+    stored = sum(len(table) for table in emb.tables)
+    ax.set_title(
+        f"{length} bits in {len(digits)} blocks: {stored:,} rows for {num_embeddings:,} ids, "
+        f"{_ratio(emb)}×"
+    )
     return figure
 
 
-def _bits(
-    ax: Axes, ids: list[int], length: int, blocks: int, block_bits: int, strategy: str
-) -> list[int]:
-    """Draw the bits, most significant first; return the block of each bit, least first."""
-    skip = strategy == "skip"
-    block_of = [p % blocks if skip else p // block_bits for p in range(length)]
+def _bits(ax: Axes, ids: list[int], block_of: list[int]) -> None:
+    """Draw the bits of the ids, most significant first; `block_of` begins with the least."""
+    middle: Any = {"ha": "center", "va": "center"}
+    ax.text(-0.8, -0.95, "block", ha="right", va="center", fontsize=9)
     for y, i in enumerate(ids):
-        for p, block in enumerate(block_of):
-            x, bit = length - 1 - p, i >> p & 1
-            color = _COLORS[block % len(_COLORS)]
-            ax.add_patch(
-                Rectangle(
-                    (x - 0.45, y - 0.4),
-                    *(0.9, 0.8),
-                    facecolor=color,
-                    edgecolor=INK if bit else "white",
-                    alpha=1 if bit else 0.35,
-                    linewidth=1.2,
-                )
-            )
-            ax.text(
-                x, y, f"{bit}", ha="center", va="center", fontweight="bold" if bit else "normal"
-            )
-    return block_of
+        ax.text(-0.8, y, f"id {i:,}", ha="right", va="center")
+    for p, block in enumerate(block_of):
+        x, color = len(block_of) - 1 - p, _COLORS[block % len(_COLORS)]
+        ax.text(x, -0.95, f"{block}", fontsize=9, **middle)
+        for y, i in enumerate(ids):
+            bit = i >> p & 1
+            edge, alpha = (INK, 1.0) if bit else ("white", 0.35)
+            look: Any = {"facecolor": color, "edgecolor": edge, "alpha": alpha, "linewidth": 1.2}
+            ax.add_patch(Rectangle((x - 0.45, y - 0.4), 0.9, 0.8, **look))
+            ax.text(x, y, f"{bit}", fontweight="bold" if bit else "normal", **middle)
 
 
 def _rows(ax: Axes, ids: list[int], rows: np.ndarray, length: int, shared: bool) -> int:
-    """Write the rows each id reads, and who reads the same; return how many blocks have room."""
+    """Write the rows that each id reads and which ids agree; return the number of blocks shown."""
     shown = min(rows.shape[1], _SHOWN)
+    middle: Any = {"ha": "center", "va": "center"}
     for block in range(shown):
         x = length + 0.9 + 2.2 * block
         name = "T" if shared else f"T{block}"
-        ax.text(x, -0.95, name, ha="center", va="center", fontweight="bold", fontsize=9.5)
+        ax.text(x, -0.95, name, fontweight="bold", fontsize=9.5, **middle)
+        color = _COLORS[block % len(_COLORS)]
+        box = {"boxstyle": "round,pad=0.2", "fc": color, "ec": FAINT, "alpha": 0.4}
         for y in range(len(ids)):
-            ax.text(
-                *(x, y, f"{rows[y, block]:,}"),
-                ha="center",
-                va="center",
-                bbox={
-                    "boxstyle": "round,pad=0.2",
-                    "fc": _COLORS[block % len(_COLORS)],
-                    "ec": FAINT,
-                    "alpha": 0.4,
-                },
-            )
+            ax.text(x, y, f"{rows[y, block]:,}", bbox=box, **middle)
     x = length + 0.3 + 2.2 * shown
     if shown < rows.shape[1]:
         ax.text(x, -0.95, "…", fontweight="bold")
@@ -172,7 +154,7 @@ def describe_code_strips(
     *,
     embedding_dim: int = 64,
 ) -> str:
-    """The numbers of `code_strips`, whose arguments it takes, in a few sentences."""
+    """Text alternative of `code_strips`, whose arguments it takes."""
     emb = _layer(num_embeddings, embedding_dim, block_bits, strategy, shared)
     sizes = [len(table) for table in emb.tables]
     found = distinct_vectors(num_embeddings, emb.block_bits, strategy, shared)
@@ -187,6 +169,7 @@ def describe_code_strips(
     )
 
 
+@themed()
 def code_steps(num_embeddings: int, embedding_dim: int = 64) -> Figure:
     """Compression ratio against the length of a block: the only ratios there are.
 
@@ -197,33 +180,23 @@ def code_steps(num_embeddings: int, embedding_dim: int = 64) -> Figure:
     Returns:
         The figure.
     """
-    lengths = range(1, code_bits(num_embeddings, None) + 1)
-    look = method_style("bch")
-    with themed():
-        figure, (ax,) = new_figure(7.2, 4.2)
-        for shared, marker, dash, label in (
-            (False, "^", "-", "a table for each block"),
-            (True, "o", "--", "one table for all (sums are not unique)"),
-        ):
-            ratios = [
-                _layer(num_embeddings, embedding_dim, t, "succession", shared).compression_ratio
-                for t in lengths
-            ]
-            ax.plot(lengths, ratios, marker + dash, color=look.color, label=label,
-                    markerfacecolor="white" if shared else look.color)  # fmt: skip
-        style = method_style("memcom")
-        ax.axhline(embedding_dim, color=style.color, ls=":")
-        ax.annotate(
-            f"MEmCom stays below {embedding_dim}×",
-            (lengths[-1], embedding_dim),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="right",
-            color=style.color,
-        )
-        ax.set(yscale="log", xlabel="bits of a block", ylabel="compression ratio")
-        ax.set_xticks(lengths)
-        plain_axis(ax.yaxis)
-        ax.set_title(f"{num_embeddings:,} ids: a ratio for every length, none between")
-        ax.legend(loc="upper right", bbox_to_anchor=(1, 1))
+    lengths = range(1, _length(num_embeddings) + 1)
+    color = method_style("bch").color
+    figure, (ax,) = new_figure(7.2, 4.2)
+    for shared, line, fill, label in (
+        (False, "^-", color, "a table for each block"),
+        (True, "o--", "white", "one table for all (sums are not unique)"),
+    ):
+        layers = [_layer(num_embeddings, embedding_dim, t, "succession", shared) for t in lengths]
+        ratios = [layer.compression_ratio for layer in layers]
+        ax.plot(lengths, ratios, line, color=color, label=label, markerfacecolor=fill)
+    color = method_style("memcom").color
+    ax.axhline(embedding_dim, color=color, ls=":")
+    text = f"MEmCom stays below {embedding_dim}×"
+    note(ax, text, (lengths[-1], embedding_dim), (0, 5), ha="right", color=color)
+    ax.set(yscale="log", xlabel="bits of a block", ylabel="compression ratio")
+    ax.set_xticks(lengths)
+    plain_axis(ax.yaxis)
+    ax.set_title(f"{num_embeddings:,} ids: a ratio for every length, none between")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 1))
     return figure

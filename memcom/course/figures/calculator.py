@@ -9,34 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from memcom.budget import BudgetError, Plan, parse_nbytes, plan
-from memcom.plots.theme import FAINT, INK, method_style, new_figure, plain_axis, themed
+from memcom._text import in_bytes
+from memcom.budget import Plan, parse_nbytes
+from memcom.course.figures._shared import planned, say_unreachable
+from memcom.plots.theme import INK, method_style, new_figure, plain_axis, themed
 from memcom.profiling import training_memory
 
 FOUNDATION = (
-    "full",
-    "truncate",
-    "small-dim",
-    "low-rank",
-    "hash",
-    "double-hash",
-    "qr",
-    "mixed-radix",
-    "crt",
-    "bch",
-    "memcom",
-    "memcom-bias",
+    *("full", "truncate", "small-dim", "low-rank", "hash", "double-hash", "qr", "mixed-radix"),
+    *("crt", "bch", "memcom", "memcom-bias"),
 )
 """The methods of the course's first notebooks, in the order of the picture."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What becomes of one method within a budget.
+    """One method within a budget.
 
     Attributes:
         method: Registry name.
@@ -53,36 +44,18 @@ class Fit:
     @property
     def sizes(self) -> str:
         """The method's own sizes in words, such as ``num_buckets 566``."""
-        if self.plan is None:
-            return ""
         parts = []
-        for name, value in self.plan.arguments.items():
+        for name, value in self.plan.arguments.items() if self.plan else ():
             whole = [value] if isinstance(value, int) else value
             parts.append(f"{name} " + " × ".join(f"{number:,}" for number in whole))
         return ", ".join(parts)
 
 
 @lru_cache(maxsize=4096)
-def fit_method(
-    method: str, num_embeddings: int, embedding_dim: int, nbytes: str, optimizer: str
-) -> Fit:
-    """Plan one method for a byte budget; the full table is planned without one.
-
-    Args:
-        method: Registry name.
-        num_embeddings: Number of ids.
-        embedding_dim: Width of the vectors.
-        nbytes: The budget as text, such as ``"10 MB"``.
-        optimizer: Name that `memcom.profiling.training_memory` knows.
-
-    Returns:
-        The sizes and bytes, or the reason why there are none.
-    """
-    budget = {} if method == "full" else {"nbytes": nbytes}
-    try:
-        found = plan(method, num_embeddings, embedding_dim, **budget)  # type: ignore[arg-type]
-    except BudgetError as error:
-        return Fit(method, None, 0, str(error).split("; ")[-1])
+def _fit(method: str, num_embeddings: int, embedding_dim: int, nbytes: str, optimizer: str) -> Fit:
+    found = planned(method, num_embeddings, embedding_dim, nbytes=nbytes)
+    if isinstance(found, str):
+        return Fit(method, None, 0, found)
     return Fit(method, found, training_memory(found.build(device="meta"), optimizer).total)
 
 
@@ -93,7 +66,7 @@ def fits(
     optimizer: str = "adam",
     methods: Sequence[str] = FOUNDATION,
 ) -> list[Fit]:
-    """Plan several methods for one budget.
+    """Plans of several methods for one budget.
 
     Args:
         num_embeddings: Number of ids.
@@ -105,21 +78,14 @@ def fits(
     Returns:
         One entry for each method, in their order.
     """
-    return [fit_method(m, num_embeddings, embedding_dim, nbytes, optimizer) for m in methods]
+    return [_fit(m, num_embeddings, embedding_dim, nbytes, optimizer) for m in methods]
 
 
-def in_units(nbytes: float) -> str:
-    """Write bytes with three digits and a unit: 2560000000 is 2.56 GB."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if nbytes >= 0.9995 * size:
-            return f"{nbytes / size:.3g} {unit}"
-    return f"{nbytes:.3g} bytes"
-
-
+@themed()
 def budget_calculator(
     num_embeddings: int, embedding_dim: int, nbytes: str, optimizer: str
 ) -> Figure:
-    """Bytes stored and bytes held in training, for the full table and what fits the budget.
+    """Bytes stored and bytes held in training, for the full table and all methods that fit.
 
     Args:
         num_embeddings: Number of ids.
@@ -134,40 +100,33 @@ def budget_calculator(
     budget = parse_nbytes(nbytes)
     reached = [b for row in rows if row.plan for b in (row.plan.nbytes, row.training)]
     low, high = min(budget, *reached), max(budget, *reached)
-    with themed():
-        figure, (ax,) = new_figure(8.4, 5.2)
-        for y, row in enumerate(rows):
-            style = method_style(row.method)
-            if row.plan is None:
-                note: Any = {
-                    "va": "center",
-                    "color": FAINT,
-                    "fontsize": 9,
-                    "backgroundcolor": "white",
-                }
-                ax.text(1.15 * budget, y, "cannot be that small", **note)
-                continue
-            stored = row.plan.nbytes
-            ax.plot([stored, row.training], [y, y], color=style.color, lw=1.6, zorder=1.5)
-            ax.plot([row.training], [y], "|", color=style.color, ms=11, mew=2)
-            ax.plot([stored], [y], ls="", ms=8, **style.point(), label=row.method)
-            said = row.sizes or in_units(stored)
-            ax.text(1.02, y, said, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
-        ax.axvline(budget, color=INK, ls="--", lw=1.2, zorder=1)
-        ax.text(budget, -0.75, f"budget {nbytes}", ha="center", va="bottom", fontsize=9.5)
-        ax.set(xscale="log", xlim=(low / 2, high * 2), ylim=(len(rows) - 0.5, -0.7))
-        ax.set_yticks(range(len(rows)), [method_style(row.method).label for row in rows])
-        ax.tick_params(axis="y", length=0)
-        plain_axis(ax.xaxis, lambda x, _: in_units(x))
-        ax.set_xlabel(f"bytes: marker = stored, end of the line = in training with {optimizer}")
-        ax.set_title(f"{num_embeddings:,} ids of width {embedding_dim}", pad=22)
+    figure, (ax,) = new_figure(8.4, 5.2)
+    for y, row in enumerate(rows):
+        style = method_style(row.method)
+        if row.plan is None:
+            say_unreachable(ax, 1.15 * budget, y, "cannot be that small")
+            continue
+        stored = row.plan.nbytes
+        ax.plot([stored, row.training], [y, y], color=style.color, lw=1.6, zorder=1.5)
+        ax.plot([row.training], [y], "|", color=style.color, ms=11, mew=2)
+        ax.plot([stored], [y], ls="", ms=8, **style.point(), label=row.method)
+        text = row.sizes or in_bytes(stored)
+        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    ax.axvline(budget, color=INK, ls="--", lw=1.2, zorder=1)
+    ax.text(budget, -0.75, f"budget {nbytes}", ha="center", va="bottom", fontsize=9.5)
+    ax.set(xscale="log", xlim=(low / 2, high * 2), ylim=(len(rows) - 0.5, -0.7))
+    ax.set_yticks(range(len(rows)), [method_style(row.method).label for row in rows])
+    ax.tick_params(axis="y", length=0)
+    plain_axis(ax.xaxis, lambda x, _: in_bytes(x))
+    ax.set_xlabel(f"bytes: marker = stored, end of the line = in training with {optimizer}")
+    ax.set_title(f"{num_embeddings:,} ids of width {embedding_dim}", pad=22)
     return figure
 
 
 def describe_budget_calculator(
     num_embeddings: int, embedding_dim: int, nbytes: str, optimizer: str
 ) -> str:
-    """The numbers of `budget_calculator`, whose arguments it takes, in a few sentences."""
+    """Text alternative of `budget_calculator`, whose arguments it takes."""
     full, *others = fits(num_embeddings, embedding_dim, nbytes, optimizer)
     budget = parse_nbytes(nbytes)
     stored = 4 * num_embeddings * embedding_dim
@@ -177,8 +136,8 @@ def describe_budget_calculator(
     ratio = f", {stored / budget:.3g} times the budget" if stored > budget else ""
     text = (
         f"{num_embeddings:,} ids of width {embedding_dim}: the full table stores "
-        f"{in_units(stored)}{ratio}, and training it with {optimizer} holds "
-        f"{in_units(full.training)}. Backwards: {nbytes} holds full rows for {ids:,} ids, or "
+        f"{in_bytes(stored)}{ratio}, and training it with {optimizer} holds "
+        f"{in_bytes(full.training)}. Backwards: {nbytes} holds full rows for {ids:,} ids, or "
         f"{width:,} numbers for each of the {num_embeddings:,}. "
     )
     text += f"What fits: {', '.join(fitting)}. " if fitting else "None of the methods fits. "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from memcom.course.figures._shared import legend_below, without_frame
 from memcom.embeddings import QREmbedding
 from memcom.plots.theme import FAINT, INK, PALETTE, new_figure, plain_axis, short_number, themed
 
 SYMBOLS = {"mult": "×", "add": "+", "concat": "beside"}
-_SMALL = 16  # grids up to so many columns and rows show every id
+_SMALL = 16  # grids of at most this many columns and rows show every id
 _REMAINDER, _QUOTIENT = PALETTE[9], PALETTE[1]
 
 
@@ -39,6 +42,7 @@ def qr_sizes(
     return emb.num_remainders, emb.num_quotients, emb.nbytes
 
 
+@themed()
 def qr_grid(
     num_embeddings: int,
     num_remainders: int,
@@ -61,56 +65,53 @@ def qr_grid(
     """
     m, q, nbytes = qr_sizes(num_embeddings, num_remainders, operation, embedding_dim)
     id = min(id, num_embeddings - 1)
-    with themed():
-        figure, (grid, curve) = new_figure(9.6, 4.3, 2, width_ratios=(1.25, 1))
-        draw = _cells if max(m, q) <= _SMALL else _field
-        draw(grid, num_embeddings, m, q, id)
-        grid.set_title(f"id {id:,} = R[{id % m:,}] {SYMBOLS[operation]} Q[{id // m:,}]")
-        grid.set(xlabel="remainder: row of R", ylabel="quotient: row of Q")
-        grid.xaxis.set_label_position("top")
-        grid.grid(visible=False)
-        grid.spines[:].set_visible(False)
-        _sizes(curve, num_embeddings, m, operation, embedding_dim, nbytes)
+    figure, (grid, curve) = new_figure(9.6, 4.3, 2, width_ratios=(1.25, 1))
+    draw = _cells if max(m, q) <= _SMALL else _field
+    draw(grid, num_embeddings, m, q, id)
+    grid.set_title(f"id {id:,} = R[{id % m:,}] {SYMBOLS[operation]} Q[{id // m:,}]")
+    grid.set(xlabel="remainder: row of R", ylabel="quotient: row of Q")
+    grid.xaxis.set_label_position("top")
+    without_frame(grid)
+    _sizes(curve, num_embeddings, m, operation, embedding_dim, nbytes)
     return figure
 
 
 def _cells(ax: Axes, n: int, m: int, q: int, id: int) -> None:
-    """Every id in its cell, the rows it reads above and beside."""
-    for x in range(-1, m):
-        for y in range(-1, q):
-            number = y * m + x
-            corner, head = x < 0 and y < 0, x < 0 or y < 0
-            if corner or (not head and number >= n):
-                continue
-            mine = (
-                (x == id % m and y < 0) or (y == id // m and x < 0) or (not head and number == id)
-            )
-            color = _REMAINDER if y < 0 else _QUOTIENT if x < 0 else "white"
-            ax.add_patch(
-                Rectangle(
-                    (x - 0.46, y - 0.46),
-                    *(0.92, 0.92),
-                    facecolor=color,
-                    edgecolor=INK if mine else FAINT,
-                    linewidth=2.6 if mine else 0.6,
-                    hatch="" if not head else "///" if y < 0 else "...",
-                    alpha=0.6 if head and not mine else 1,
-                )
-            )
-            text = f"R{x}" if y < 0 else f"Q{y}" if x < 0 else f"{number}"
-            ax.text(
-                *(x, y, text),
-                ha="center",
-                va="center",
-                fontsize=10.5 if max(m, q) <= 10 else 8,
-                fontweight="bold" if mine or head else "normal",
-                bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"} if head else None,
-            )
+    """Draw every id in its cell, the rows it reads above and beside."""
+    size = 10.5 if max(m, q) <= 10 else 8
+    remainder, quotient = id % m, id // m
+    for x in range(m):
+        _cell(ax, x, -1, f"R{x}", size, x == remainder, _REMAINDER, "///")
+    for y in range(q):
+        _cell(ax, -1, y, f"Q{y}", size, y == quotient, _QUOTIENT, "...")
+    for i in range(n):
+        _cell(ax, i % m, i // m, f"{i}", size, i == id)
     ax.set(xlim=(-1.6, m - 0.4), ylim=(q - 0.4, -1.6), xticks=[], yticks=[])
 
 
+def _cell(
+    ax: Axes, x: int, y: int, text: str, size: float, mine: bool, color: str = "", hatch: str = ""
+) -> None:
+    """Draw an id, or with a colour the head of a row or column; `mine` is framed."""
+    ax.add_patch(
+        Rectangle(
+            (x - 0.46, y - 0.46),
+            0.92,
+            0.92,
+            facecolor=color or "white",
+            edgecolor=INK if mine else FAINT,
+            linewidth=2.6 if mine else 0.6,
+            hatch=hatch,
+            alpha=0.6 if color and not mine else 1,
+        )
+    )
+    weight = "bold" if mine or color else "normal"
+    box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none"} if color else None
+    ax.text(x, y, text, ha="center", va="center", fontsize=size, fontweight=weight, bbox=box)
+
+
 def _field(ax: Axes, n: int, m: int, q: int, id: int) -> None:
-    """Too many ids to write: shade them by popularity rank, at most 200 by 200 of them."""
+    """Shade ids by popularity rank where they are too many to write, at most 200 by 200."""
     x = np.unique(np.linspace(0, m - 1, min(m, 200)).astype(np.int64))
     y = np.unique(np.linspace(0, q - 1, min(q, 200)).astype(np.int64))
     ids = (y[:, None] * m + x[None, :]).astype(float)
@@ -130,10 +131,9 @@ def _field(ax: Axes, n: int, m: int, q: int, id: int) -> None:
     bar.set_label("id (0 is the most popular)")
     bar.outline.set_visible(False)
     column, row = id % m, id // m
-    ax.plot(
-        [column, column, -0.5], [-0.5, row, row], color=_QUOTIENT, lw=1.2, ls="--", clip_on=False
-    )
-    ax.plot(column, row, "o", color=_QUOTIENT, mec=INK, ms=8, clip_on=False)
+    look: Any = {"color": _QUOTIENT, "clip_on": False}
+    ax.plot([column, column, -0.5], [-0.5, row, row], lw=1.2, ls="--", **look)
+    ax.plot(column, row, "o", mec=INK, ms=8, **look)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
     ax.locator_params(nbins=5, integer=True)
     plain_axis(ax.xaxis)
@@ -141,7 +141,7 @@ def _field(ax: Axes, n: int, m: int, q: int, id: int) -> None:
 
 
 def _sizes(ax: Axes, n: int, m: int, operation: str, embedding_dim: int, nbytes: int) -> None:
-    """Bytes against the number of remainders: a valley with its floor at the square root."""
+    """Draw bytes against the number of remainders: a valley, lowest at the square root."""
     splits = np.unique(np.geomspace(1, n, 200).round().astype(np.int64))
     row = 4 * embedding_dim * (0.5 if operation == "concat" else 1)
     ax.plot(splits, row * (splits - (-n // splits)), color=PALETTE[0], label="both tables")
@@ -156,7 +156,7 @@ def _sizes(ax: Axes, n: int, m: int, operation: str, embedding_dim: int, nbytes:
     ax.set_title(f"{nbytes:,} bytes, {full / nbytes:.1f}×")
     plain_axis(ax.xaxis)
     plain_axis(ax.yaxis)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    legend_below(ax, 2)
 
 
 def describe_qr_grid(
@@ -167,7 +167,7 @@ def describe_qr_grid(
     embedding_dim: int = 64,
     id: int = 13,
 ) -> str:
-    """The numbers of `qr_grid`, whose arguments it takes, in a few sentences."""
+    """Text alternative of `qr_grid`, whose arguments it takes."""
     m, q, nbytes = qr_sizes(num_embeddings, num_remainders, operation, embedding_dim)
     id = min(id, num_embeddings - 1)
     full = 4 * num_embeddings * embedding_dim

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from statistics import fmean
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from memcom._text import in_bytes
 from memcom.budget import BudgetError, Plan, plan_tables
-from memcom.plots.results import size_in_bytes
 from memcom.plots.theme import FAINT, INK, method_style, new_figure, plain_axis, themed
 
 # Number of ids of the 26 fields of the Criteo Kaggle file, as in the DLRM reference code.
@@ -45,6 +47,7 @@ def gain_kept(score: float, control: float, full: float) -> float:
     return (score - control) / (full - control)
 
 
+@themed()
 def gains_by_task(
     scores: Mapping[str, Mapping[str, Sequence[float]]], controls: Mapping[str, str]
 ) -> Figure:
@@ -52,7 +55,7 @@ def gains_by_task(
 
     Args:
         scores: By task, by method: the metric, one value a seed. Each task has ``"full"``.
-        controls: By task: which of its methods is the control.
+        controls: By task: its method that is the control.
 
     Returns:
         The figure. The full table's mean lies at 100 %, the control's at 0 %.
@@ -71,31 +74,31 @@ def gains_by_task(
         for task, found in scores.items()
     ]
     names = list(dict.fromkeys(name for found in shown for name in found))
-    with themed():
-        figure, axes = new_figure(9.4, 1.6 + 0.42 * len(names), len(scores), sharex=True)
-        for ax, (task, found), few in zip(axes, scores.items(), shown, strict=True):
-            control, full = (_mean(found[name]) for name in (controls[task], "full"))
-            ax.axvline(0, color=FAINT, lw=1.6, ls=":")
-            ax.axvline(1, color=INK, lw=1.6)
-            for method, values in few.items():
-                kept = [gain_kept(value, control, full) for value in values]
-                y, look = names.index(method), method_style(method).point()
-                if not look["marker"]:  # a control is drawn as a mark of its own here
-                    look |= {"marker": "|", "markeredgecolor": INK, "markeredgewidth": 2}
-                ax.plot([0, _mean(kept)], [y, y], color=FAINT, lw=1.0, zorder=1)
-                ax.plot(kept, [y] * len(kept), ls="", ms=8, label=method, clip_on=False, **look)
-            ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="gain kept")
-            labels = [method_style(name).label for name in names] if ax is axes[0] else []
-            ax.set_yticks(range(len(names)), labels or [""] * len(names))
-            ax.tick_params(axis="y", length=0)
-            plain_axis(ax.xaxis, lambda x, _: f"{100 * x:.0f} %")
-            ax.set_title(f"{task}\n{control:.3f} → {full:.3f}")
-        low, high = axes[0].get_xlim()
-        axes[0].set_xlim(min(low, -0.1), max(high, 1.1))
-        axes[0].set_xticks([0, 0.5, 1])
+    figure, axes = new_figure(9.4, 1.6 + 0.42 * len(names), len(scores), sharex=True)
+    for ax, (task, found), few in zip(axes, scores.items(), shown, strict=True):
+        control, full = (fmean(found[name]) for name in (controls[task], "full"))
+        ax.axvline(0, color=FAINT, lw=1.6, ls=":")
+        ax.axvline(1, color=INK, lw=1.6)
+        for method, values in few.items():
+            kept = [gain_kept(value, control, full) for value in values]
+            y, look = names.index(method), method_style(method).point()
+            if not look["marker"]:  # a control is drawn as a mark of its own here
+                look |= {"marker": "|", "markeredgecolor": INK, "markeredgewidth": 2}
+            ax.plot([0, fmean(kept)], [y, y], color=FAINT, lw=1.0, zorder=1)
+            ax.plot(kept, [y] * len(kept), ls="", ms=8, label=method, clip_on=False, **look)
+        ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="gain kept")
+        labels = [method_style(name).label for name in names] if ax is axes[0] else []
+        ax.set_yticks(range(len(names)), labels or [""] * len(names))
+        ax.tick_params(axis="y", length=0)
+        plain_axis(ax.xaxis, lambda x, _: f"{100 * x:.0f} %")
+        ax.set_title(f"{task}\n{control:.3f} → {full:.3f}")
+    low, high = axes[0].get_xlim()
+    axes[0].set_xlim(min(low, -0.1), max(high, 1.1))
+    axes[0].set_xticks([0, 0.5, 1])
     return figure
 
 
+@themed()
 def field_bytes(
     cardinalities: Mapping[str, int], embedding_dim: int, method: str, ratio: float, threshold: int
 ) -> Figure:
@@ -106,7 +109,7 @@ def field_bytes(
         embedding_dim: Width of the vectors.
         method: Registry name of the compressor of the large fields.
         ratio: Of all tables together.
-        threshold: Fields of at most so many ids keep a full table.
+        threshold: Fields of at most this many ids keep a full table.
 
     Returns:
         The figure, largest field on top; full tables alone where the method cannot be so small.
@@ -115,47 +118,40 @@ def field_bytes(
     order = sorted(cardinalities, key=lambda field: -cardinalities[field])
     total = sum(planned.nbytes for planned in plans.values())
     look = method_style(method).point()
-    with themed():
-        figure, (ax,) = new_figure(8.2, 1.5 + 0.27 * len(order))
-        for y, field in enumerate(order):
-            full = 4 * embedding_dim * cardinalities[field]
-            large = cardinalities[field] > threshold
-            note = f"{cardinalities[field]:,} ids"
-            if plans:
-                stored = plans[field].nbytes
-                ax.plot([stored, full], [y, y], color=FAINT, lw=1.2, zorder=1)
-                marks = look if large else {"marker": "*", "mfc": INK, "mec": INK}
-                ax.plot([stored], [y], ls="", ms=8, zorder=3, **marks)
-                note += f", {size_in_bytes(stored)}, {100 * stored / total:.0f} %"
-            ax.plot([full], [y], "o", ms=9, mfc="none", mec=INK, zorder=2)
-            ax.text(1.02, y, note, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
-        kept = sum(size > threshold for size in cardinalities.values())
-        if 0 < kept < len(order):
-            ax.axhline(kept - 0.5, color=INK, lw=1, ls="--")
-        ax.set_yticks(range(len(order)), order)
-        ax.set(xscale="log", ylim=(len(order) - 0.4, -0.6), xlabel="bytes of the field's table")
-        plain_axis(ax.xaxis, lambda x, _: size_in_bytes(x))
-        compressed = Line2D([], [], ls="", **look, label=f"{method_style(method).label}")
-        figure.legend(
-            handles=[
-                Line2D([], [], ls="", marker="o", mfc="none", mec=INK, label="full table"),
-                Line2D([], [], ls="", marker="*", mfc=INK, mec=INK, label="stays full"),
-                compressed,
-            ],
-            loc="outside lower center",
-            ncols=3,
-        )
-        outcome = "out of reach" if fault else f"{size_in_bytes(total)} in all"
-        heading = "ids, bytes stored, share" if plans else "ids"
-        ax.text(1.02, 1.01, heading, transform=ax.transAxes, va="bottom", fontsize=9, color=FAINT)
-        ax.set_title(f"{ratio:g}×, full up to {threshold:,} ids: {outcome}")
+    stays_full: Any = {"marker": "*", "mfc": INK, "mec": INK}
+    hollow: Any = {"marker": "o", "mfc": "none", "mec": INK}
+    figure, (ax,) = new_figure(8.2, 1.5 + 0.27 * len(order))
+    for y, field in enumerate(order):
+        full = 4 * embedding_dim * cardinalities[field]
+        text = f"{cardinalities[field]:,} ids"
+        if plans:
+            stored = plans[field].nbytes
+            ax.plot([stored, full], [y, y], color=FAINT, lw=1.2, zorder=1)
+            marks = look if cardinalities[field] > threshold else stays_full
+            ax.plot([stored], [y], ls="", ms=8, zorder=3, **marks)
+            text += f", {in_bytes(stored)}, {100 * stored / total:.0f} %"
+        ax.plot([full], [y], ls="", ms=9, zorder=2, **hollow)
+        ax.text(1.02, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
+    compressed = sum(size > threshold for size in cardinalities.values())
+    if 0 < compressed < len(order):
+        ax.axhline(compressed - 0.5, color=INK, lw=1, ls="--")
+    ax.set_yticks(range(len(order)), order)
+    ax.set(xscale="log", ylim=(len(order) - 0.4, -0.6), xlabel="bytes of the field's table")
+    plain_axis(ax.xaxis, lambda x, _: in_bytes(x))
+    legend = (hollow, "full table"), (stays_full, "stays full"), (look, method_style(method).label)
+    handles = [Line2D([], [], ls="", label=label, **mark) for mark, label in legend]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    heading = "ids, bytes stored, share" if plans else "ids"
+    ax.text(1.02, 1.01, heading, transform=ax.transAxes, va="bottom", fontsize=9, color=FAINT)
+    outcome = "out of reach" if fault else f"{in_bytes(total)} in all"
+    ax.set_title(f"{ratio:g}×, full up to {threshold:,} ids: {outcome}")
     return figure
 
 
 def describe_field_bytes(
     cardinalities: Mapping[str, int], embedding_dim: int, method: str, ratio: float, threshold: int
 ) -> str:
-    """The numbers of `field_bytes` in words, or why it cannot be; takes the same arguments."""
+    """Text alternative of `field_bytes`, whose arguments it takes."""
     plans, fault = _plans(tuple(cardinalities.items()), embedding_dim, method, ratio, threshold)
     full = {field: 4 * embedding_dim * size for field, size in cardinalities.items()}
     largest = max(full, key=lambda field: full[field])
@@ -183,14 +179,9 @@ def _plans(
     ratio: float,
     threshold: int,
 ) -> tuple[dict[str, Plan], str]:
-    """Plans by field, or none and the reason."""
+    """Return plans by field and "", or none and the reason."""
+    sizes = dict(cardinalities)
     try:
-        return plan_tables(
-            method, dict(cardinalities), embedding_dim, ratio=ratio, threshold=threshold
-        ), ""
+        return plan_tables(method, sizes, embedding_dim, ratio=ratio, threshold=threshold), ""
     except BudgetError as error:
         return {}, str(error)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

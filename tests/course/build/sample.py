@@ -120,7 +120,7 @@ def code(source: str, *tags: str, **folds: bool) -> Any:
 
 def exercise(name: str, answer: str, test: str) -> list[Any]:
     head = f'def {name}(a, m):\n    """Answer."""\n'
-    tail = f'\n\n\nnotebook.check("{name}", {name})'
+    tail = f'\n\n\ncourse.check("{name}", {name})'
     last = tail.replace(")", ", solution=True)")
     return [
         code(f'@course.exercise("{name}")\ndef _(fn):\n    {test}', "check", source_hidden=True),

@@ -72,7 +72,7 @@ def unfolded(tag):
 
 
 def two_widgets(notebook):
-    notebook.cells.insert(9, sample.code("widgets.explorer(render, {})", "widget"))
+    notebook.cells.insert(9, sample.code("course.explorer(render, {})", "widget"))
 
 
 def picture_last(notebook):
@@ -123,9 +123,9 @@ PLANTED = [
     (edit("solution", "(a, m)", "(a, k)"), "functions of exercise cell 11 and its solution differ"),
     (
         edit("solution", ", solution=True", ""),
-        "cell 12 must end in notebook.check(name, function, ",
+        "cell 12 must end in course.check(name, function, ",
     ),
-    (edit("exercise", 'notebook.check("row", row)', ""), "cell 11 must end in notebook.check(name"),
+    (edit("exercise", 'course.check("row", row)', ""), "cell 11 must end in course.check(name"),
     (text("(00_sample.ipynb)", "(01_gone.ipynb)"), "links to '01_gone.ipynb', which does not"),
     (text("https://example.org", "http://example.org"), "links to 'http://example.org/x', which"),
     (text("$i \\bmod m$", "$\\unknowncommand{i}$"), "\\unknowncommand is not known"),

@@ -75,7 +75,7 @@ def test_widget_errors_name_the_cell_of_a_nested_widget():
     kind = "application/vnd.jupyter.widget-state+json"
     notebook.metadata["widgets"] = {kind: {"state": state}}
     assert widget_errors(notebook) == [
-        "the widget of cell 8 (widgets.explorer(): E: v\nline",
+        "the widget of cell 8 (course.explorer(): E: v\nline",
         "a widget that is not shown: E: v\nline",
     ]
     assert widget_errors(sample.build()) == []

@@ -7,9 +7,8 @@ import pytest
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
-from memcom.course import tour
-from memcom.course.explorers.calculator import calculator
-from memcom.course.figures.calculator import describe_budget_calculator
+from memcom.course import calculator, tour
+from memcom.course.figures import describe_budget_calculator
 
 
 def test_every_control_works_at_both_ends_and_changes_something():
@@ -24,7 +23,7 @@ def test_values_of_ones_own_become_choices_in_order():
         "nbytes": "2 MB",
         "optimizer": "sgd",
     }
-    assert list(mine.specification["num_embeddings"].options) == [
+    assert list(mine.controls["num_embeddings"].options) == [
         1_000,
         10_000,
         97_310,
@@ -33,7 +32,7 @@ def test_values_of_ones_own_become_choices_in_order():
         10_000_000,
         100_000_000,
     ]
-    budgets = list(mine.specification["nbytes"].options)
+    budgets = list(mine.controls["nbytes"].options)
     assert budgets.index("1.5 MB") + 1 == budgets.index("2 MB") == budgets.index("10 MB") - 1
     assert describe_budget_calculator(**mine.values) in mine.text.value.replace("&#x27;", "'")
 

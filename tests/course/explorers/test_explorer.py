@@ -13,8 +13,7 @@ pytest.importorskip("matplotlib")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from memcom.course import Slider, Toggle, tour
-from memcom.course.explorers import explorer
+from memcom.course import Slider, Toggle, explorer, tour
 
 CONTROLS = {
     "rows": Slider("Rows", 1, 9, 1, default=3, help="rows stored"),

@@ -13,7 +13,6 @@ from memcom.course.figures.calculator import (
     budget_calculator,
     describe_budget_calculator,
     fits,
-    in_units,
 )
 
 SHOP = {"num_embeddings": 10_000, "embedding_dim": 16, "nbytes": "100 KB", "optimizer": "adam"}
@@ -71,11 +70,3 @@ def test_the_budget_is_solved_backwards():
 
 def test_what_has_room_is_not_called_a_multiple_of_the_budget():
     assert "times the budget" not in describe_budget_calculator(**{**SHOP, "nbytes": "1 MB"})
-
-
-@pytest.mark.parametrize(
-    ("nbytes", "text"),
-    [(999, "999 bytes"), (1_000, "1 kB"), (999_900, "1 MB"), (2.56e9, "2.56 GB"), (1e13, "10 TB")],
-)
-def test_bytes_are_written_with_three_digits(nbytes, text):
-    assert in_units(nbytes) == text

@@ -13,10 +13,10 @@ pytest.importorskip("matplotlib")
 
 import memcom
 from memcom import collisions, plots
+from memcom.course.figures._shared import num_pairs
 from memcom.course.figures.hashing import (
     BUCKETS,
     HASHES,
-    colliding_pairs,
     describe_hashing_explorer,
     hash_codes,
     hashing_explorer,
@@ -34,7 +34,7 @@ def test_pairs_and_hidden_share_are_those_counted_by_hand(hash):
     best: dict[int, int] = {}
     for group, count in zip(code, counts.tolist(), strict=True):
         best[group] = max(best.get(group, 0), count)
-    assert colliding_pairs(np.array(code)) == pairs
+    assert num_pairs(np.array(code)) == pairs
     assert hidden_share(np.array(code), counts) == pytest.approx(
         1 - sum(best.values()) / counts.sum()
     )
@@ -50,7 +50,7 @@ def test_the_hashes_are_what_they_are_called():
         layer.addresses(torch.arange(N))["table"].tolist()
     )
     double = collisions.report(memcom.DoubleHashEmbedding(N, 1, num_buckets=32))
-    assert colliding_pairs(hash_codes("two random hashes", 32, N)) == double.colliding_pairs
+    assert num_pairs(hash_codes("two random hashes", 32, N)) == double.colliding_pairs
 
 
 def test_sorted_remainder_hides_as_little_as_can_be():

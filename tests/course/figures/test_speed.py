@@ -13,9 +13,9 @@ from memcom.course.figures.traffic import (
     BEFORE,
     WIDTH,
     describe_lookup_bytes,
-    drawn,
     lookup_bytes,
     traffic_of,
+    zipf_ids,
 )
 from memcom.plots.bench import mean_ratios, speed_against_table
 
@@ -92,8 +92,8 @@ def test_the_bytes_of_the_full_table_are_those_of_arithmetic():
     # 2.56 MB of rows in a cache of 1 MB: some have to be fetched; in one of 4 MB only those of the
     # ids that were never looked up before.
     assert 0 < found.lines < found.rows
-    before = set(drawn(10_000, BEFORE + 256, 0.0)[:BEFORE].tolist())
-    new = set(drawn(10_000, BEFORE + 256, 0.0)[BEFORE:].tolist()) - before
+    before = set(zipf_ids(10_000, BEFORE + 256, 0.0)[:BEFORE].tolist())
+    new = set(zipf_ids(10_000, BEFORE + 256, 0.0)[BEFORE:].tolist()) - before
     assert traffic_of("full", **SIZE, cache=4).lines == len(new) * WIDTH * 4
 
 
@@ -101,7 +101,7 @@ def test_a_compressed_table_fits_where_the_full_one_does_not():
     assert traffic_of("memcom", **SIZE, cache=1).lines == 0
     text = describe_lookup_bytes("memcom", **SIZE, cache=1)
     assert "MEmCom: tables of 160 kB" in text
-    assert "of which 0 bytes are rows" in text
+    assert "of which 0 B are rows" in text
     widths = [bar.get_width() for bar in lookup_bytes("memcom", **SIZE, cache=1).axes[0].patches]
     assert sum(widths[3::4]) == 256 * (8 + WIDTH * 4)  # the last bar: ids and vectors
 

@@ -1,7 +1,7 @@
 """The collision microscope: in one layer, who shares with whom, and how popular they are.
 
 `microscope` draws it for a method, a vocabulary and a budget; `describe_microscope` says the same
-in words. What depends on the layer alone is counted once and kept.
+in words. Counts that depend on the layer alone are cached.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from memcom.budget import BudgetError, plan
 from memcom.collisions import CollisionReport, codes, report
 from memcom.collisions.overlap import shared_reads
-from memcom.embeddings import parse_spec
+from memcom.course.figures._shared import frozen, out_of_reach, planned
 from memcom.plots.theme import FAINT, INK, PALETTE, method_style, new_figure, themed
 
 _FATES = (
@@ -34,7 +32,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class Slide:
-    """One layer under the microscope, ready to be looked at.
+    """One layer under the microscope.
 
     Attributes:
         layer: The layer as it is stored, before any training.
@@ -49,7 +47,7 @@ class Slide:
 
 @lru_cache(maxsize=48)
 def slide(method: str, num_embeddings: int, embedding_dim: int, ratio: float) -> Slide | str:
-    """Build a layer for a budget and count what its ids share.
+    """Layer for a budget, with counts of what its ids share.
 
     Args:
         method: Registry name or spec, such as ``"hash(seed=None)"``.
@@ -60,20 +58,15 @@ def slide(method: str, num_embeddings: int, embedding_dim: int, ratio: float) ->
     Returns:
         The slide, or why the method cannot be that small.
     """
-    name, options = parse_spec(method)
-    budget = {} if name == "full" else {"ratio": ratio}
-    try:
-        planned = plan(name, num_embeddings, embedding_dim, **budget, **options)  # type: ignore[arg-type]
-    except BudgetError as error:
-        return str(error).split("; ")[-1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layer = planned.build().freeze().eval()
+    found = planned(method, num_embeddings, embedding_dim, ratio=ratio)
+    if isinstance(found, str):
+        return found
+    layer = frozen(found)
     return Slide(layer, report(layer), codes(layer))
 
 
 def fates(code: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """What becomes of each id among those with its code.
+    """Fate of each id among those with its code.
 
     Args:
         code: ``(n,)``, from `memcom.collisions.codes`.
@@ -91,7 +84,7 @@ def fates(code: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def ids_by_rank(vocabulary: int, shuffled: bool) -> np.ndarray:
-    """The id of each popularity rank: the rank itself, or a fixed shuffle of the ids."""
+    """Id of each popularity rank: the rank itself, or a fixed shuffle of the ids."""
     ranks = np.arange(vocabulary)
     return np.random.default_rng(0).permutation(ranks) if shuffled else ranks
 
@@ -107,6 +100,7 @@ def _weights(counts: np.ndarray, vocabulary: int, zipf: bool) -> np.ndarray:
     return zipf_counts(vocabulary, real.sum()) if zipf else real
 
 
+@themed()
 def microscope(
     counts: np.ndarray,
     names: Sequence[str],
@@ -119,13 +113,13 @@ def microscope(
     zipf: bool = False,
     embedding_dim: int = 64,
 ) -> Figure:
-    """Who collides, by popularity; and who shares how much with one item.
+    """Collisions by popularity, and the items that share most with one item.
 
     Args:
         counts: Popularity of all items, most popular first.
-        names: What they are called.
+        names: Names of the items.
         method: Registry name or spec.
-        vocabulary: How many of the items, from the most popular on, get an id.
+        vocabulary: Number of items, from the most popular on, that get an id.
         ratio: The budget, as a compression ratio.
         rank: The item to look at, 0 for the most popular.
         shuffled: Give ids at random instead of by popularity.
@@ -136,37 +130,31 @@ def microscope(
         The figure. Where the method cannot be that small it says so.
     """
     seen = slide(method, vocabulary, embedding_dim, ratio)
-    with themed():
-        figure, (left, right) = new_figure(9.6, 4.6, 2, gridspec_kw={"width_ratios": (1, 1.15)})
-        real = ratio if isinstance(seen, str) else seen.layer.compression_ratio
-        figure.suptitle(f"{method_style(method).label} at {real:.3g}×, {vocabulary:,} items")
-        if isinstance(seen, str):
-            for ax in (left, right):
-                ax.set_axis_off()
-            left.text(0, 0.6, "Out of reach:", fontweight="bold")
-            left.text(0, 0.5, seen, wrap=True, va="top")
-            return figure
-        ids = ids_by_rank(vocabulary, shuffled)
-        weights = _weights(counts, vocabulary, zipf)
-        by_rank = fates(seen.code[ids], weights)
-        _who_collides(left, by_rank, weights)
-        rank = min(rank, vocabulary - 1)
-        common = shared_reads(seen.layer, int(ids[rank]))[ids]
-        _who_shares(right, common, rank, names, weights)
-        figure.legend(loc="outside lower left", ncols=3)
+    figure, (left, right) = new_figure(9.6, 4.6, 2, gridspec_kw={"width_ratios": (1, 1.15)})
+    real = ratio if isinstance(seen, str) else seen.layer.compression_ratio
+    figure.suptitle(f"{method_style(method).label} at {real:.3g}×, {vocabulary:,} items")
+    if isinstance(seen, str):
+        out_of_reach([left, right], "Out of reach:", seen)
+        return figure
+    ids = ids_by_rank(vocabulary, shuffled)
+    weights = _weights(counts, vocabulary, zipf)
+    _collisions(left, fates(seen.code[ids], weights), weights)
+    rank = min(rank, vocabulary - 1)
+    common = shared_reads(seen.layer, int(ids[rank]))[ids]
+    _sharers(right, common, rank, names, weights)
+    figure.legend(loc="outside lower left", ncols=3)
     return figure
 
 
-def _who_collides(ax: Axes, fate: np.ndarray, weights: np.ndarray) -> None:
+def _collisions(ax: Axes, fate: np.ndarray, weights: np.ndarray) -> None:
+    """Draw the fates of the items in bands of popularity."""
     edges = [0, *(10**k for k in range(1, 9) if 10**k < len(fate)), len(fate)]
     bands = list(pairwise(edges))
     bottom = np.zeros(len(bands))
     for k, (label, color, hatch) in enumerate(_FATES):
         share = np.array([(fate[a:b] == k).mean() for a, b in bands])
-        ax.bar(
-            range(len(bands)), share, 0.8, bottom=bottom, color=color, hatch=hatch, ec="white",
-            lw=0.6, label=label,
-        )  # fmt: skip
+        look: Any = {"color": color, "hatch": hatch, "ec": "white", "lw": 0.6, "label": label}
+        ax.bar(range(len(bands)), share, 0.8, bottom=bottom, **look)
         bottom += share
     ax.set_xticks(range(len(bands)), [f"{a + 1:,}\nto {b:,}" for a, b in bands])
     ax.set(ylim=(0, 1), xlabel="popularity rank", ylabel="share of the items")
@@ -176,22 +164,21 @@ def _who_collides(ax: Axes, fate: np.ndarray, weights: np.ndarray) -> None:
     ax.set_title(f"{lost:.1%} of the ratings go to hidden items")
 
 
-def _who_shares(
+def _sharers(
     ax: Axes, common: np.ndarray, rank: int, names: Sequence[str], weights: np.ndarray
 ) -> None:
+    """Draw the items that share most with the item of a rank."""
     common = common.copy()
     common[rank] = 0
     sharers = int((common > 0).sum())
     top = np.lexsort((-weights, -common.round(12)))[:_SHOWN]
     top = top[common[top] > 0]
+    white = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.2}
     for y, other in enumerate(top):
-        twin = common[other] >= 1
-        color, hatch = (PALETTE[3], "////") if twin else (PALETTE[9], "")
+        color, hatch = (PALETTE[3], "////") if common[other] >= 1 else (PALETTE[9], "")
         ax.barh(y, common[other], 0.72, color=color, hatch=hatch, ec="white", lw=0.6)
-        ax.text(
-            0.01, y, f"{str(names[other])[:38]}  ({weights[other]:,.0f})", va="center",
-            fontsize=9, color=INK, bbox={"fc": "white", "ec": "none", "alpha": 0.85, "pad": 1.2},
-        )  # fmt: skip
+        text = f"{str(names[other])[:38]}  ({weights[other]:,.0f})"
+        ax.text(0.01, y, text, va="center", fontsize=9, color=INK, bbox=white)
     if not len(top):
         ax.text(0.5, _SHOWN / 2 - 0.5, "nobody reads any of its rows", ha="center", color=FAINT)
     ax.set(xlim=(0, 1), ylim=(_SHOWN - 0.5, -0.5), yticks=[])
@@ -213,22 +200,21 @@ def describe_microscope(
     zipf: bool = False,
     embedding_dim: int = 64,
 ) -> str:
-    """The numbers of `microscope` in words: bytes, codes, pairs by count and by chance, sharers."""
+    """Text alternative of `microscope`, whose arguments it takes."""
     seen = slide(method, vocabulary, embedding_dim, ratio)
     if isinstance(seen, str):
         return f"{method} cannot store {vocabulary:,} items at a ratio of {ratio:g}: {seen}."
     found, ids = seen.report, ids_by_rank(vocabulary, shuffled)
     weights = _weights(counts, vocabulary, zipf)
-    fate = fates(seen.code[ids], weights)
+    hidden = fates(seen.code[ids], weights) == 2
     rank = min(rank, vocabulary - 1)
     common = np.delete(shared_reads(seen.layer, int(ids[rank]))[ids], rank)
     low, high = found.expected.pairs_interval
-    lost = weights[fate == 2].sum() / weights.sum()
     alike, partly = int((common >= 1).sum()), int(((common > 0) & (common < 1)).sum())
     return (
         f"{seen.layer.nbytes:,} bytes; {found.distinct_codes:,} codes for {vocabulary:,} items, "
         f"{found.colliding_pairs:,} pairs share everything (random hashing into the same tables: "
-        f"{low:,.0f} to {high:,.0f}). {(fate == 2).sum():,} items are hidden behind a more popular "
-        f"one and take {lost:.1%} of the ratings. {names[rank]} shares all with "
-        f"{alike:,} item{'s' * (alike != 1)} and a part with {partly:,}."
+        f"{low:,.0f} to {high:,.0f}). {hidden.sum():,} items are hidden behind a more popular "
+        f"one and take {weights[hidden].sum() / weights.sum():.1%} of the ratings. {names[rank]} "
+        f"shares all with {alike:,} item{'s' * (alike != 1)} and a part with {partly:,}."
     )

@@ -1,8 +1,6 @@
-"""The collision microscope and the rounding picture, against counts by hand."""
+"""The collision microscope, against counts by hand."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import torch
 import memcom
 from memcom import collisions
 from memcom.collisions.overlap import shared_reads
-from memcom.course.figures.microscope import (
+from memcom.course.figures.collision_microscope import (
     describe_microscope,
     fates,
     ids_by_rank,
@@ -19,7 +17,6 @@ from memcom.course.figures.microscope import (
     slide,
     zipf_counts,
 )
-from memcom.course.figures.rounding import equal_after_rounding, rounding_collisions
 
 N = 300
 COUNTS = np.sort(np.random.default_rng(0).integers(0, 90, N))[::-1]
@@ -129,34 +126,6 @@ def test_building_a_slide_leaves_the_random_state_alone():
 def test_zipf_counts():
     counts = zipf_counts(4, 25)
     assert counts.tolist() == pytest.approx([12, 6, 4, 3])
-
-
-@pytest.mark.parametrize("bits", [1, 3, 6])
-def test_equal_after_rounding_against_all_pairs(bits):
-    random = np.random.default_rng(2)
-    values, bucket = random.normal(size=80), random.integers(5, size=80)
-    step = (values.max() - values.min()) / (2**bits - 1)
-    level = np.rint((values - values.min()) / step)
-    expected = sum(
-        bucket[a] == bucket[b] and level[a] == level[b]
-        for a, b in itertools.combinations(range(80), 2)
-    )
-    assert equal_after_rounding(values, bucket, bits) == expected
-
-
-def test_rounding_of_equal_values_keeps_them_equal():
-    assert equal_after_rounding(np.ones(5), np.array([0, 0, 0, 1, 1]), 8) == 3 + 1
-
-
-def test_rounding_picture_holds_counts_and_chance():
-    random = np.random.default_rng(3)
-    values, bucket = random.normal(size=500), random.integers(20, size=500)
-    counted, expected, *_ = rounding_collisions(values, bucket, bits=(2, 4, 6)).axes[0].lines
-    assert counted.get_ydata().tolist() == [
-        equal_after_rounding(values, bucket, bits) for bits in (2, 4, 6)
-    ]
-    sizes = np.bincount(bucket)
-    assert expected.get_ydata()[1] == pytest.approx((sizes * (sizes - 1)).sum() / 2 / 16)
 
 
 def test_the_report_and_the_fates_agree():
