@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := data,notebooks,stats,fast,export,test,dev
+EXTRAS := data,notebooks,docs,stats,fast,export,test,dev
 STAMP := $(VENV)/.installed
 PYTEST ?= -n 2 --dist worksteal
 
@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-run: $(STAMP)  ## run every notebook without a screen and write site/, ready to read
+run: $(STAMP)  ## run every notebook without a screen, then build the documentation in site/
 	$(PY) -m memcom run --site site
 
 test: $(STAMP)  ## run the tests
@@ -25,7 +25,7 @@ test: $(STAMP)  ## run the tests
 lab: $(STAMP)  ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab --notebook-dir=notebooks
 
-site: $(STAMP)  ## rebuild the pages of site/ from the last run, without running anything
+site: $(STAMP)  ## build the documentation in site/ with the outputs of the last run
 	$(PY) -m memcom site --site site
 
 lint: $(STAMP)  ## check style, types and docstrings, notebooks included
@@ -52,5 +52,6 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@touch $@
 
 clean:  ## remove what make made (.venv, site/, caches); downloaded data stays
-	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site docs/api docs/course docs/methods build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

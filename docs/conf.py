@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "mathml",
     "rooms",
+    "standalone",
     "methods",
 ]
 exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]

@@ -1,19 +1,19 @@
 """Addresses: pure integer functions from an id to the row it reads.
 
 Almost every compressor here is *address -> look up -> fuse*, and almost every address is one digit
-of the id, written in some number system:
+of the id, written in some number system::
 
     row(i) = (i div divisor) mod modulus
 
-===================  ==================================================================
-hashing by remainder ``Digit(m)``: i mod m
-the id itself        ``Digit(n)``
-quotient             ``Digit(ceil(n / m), divisor=m)``: i div m
-mixed radix          ``Digit(m_j, divisor=m_1 * ... * m_(j-1))``
-Chinese remainder    ``Digit(m_j)`` with pairwise coprime m_j
-binary code block    ``Digit(2**t, divisor=2**(t*j))``, or every ``stride``-th bit
-random hashing       any of these, applied to a seeded hash of the id instead of the id
-===================  ==================================================================
+====================  ==================================================================
+hashing by remainder  ``Digit(m)``: i mod m
+the id itself         ``Digit(n)``
+quotient              ``Digit(ceil(n / m), divisor=m)``: i div m
+mixed radix           ``Digit(m_j, divisor=m_1 * ... * m_(j-1))``
+Chinese remainder     ``Digit(m_j)`` with pairwise coprime m_j
+binary code block     ``Digit(2**t, divisor=2**(t*j))``, or every ``stride``-th bit
+random hashing        any of these, applied to a seeded hash of the id instead of the id
+====================  ==================================================================
 
 Everything is 64-bit integer arithmetic and never overflows, so it is exact for ids up to 2^40 and
 the same on every device and platform. Nothing here knows of tables.

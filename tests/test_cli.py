@@ -108,7 +108,7 @@ def test_a_missing_notebook_folder_is_said(tmp_path: Path) -> None:
     result = call("run", "--folder", str(tmp_path), "--site", site)
     assert result.exit_code == 2
     assert str(tmp_path) in result.output
-    assert call("site", "--site", site).exit_code == 2
+    assert call("site", "--site", site, "--docs", str(tmp_path)).exit_code == 2
 
 
 def test_data_list_is_the_registry() -> None:
@@ -224,7 +224,7 @@ def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) 
     assert bad.exit_code == 1
     assert "table of s" in bad.output
     assert "ZeroDivisionError" in bad.output
-    options = {"profile": "fast", "site": "s", "folder": "notebooks"}
+    options = {"profile": "fast", "site": "s", "folder": "notebooks", "docs": "docs"}
     assert json.dumps(seen) == json.dumps([(None, options), (("03",), options)])
 
 

@@ -162,7 +162,7 @@ def test_import_memcom_is_light() -> None:
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOT_IN_CONDA = ("cluster", "browser")  # they bring machinery of their own
-IMPORT_NAMES = {"IPython": "ipython", "bs4": "beautifulsoup4", "sklearn": "scikit-learn"}
+IMPORT_NAMES = {"IPython": "ipython", "sklearn": "scikit-learn"}
 IMPORT_NAMES |= {"yaml": "pyyaml"}
 IMPORT_NAMES |= {"cycler": "matplotlib", "llvmlite": "numba"}  # each is a part of the other
 IMPORT_NAMES |= {"triton": "torch"}  # comes with torch for CUDA, and is used only where it is

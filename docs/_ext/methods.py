@@ -15,6 +15,7 @@ from generated import replace_pages
 from sphinx.application import Sphinx
 
 import memcom
+from memcom._text import table
 
 NUM_EMBEDDINGS, EMBEDDING_DIM, RATIO = 10_000, 64, 16
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
@@ -108,7 +109,7 @@ class Fact:
 
 def fact(name: str) -> Fact:
     """Read the card of a method."""
-    from memcom.family import FACTS
+    from memcom.embeddings.facts import FACTS
 
     facts = FACTS[name]
     paper = f"[{facts.authors} {facts.year}]({facts.link})" if facts.link else "–"
@@ -131,7 +132,9 @@ def measured() -> dict[str, list[str]]:
         with (RESULTS / sweep / "summary.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["loss"] and row["ratio"]:
-                    loss, low, high = (100 * float(row[k]) for k in ("loss", "loss_low", "loss_high"))
+                    loss, low, high = (
+                        100 * float(row[k]) for k in ("loss", "loss_low", "loss_high")
+                    )
                     found.setdefault(row["method"], []).append(
                         f"{loss:.1f} % ({low:.1f} to {high:.1f}) at {float(row['ratio']):g}× on "
                         f"{row['data']}"
@@ -144,7 +147,7 @@ def section(name: str, losses: list[str]) -> list[str]:
     layer, facts = memcom.get(name), fact(name)
     lines = [f"(method-{name})=", f"## {name}", ""]
     lines += ["```text", facts.formula, "```", ""]
-    lines += [f"- **Layer:** {{py:obj}}`{layer.__module__}.{layer.__qualname__}`, built by"]
+    lines += [f"- **Layer:** {{py:obj}}`~{layer.__module__}.{layer.__qualname__}`, built by"]
     lines += [f'  `memcom.build("{name}", num_embeddings, embedding_dim, ratio=…)`']
     lines += [f"- **Paper:** {facts.paper}", f"- **Bytes:** {stored(name)}"]
     lines += [f"- **Distinct vectors:** {facts.distinct}"]
@@ -153,27 +156,35 @@ def section(name: str, losses: list[str]) -> list[str]:
     return [*lines, ""]
 
 
+INTRODUCTION = """\
+# Methods
+
+{count} compressors, one contract. Bytes are those of {n:,} ids of width {e}, planned for {ratio}×;
+a reason stands where a method cannot be that small. Letters: n ids of width e, tables of m rows;
+`[a, b]` is side by side. [Distinct](#distinct-vectors) explains the last column.
+"""
+
+
 def contents(families: dict[str, Family]) -> str:
     """Write the page that lists all methods."""
-    lines = ["# Methods", "", f"{len(memcom.available())} compressors, one contract. Bytes are those"]
-    lines += [f"of {NUM_EMBEDDINGS:,} ids of width {EMBEDDING_DIM}, planned for {RATIO}×; a reason"]
-    lines += ["stands where a method cannot be that small. Letters: n ids of width e, tables of m"]
-    lines += ["rows; `[a, b]` is side by side. [Distinct](#distinct-vectors) explains the last column.", ""]
-    lines += ["| method | vector of id i | paper | bytes | distinct |", "| --- | --- | --- | --- | --- |"]
+    from memcom.embeddings.facts import UNIQUE
+
+    rows = []
     for name in [name for family in families.values() for name in family.methods]:
         facts = fact(name)
-        formula = facts.formula.replace("|", "\\|")
-        lines += [
-            f"| [{name}](#method-{name}) | `{formula}` | {facts.paper} | {stored(name)} "
-            f"| {facts.distinct.partition(':')[0]} |"
-        ]
-    return "\n".join([*lines, "", *_distinct(), "```{toctree}", ":maxdepth: 1", ":hidden:", "", *families, "```", ""])
-
-
-def _distinct() -> list[str]:
-    from memcom.family import UNIQUE
-
-    return ["## Distinct vectors", "", *(f"- **{word}**: {means}." for word, means in UNIQUE.items()), ""]
+        rows.append(
+            {
+                "method": f"[{name}](#method-{name})",
+                "vector of id i": "`" + facts.formula.replace("|", "\\|") + "`",
+                "paper": facts.paper,
+                "bytes": stored(name),
+                "distinct": facts.distinct.partition(":")[0],
+            }
+        )
+    head = INTRODUCTION.format(count=len(rows), n=NUM_EMBEDDINGS, e=EMBEDDING_DIM, ratio=RATIO)
+    lines = [head, table(rows), "", "## Distinct vectors", ""]
+    lines += [f"- **{word}**: {means}." for word, means in UNIQUE.items()]
+    return "\n".join([*lines, "", "```{toctree}", ":hidden:", "", *families, "```", ""])
 
 
 def families() -> dict[str, Family]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import types
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from generated import replace_pages
 from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
@@ -32,7 +32,7 @@ def rooms() -> list[str]:
 
 
 def exported(room: str) -> list[str]:
-    """List the names that a room exports: ``__all__``, or else all public ones defined inside it."""
+    """List the names that a room exports: ``__all__``, or all public ones defined inside it."""
     module = importlib.import_module(room)
     if listed := getattr(module, "__all__", None):
         return list(listed)
@@ -53,12 +53,21 @@ def entry(room: str, name: str) -> str:
     return "autofunction" if callable(value) else "autodata"
 
 
+def summary(room: str, name: str) -> str:
+    """Return the first sentence of an export's docstring; empty for a value."""
+    value = getattr(importlib.import_module(room), name)
+    text = inspect.getdoc(value) if callable(value) else ""
+    first = " ".join((text or "").split("\n\n")[0].split())
+    return re.split(r"(?<=\w[.:]) (?=[A-Z])", first)[0].replace("::", ".")
+
+
 def page(room: str) -> str:
     """Write the page of a room."""
     names = exported(room)
     lines = [room, "=" * len(room), "", f".. automodule:: {room}", "   :no-members:", ""]
-    lines += [f".. currentmodule:: {room}", "", ".. autosummary::", "   :nosignatures:", ""]
-    lines += [f"   {name}" for name in names]
+    lines += [f".. currentmodule:: {room}", "", ".. list-table::", "   :widths: auto", ""]
+    for name in names:
+        lines += [f"   * - :py:obj:`{name}`", f"     - {summary(room, name)}"]
     for name in names:
         lines += ["", f".. {entry(room, name)}:: {name}"]
     return "\n".join(lines) + "\n"
@@ -86,20 +95,11 @@ def write(app: Sphinx) -> None:
 def find(target: str, module: str | None) -> Any:
     """Import what a docstring names, by its full name or relative to its module; None if absent."""
     for full in (target, f"{module}.{target}"):
-        parts = full.split(".")
-        if parts[0] != "memcom":
-            continue
-        value: Any = memcom
-        for place, part in enumerate(parts[1:], start=2):
+        if full.startswith("memcom."):
             try:
-                value = getattr(value, part)
-            except AttributeError:
-                try:
-                    value = importlib.import_module(".".join(parts[:place]))
-                except ImportError:
-                    break
-        else:
-            return value
+                return pkgutil.resolve_name(full)
+            except (ImportError, AttributeError, ValueError):
+                continue
     return None
 
 
@@ -117,15 +117,21 @@ def resolve(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
     if name not in objects:
         return contnode
     known = objects[name]
-    return make_refnode(
-        app.builder, node["refdoc"], known.docname, known.node_id, contnode, name
-    )
+    return make_refnode(app.builder, node["refdoc"], known.docname, known.node_id, contnode, name)
+
+
+def plain_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Write a default that is made anew for every object as ``...``; Sphinx parses no ``<``."""
+    if "<factory>" not in (signature or ""):
+        return None
+    return signature.replace("<factory>", "..."), returns
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the pages and the links."""
-    app.setup_extension("sphinx.ext.autosummary")
     app.connect("builder-inited", write, priority=100)
     app.connect("missing-reference", resolve)
-    assert nodes  # docutils is what Sphinx builds on
+    app.connect("autodoc-process-signature", plain_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

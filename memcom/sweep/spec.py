@@ -74,7 +74,7 @@ class Spec:
 
     Attributes:
         data: Data sets, one after another.
-        task: Name of the task; see `memcom.sweep.task_names`.
+        task: Name of the task; see `memcom.tasks.task_names`.
         methods: Compressors, options allowed as in ``"qr(operation=concat)"``; ``"every"`` stands
             for all of the registry.
         ratios: Compression ratios of the input embedding, each >= 1; may be empty where no method

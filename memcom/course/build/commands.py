@@ -49,10 +49,11 @@ def run(
 @click.option("--profile", default="fast", show_default=True, help='"fast" or "full".')
 @click.option("--site", default="site", show_default=True, help="Folder for the pages.")
 @click.option("--folder", default="notebooks", show_default=True, help="Folder of the notebooks.")
-def site(names: tuple[str, ...], profile: str, site: str, folder: str) -> None:
+@click.option("--docs", default="docs", show_default=True, help="Sources of the documentation.")
+def site(names: tuple[str, ...], profile: str, site: str, folder: str, docs: str) -> None:
     """Run the notebooks (all, or those whose names begin with NAMES) and write their pages."""
     try:
-        course.run_all(names or None, profile=profile, site=site, folder=folder)
+        course.run_all(names or None, profile=profile, site=site, folder=folder, docs=docs)
     except course.CourseError as error:
         click.echo(course.report(site))
         raise click.ClickException(str(error)) from error

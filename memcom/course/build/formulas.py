@@ -1,73 +1,47 @@
-"""Formulas that show without a network: LaTeX to MathML, which browsers draw by themselves.
+"""Formulas as MathML, which browsers draw without a script, a font or a network.
 
-Jupyter draws formulas with MathJax, which an exported page fetches from the network. MathML needs
-no script and no font. Conversion is by ``latex2mathml``.
+Docutils, on which the documentation is built anyway, brings the converter from LaTeX.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterator
 
-_COMMAND = re.compile(r"\\[A-Za-z]+")
-_CONTENT = re.compile(r">([^<]*)<")
+_CODE = re.compile(r"(```|~~~).*?\1|`[^`]*`", re.DOTALL)
+_FORMULA = re.compile(
+    r"\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?![\s$])(?P<inline>[^$]+?)(?<!\s)\$"
+    r"|(?P<environment>\\begin\{.+?\\end\{[a-z*]+\})",
+    re.DOTALL,
+)
 
 
 class FormulaError(ValueError):
     """A formula that does not convert."""
 
 
-def to_mathml(tex: str, *, block: bool) -> str:
+def to_mathml(tex: str, *, block: bool = False) -> str:
     """Convert a formula.
 
     Args:
         tex: LaTeX without its dollar signs.
-        block: Whether it stands on a line of its own.
+        block: True for a formula on its own line.
 
     Returns:
-        A ``<math>`` element, with the LaTeX as its label for assistive technology.
+        A ``<math>`` element.
 
     Raises:
-        FormulaError: If a command is not known.
+        FormulaError: If the formula is malformed or has an unknown command.
     """
-    from latex2mathml.converter import convert
+    from docutils.utils.math.latex2mathml import tex2mathml
 
     try:
-        markup = str(convert(tex.strip(), display="block" if block else "inline"))
-    except Exception as error:  # the converter raises IndexError and others on bad input
-        raise FormulaError(f"formula {tex!r} does not convert: {error!r}") from error
-    left = [name for text in _CONTENT.findall(markup) for name in _COMMAND.findall(text)]
-    if left:
-        raise FormulaError(f"formula {tex!r} does not convert: {', '.join(left)} is not known")
-    return markup
+        return str(tex2mathml(re.sub(r"\\dots\b", r"\\ldots", tex.strip()), as_block=block))
+    except Exception as error:  # on bad input the converter raises errors of many types
+        raise FormulaError(f"formula {tex!r} does not convert: {error}") from error
 
 
-def render_markdown(source: str, path: str = "") -> str:
-    """Convert the Markdown of a cell to HTML, formulas to MathML, local pictures embedded.
-
-    Args:
-        source: The cell's source.
-        path: Folder that picture links start from.
-
-    Returns:
-        HTML that needs neither script nor network.
-
-    Raises:
-        FormulaError: If a formula does not convert.
-    """
-    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-
-    class Renderer(IPythonRenderer):
-        """nbconvert's renderer with formulas as MathML."""
-
-        def block_math(self, body: str) -> str:
-            return to_mathml(body, block=True)
-
-        def inline_math(self, body: str) -> str:
-            return to_mathml(body, block=False)
-
-        def latex_environment(self, name: str, body: str) -> str:
-            return to_mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", block=True)
-
-    options: dict[str, Any] = {"escape": False, "embed_images": True, "path": path}
-    return str(MarkdownWithMath(renderer=Renderer(**options)).render(source))
+def formulas(markdown: str) -> Iterator[tuple[str, bool]]:
+    """Yield each formula of a Markdown text, code left out: its LaTeX, and True for a block."""
+    for match in _FORMULA.finditer(_CODE.sub("", markdown)):
+        yield match["block"] or match["inline"] or match["environment"], not match["inline"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from memcom.course.build.formulas import FormulaError, render_markdown
+from memcom.course.build.formulas import FormulaError, formulas, to_mathml
 from memcom.course.build.header import FIELDS, SECTIONS, headings, read_header
 from memcom.course.build.source import declared_parameters, read, tagged
 
@@ -228,7 +228,8 @@ def _links(notebook: Any, folder: Path) -> Iterator[str]:
 def _formulas(notebook: Any) -> Iterator[str]:
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            try:
-                render_markdown(cell.source)
-            except FormulaError as error:
-                yield f"cell {index}: {error}"
+            for tex, block in formulas(cell.source):
+                try:
+                    to_mathml(tex, block=block)
+                except FormulaError as error:
+                    yield f"cell {index}: {error}"

@@ -1,7 +1,8 @@
-"""Run the whole course without a screen and build its pages.
+"""Run the course without a screen and build the documentation around it.
 
-A notebook that fails gets a page that says so, with the traceback; the others still run, and the
-run as a whole fails.
+A notebook that fails gets a page with its traceback; the others still run, and the run as a whole
+fails. What a run leaves stands in the site itself, so the pages can be built again without it:
+``site/run.json`` has times and errors, ``site/executed`` the notebooks with their outputs.
 """
 
 from __future__ import annotations
@@ -9,31 +10,37 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memcom.course.build.index import report as _report
-from memcom.course.build.publish import EXECUTED, RUN, check_site, entry_of, write_site
+from memcom._files import write_json
+from memcom.course.build.collect import Entry, collect
+from memcom.course.build.collect import report as report_of
+from memcom.course.build.header import read_header
 from memcom.course.build.runner import NotebookError, RunResult, run
+from memcom.course.build.source import read
 
-_PATTERN = "[0-9][0-9]_*.ipynb"
+PATTERN = "[0-9][0-9]_*.ipynb"
+EXECUTED, RUN = "executed", "run.json"
+KEPT = ("seconds", "peak_rss_bytes", "results", "error")
 
 
 class CourseError(RuntimeError):
-    """Notebooks failed.
+    """Notebooks failed, or their pages.
 
     Args:
         results: The runs that did not fail.
-        failures: What went wrong, by the notebook's name.
+        failures: What went wrong, by the notebook's name; ``"documentation"`` is Sphinx itself.
         site: Where the pages are, the failed ones marked.
     """
 
     def __init__(self, results: list[RunResult], failures: dict[str, str], site: Path) -> None:
-        super().__init__(
-            f"{len(failures)} of {len(results) + len(failures)} notebooks failed: "
-            f"{', '.join(failures)}\n\n" + "\n\n".join(failures.values())
-        )
+        super().__init__(f"failed: {', '.join(failures)}\n\n" + "\n\n".join(failures.values()))
         self.results = results
         self.failures = failures
         self.site = site
@@ -45,10 +52,11 @@ def run_all(
     profile: str = "fast",
     site: str | Path = "site",
     folder: str | Path = "notebooks",
+    docs: str | Path = "docs",
     progress: bool = True,
     timeout: float = 600.0,
 ) -> list[RunResult]:
-    """Run the notebooks of the course, solutions included, and write their pages.
+    """Run the notebooks of the course, solutions included, and build the documentation.
 
     Args:
         names: Beginnings of the names of the notebooks to run, such as ``["00", "03_memcom"]``;
@@ -57,7 +65,9 @@ def run_all(
         site: Folder for the pages. What an earlier run wrote there is replaced; a folder with
             anything else in it is refused.
         folder: Folder of the notebooks.
-        progress: Whether to show a progress bar.
+        docs: Folder of the documentation's sources. Without it, outside a checkout, the site gets
+            the executed notebooks only.
+        progress: Show a progress bar.
         timeout: Longest time of one cell, in seconds.
 
     Returns:
@@ -66,7 +76,7 @@ def run_all(
     Raises:
         FileNotFoundError: If a name fits no notebook.
         FileExistsError: If `site` holds something that no earlier run wrote.
-        CourseError: If a notebook failed. All others have run, and the pages are written.
+        CourseError: If a notebook or the documentation failed. All else has run and is written.
     """
     from tqdm import tqdm
 
@@ -83,13 +93,60 @@ def run_all(
             except (NotebookError, ValueError, TypeError) as error:
                 failures[path.stem] = str(error)
             bar.update()
-    runs = [_summary(path, results, failures) for path in paths]
+    last = {
+        "machine": _machine(profile),
+        "folder": str(Path(folder).resolve()),
+        "runs": [_summary(path.stem, results, failures) for path in paths],
+    }
     executed = {result.name: result.notebook for result in results}
-    failures.update(write_site(site, runs, executed, _machine(profile)))
+    failures.update(build(site, last, executed, Path(docs)))
     if failures:
         good = [result for result in results if result.name not in failures]
         raise CourseError(good, failures, site)
     return results
+
+
+def rebuild(
+    site: str | Path = "site", *, folder: str | Path = "notebooks", docs: str | Path = "docs"
+) -> Path:
+    """Build the pages again without running anything.
+
+    Args:
+        site: Folder of the pages. Without a run in it, the notebooks are shown without outputs.
+        folder: Folder of the notebooks.
+        docs: Folder of the documentation's sources.
+
+    Returns:
+        The front page.
+
+    Raises:
+        FileNotFoundError: If there is no such `docs` or no notebook.
+        FileExistsError: If `site` holds something that no earlier run wrote.
+        CourseError: If a page cannot be built.
+    """
+    site, docs = Path(site).resolve(), Path(docs)
+    if not (docs / "conf.py").exists():
+        raise FileNotFoundError(f"no documentation in {docs.resolve()}; build it in a checkout")
+    check_site(site)
+    last, executed = _last(site)
+    last.setdefault("folder", str(Path(folder).resolve()))
+    if failures := build(site, last, executed, docs):
+        raise CourseError([], failures, site)
+    return site / "index.html"
+
+
+def report(site: str | Path = "site") -> str:
+    """Return the summary of the last run.
+
+    Args:
+        site: Folder of the pages.
+
+    Returns:
+        Method, bytes, ratio, nDCG and loss of every result; then time and memory of every
+        notebook that ran. Text of several lines.
+    """
+    last, executed = _last(Path(site))
+    return report_of([entry for entry in entries(last, executed) if entry.status != "not run"])
 
 
 def find(names: Sequence[str] | None, folder: str | Path) -> list[Path]:
@@ -105,7 +162,7 @@ def find(names: Sequence[str] | None, folder: str | Path) -> list[Path]:
     Raises:
         FileNotFoundError: If there is none, or a name fits none.
     """
-    paths = sorted(path.resolve() for path in Path(folder).glob(_PATTERN))
+    paths = sorted(path.resolve() for path in Path(folder).glob(PATTERN))
     for name in names or [""]:
         if not any(path.stem.startswith(name) for path in paths):
             known = ", ".join(path.stem for path in paths) or "none"
@@ -113,61 +170,123 @@ def find(names: Sequence[str] | None, folder: str | Path) -> list[Path]:
     return [p for p in paths if any(p.stem.startswith(name) for name in names or [""])]
 
 
-def rebuild(site: str | Path = "site") -> Path:
-    """Write the pages of the last run again, without running anything.
+def check_site(site: Path) -> None:
+    """Refuse a folder whose own content would be lost.
+
+    Args:
+        site: Folder for the pages.
+
+    Raises:
+        FileExistsError: If it is a file or holds what no run wrote.
+    """
+    if site.exists() and not site.is_dir():
+        raise FileExistsError(f"{site} is a file; the pages need a folder")
+    if site.exists() and any(site.iterdir()) and not (site / RUN).exists():
+        raise FileExistsError(f"{site} holds something else; choose an empty or a new folder")
+
+
+def entries(last: dict[str, Any], executed: dict[str, Any]) -> list[Entry]:
+    """Put together what is known of every notebook of the course, run or not.
+
+    Args:
+        last: Content of ``run.json``.
+        executed: The executed notebooks, by name.
+
+    Returns:
+        The notebooks, in order.
+    """
+    runs = {run["name"]: run for run in last["runs"]}
+    found = []
+    for path in find(None, last["folder"]):
+        source, run = read(path), runs.get(path.stem, {})
+        kept = {key: run[key] for key in KEPT if key in run}
+        notebook = executed.get(path.stem, source)
+        found.append(Entry(path.stem, read_header(source), notebook, **kept))
+    return found
+
+
+def build(site: Path, last: dict[str, Any], executed: dict[str, Any], docs: Path) -> dict[str, str]:
+    """Build all pages in a new folder, then put it in the site's place.
 
     Args:
         site: Folder of the pages.
+        last: What to keep of the run, for ``run.json``.
+        executed: The executed notebooks, by name.
+        docs: Folder of the documentation's sources.
 
     Returns:
-        The contents page.
-
-    Raises:
-        FileNotFoundError: If no run has written there.
-        CourseError: If a page cannot be built.
+        What went wrong; empty if nothing did.
     """
     import nbformat
 
-    site = Path(site).resolve()
+    site.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{site.name}-", dir=site.parent))
+    new = work / "html"
+    new.mkdir()
+    for notebook in executed.values():
+        notebook.metadata.pop("widgets", None)  # live views need a kernel
+    failures: dict[str, str] = {}
+    try:
+        if (docs / "conf.py").exists():
+            collect(entries(last, executed), last["machine"], docs / "course")
+            if said := _sphinx(docs, new, work / "doctrees"):
+                failures["documentation"] = said
+        (new / EXECUTED).mkdir()
+        for name, notebook in executed.items():
+            nbformat.write(notebook, new / EXECUTED / f"{name}.ipynb")
+        write_json(new / RUN, last)
+        _swap(new, site)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return failures
+
+
+def _sphinx(docs: Path, target: Path, doctrees: Path) -> str:
+    """Call Sphinx, warnings as errors; return its complaints."""
+    options = ["-W", "--keep-going", "-q", "-d", str(doctrees)]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-b", "html", *options, str(docs), str(target)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return ""
+    return f"the documentation has faults:\n{done.stdout}{done.stderr}".strip()
+
+
+def _swap(new: Path, site: Path) -> None:
+    """Put a finished folder in the place of the old one."""
+    old = site.with_name(f".{site.name}-old-{os.getpid()}")
+    if site.exists():
+        os.rename(site, old)
+    try:
+        os.rename(new, site)
+    except OSError:
+        if old.exists():
+            os.rename(old, site)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _last(site: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read what the last run left: its summary and the executed notebooks by name."""
     if not (site / RUN).exists():
-        raise FileNotFoundError(f"no run has written to {site}; run the course first (make run)")
+        return {"machine": "", "runs": []}, {}
     last = json.loads((site / RUN).read_text(encoding="utf-8"))
-    executed = {
-        run["name"]: nbformat.read(site / EXECUTED / f"{run['name']}.ipynb", as_version=4)
-        for run in last["runs"]
-        if not run["error"]
-    }
-    failures = write_site(site, last["runs"], executed, last["machine"])
-    if failures:
-        raise CourseError([], failures, site)
-    return site / "index.html"
+    executed = {path.stem: read(path) for path in sorted((site / EXECUTED).glob("*.ipynb"))}
+    return last, executed
 
 
-def report(site: str | Path = "site") -> str:
-    """Make the summary tables of the last run.
-
-    Args:
-        site: Folder of the pages.
-
-    Returns:
-        Method, bytes, ratio, nDCG and loss of every result; then time and memory of every
-        notebook. Text of several lines.
-    """
-    last = json.loads((Path(site) / RUN).read_text(encoding="utf-8"))
-    return _report([entry_of(run) for run in last["runs"]])
-
-
-def _summary(path: Path, results: list[RunResult], failures: dict[str, str]) -> dict[str, Any]:
+def _summary(name: str, results: list[RunResult], failures: dict[str, str]) -> dict[str, Any]:
     """Collect what is kept of one notebook's run."""
-    result = next((result for result in results if result.name == path.stem), None)
+    result = next((result for result in results if result.name == name), None)
     return {
-        "name": path.stem,
-        "source": str(path),
+        "name": name,
         "seconds": result and result.seconds,
         "peak_rss_bytes": result and result.peak_rss_bytes,
         "recorded": result.recorded if result else {},
         "results": result.results if result else [],
-        "error": failures.get(path.stem, ""),
+        "error": failures.get(name, ""),
     }
 
 

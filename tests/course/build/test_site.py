@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("bs4")
 pytest.importorskip("papermill")
-pytest.importorskip("latex2mathml")
+pytest.importorskip("myst_nb")
 
-import bs4
 from click.testing import CliRunner
 
 from memcom.course import CourseError, rebuild, report, run_all
@@ -21,14 +19,36 @@ from tests.course.build import sample
 
 pytestmark = pytest.mark.slow
 
+CONF = """\
+import sys
+sys.path.insert(0, {extensions!r})
+extensions = ["myst_nb", "standalone", "mathml"]
+nb_execution_mode = "off"
+nb_ipywidgets_js = {{}}
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+html_theme = "basic"
+html_math_renderer = "mathml"
+"""
+EXTENSIONS = Path(__file__).resolve().parents[3] / "docs" / "_ext"
 
-def page(path: Path):
-    return bs4.BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def make(root: Path, **notebooks):
+    """A checkout in small: notebooks, and a documentation of the course alone."""
+    for name, notebook in notebooks.items():
+        sample.write(root / "notebooks", notebook, name.removeprefix("nb"))
+    (root / "docs").mkdir()
+    (root / "docs" / "conf.py").write_text(CONF.format(extensions=str(EXTENSIONS)))
+    (root / "docs" / "index.md").write_text("# Docs\n\n```{toctree}\ncourse/index\n```\n")
+    return {"site": root / "site", "folder": root / "notebooks", "docs": root / "docs"}
 
 
 def broken():
     notebook = sample.build()
-    notebook.cells[0].source = notebook.cells[0].source.replace("Sharing rows", "Broken <rows>")
+    notebook.cells[0].source = notebook.cells[0].source.replace("Sharing rows", "Broken rows")
     notebook.cells[2].source += "\nraise ZeroDivisionError('planted')"
     return notebook
 
@@ -37,88 +57,104 @@ def broken():
 def course(tmp_path_factory):
     """A course of two notebooks, run; gives its root."""
     root = tmp_path_factory.mktemp("course")
-    sample.write(root / "notebooks", name="00_sample")
-    sample.write(root / "notebooks", name="01_again")
-    sample.write(root / "notebooks", name="draft")  # no number: not part of the course
-    results = run_all(site=root / "site", folder=root / "notebooks", progress=False)
+    # a draft has no number: it is not part of the course
+    places = make(root, nb00_sample=None, nb01_again=None, draft=None)
+    results = run_all(**places, progress=False)
     assert [result.name for result in results] == ["00_sample", "01_again"]
     assert all(set(result.checks.values()) == {"passed"} for result in results)
     return root
 
 
+def again(course, **options):
+    places = {"site": course / "site", "folder": course / "notebooks", "docs": course / "docs"}
+    return rebuild(**{**places, **options})
+
+
 def test_every_notebook_has_a_page_and_the_contents_list_it(course):
-    index = page(course / "site" / "index.html")
-    rows = index.find("table", class_="course").tbody("tr")
-    assert [row.a["href"] for row in rows] == ["00_sample.html", "01_again.html"]
-    assert "How many ids share a row" in rows[0].text
-    assert "MiB" in rows[0].text
-    assert all((course / "site" / row.a["href"]).exists() for row in rows)
-    assert not (course / "site" / "draft.html").exists()
-    text = index.text
-    assert "1,000" in text
-    assert "10.0 %" in text
-    assert "failed" not in index.find("p", class_="status")["class"]
+    index = text(course / "site" / "course" / "index.html")
+    for name in ("00_sample", "01_again"):
+        assert f'href="{name}.html"' in index
+        assert 'alt="64 buckets"' in text(course / "site" / "course" / f"{name}.html")
+    assert "draft" not in index
+    assert "How many ids share a row" in index
+    assert "MiB" in index
+    assert "1,000" in index
+    assert "10.0 %" in index
+    assert "failed" not in index
 
 
-def test_pages_lead_on_and_back(course):
-    first, second = (page(course / "site" / f"{name}.html") for name in ("00_sample", "01_again"))
-    assert first.find("a", rel="prev") is None
-    assert first.find("a", rel="next")["href"] == "01_again.html"
-    assert second.find("a", rel="prev")["href"] == "00_sample.html"
-    assert [image["alt"] for image in first("img")] == ["64 buckets"]
+def test_a_page_has_formulas_notes_and_no_script_of_a_widget(course):
+    page = text(course / "site" / "course" / "00_sample.html")
+    assert page.count("<math") == 3
+    assert "bmod" not in page
+    assert "make lab" in page
+    assert "jupyter.widget" not in page
 
 
 def test_nothing_is_left_beside_the_site_or_the_notebooks(course):
-    assert sorted(entry.name for entry in course.iterdir()) == ["notebooks", "site"]
+    assert sorted(entry.name for entry in course.iterdir()) == ["docs", "notebooks", "site"]
     assert sorted(entry.suffix for entry in (course / "notebooks").iterdir()) == [".ipynb"] * 3
 
 
 def test_the_report_lists_every_result(course):
     lines = report(course / "site").splitlines()
     assert lines[0].split() == [
-        *("Notebook", "Method", "Bytes", "Ratio", "Asked", "nDCG@10", "Loss"),
+        *("notebook", "method", "bytes", "ratio", "asked", "nDCG@10", "loss"),
     ]
-    cells = [line.split() for line in lines[2:4]]
+    cells = [line.split() for line in lines[1:3]]
     assert cells[0] == ["00_sample", "full", "4,000", "1.0", "–", "0.3000", "0.0", "%"]
     assert cells[1] == ["00_sample", "hash", "1,000", "4.0", "4", "0.2700", "10.0", "%"]
 
 
 def test_pages_can_be_written_again_without_a_run(course, monkeypatch):
     monkeypatch.setattr("memcom.course.build.site.run", None)
-    before = (course / "site" / "00_sample.html").read_text()
-    (course / "site" / "00_sample.html").write_text("spoiled")
-    assert rebuild(course / "site") == course / "site" / "index.html"
-    assert (course / "site" / "00_sample.html").read_text() == before
+    page = course / "site" / "course" / "00_sample.html"
+    page.write_text("spoiled")
+    assert again(course) == course / "site" / "index.html"
+    assert 'alt="64 buckets"' in text(page)
+
+
+def test_without_a_run_the_pages_have_no_outputs_and_say_so(course, tmp_path):
+    front = again(course, site=tmp_path / "site")
+    page = text(front.parent / "course" / "00_sample.html")
+    assert "has not run" in page
+    assert "<img" not in page
+    assert "2 of 2 notebooks have not run" in text(front.parent / "course" / "index.html")
+
+
+def test_without_documentation_the_run_is_kept(course, tmp_path):
+    options = {"folder": course / "notebooks", "docs": tmp_path / "docs", "progress": False}
+    run_all(["00"], site=tmp_path / "site", **options)
+    assert sorted(entry.name for entry in (tmp_path / "site").iterdir()) == ["executed", "run.json"]
+    with pytest.raises(FileNotFoundError, match="no documentation in"):
+        again(course, docs=tmp_path / "docs")
 
 
 def test_a_failure_is_marked_told_and_stops_nobody_else(tmp_path):
-    sample.write(tmp_path / "notebooks", broken(), "00_broken")
-    sample.write(tmp_path / "notebooks", name="01_sample")
-    site = tmp_path / "site"
-    options = ["site", "--site", str(site), "--folder", str(tmp_path / "notebooks")]
-    outcome = CliRunner().invoke(main, options)
+    places = make(tmp_path, nb00_broken=broken(), nb01_sample=None)
+    options = [f"--{name}={place}" for name, place in places.items()]
+    outcome = CliRunner().invoke(main, ["site", *options])
     assert outcome.exit_code == 1
     assert "ZeroDivisionError: planted" in outcome.output
-    assert "1 of 2 notebooks failed: 00_broken" in outcome.output
     assert "FAILED" in outcome.output
-    index = page(site / "index.html")
-    assert "1 of 2 notebooks failed" in index.find("p", class_="failed").text
-    failed = page(site / "00_broken.html")
-    assert failed.h1.text.startswith("Broken <rows>")
-    assert "ZeroDivisionError: planted" in failed.find("pre", class_="error").text
-    assert page(site / "01_sample.html").find("img") is not None
+    site = tmp_path / "site"
+    assert "1 of 2 notebooks failed: Broken" in text(site / "course" / "index.html")
+    failed = text(site / "course" / "00_broken.html")
+    assert "Broken rows" in failed
+    assert "ZeroDivisionError: planted" in failed
+    assert "<img" in text(site / "course" / "01_sample.html")
     assert not (site / "executed" / "00_broken.ipynb").exists()
 
 
-def test_a_page_that_cannot_be_whole_is_a_failure(tmp_path):
+def test_a_picture_without_a_text_fails_the_build(tmp_path):
     notebook = sample.build()
     picture = sample.find(notebook, "figure")
     picture.source = picture.source.replace(' alt="64 buckets"', "")
-    sample.write(tmp_path / "notebooks", notebook)
+    places = make(tmp_path, nb00_sample=notebook)
     with pytest.raises(CourseError, match="no alternative text") as caught:
-        run_all(site=tmp_path / "site", folder=tmp_path / "notebooks", progress=False)
-    assert caught.value.results == []
-    assert "failed" in page(tmp_path / "site" / "00_sample.html").title.text
+        run_all(**places, progress=False)
+    assert list(caught.value.failures) == ["documentation"]
+    assert (tmp_path / "site" / "executed" / "00_sample.ipynb").exists()
 
 
 def test_a_folder_with_other_things_in_it_is_refused_before_anything_runs(tmp_path, monkeypatch):
@@ -144,9 +180,9 @@ def test_an_interrupted_swap_leaves_the_old_site(course, monkeypatch):
 
     monkeypatch.setattr("os.rename", failing)
     with pytest.raises(OSError, match="planted"):
-        rebuild(course / "site")
+        again(course)
     assert {entry.name for entry in (course / "site").iterdir()} == before
-    assert sorted(entry.name for entry in course.iterdir()) == ["notebooks", "site"]
+    assert sorted(entry.name for entry in course.iterdir()) == ["docs", "notebooks", "site"]
 
 
 def test_notebooks_are_found_by_the_beginning_of_their_names(course):
@@ -157,11 +193,6 @@ def test_notebooks_are_found_by_the_beginning_of_their_names(course):
         find(["07"], folder)
     with pytest.raises(FileNotFoundError, match=r"there: none"):
         find(None, course / "nowhere")
-
-
-def test_rebuild_needs_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="run the course first"):
-        rebuild(tmp_path / "site")
 
 
 def test_the_command_runs_lints_and_cleans_one_notebook(tmp_path):
