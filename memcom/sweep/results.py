@@ -24,7 +24,7 @@ def read_rows(folder: Path | str) -> pd.DataFrame:
 
     Returns:
         One row per method and budget. The first column, ``sweep``, is the name of the sweep's
-        folder; the others are those of the file (see `memcom.sweep.Row`). A column that another
+        folder; the others are those of the file (see ``memcom.sweep.Row``). A column that another
         sweep lacks is NaN there.
 
     Raises:

@@ -35,6 +35,9 @@ def to_mathml(tex: str, *, block: bool = False) -> str:
     """
     from docutils.utils.math.latex2mathml import tex2mathml
 
+    bare = re.sub(r"\\[\\{}]", "", tex)
+    if bare.count("{") != bare.count("}"):  # the converter would close them
+        raise FormulaError(f"formula {tex!r} does not convert: its braces do not pair up")
     try:
         return str(tex2mathml(re.sub(r"\\dots\b", r"\\ldots", tex.strip()), as_block=block))
     except Exception as error:  # on bad input the converter raises errors of many types

@@ -35,7 +35,9 @@ def test_a_fraction_is_a_fraction():
     ],
 )
 def test_the_courses_vocabulary_converts(tex):
-    ElementTree.fromstring(to_mathml(tex))
+    markup = to_mathml(tex)
+    assert markup.startswith("<math")
+    assert "\\" not in markup
 
 
 @pytest.mark.parametrize("tex", [r"\nosuchcommand x", r"\frac{", r"x^{"])
