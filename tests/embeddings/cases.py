@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import pytest
 import torch
 
 import memcom
@@ -39,13 +42,34 @@ SPECS = [
     "qr(head=30)",
 ]
 
+# For costly tests: one spec a class every day, the options of a class in continuous integration.
+COSTLY = [
+    pytest.param(spec, marks=[pytest.mark.ci] if "(" in spec and "bits" not in spec else [])
+    for spec in SPECS
+]
 
-def make(spec: str, *, n: int = NUM_EMBEDDINGS, e: int = EMBEDDING_DIM, **common):
-    """The layer of a spec at a quarter of the full table's bytes, drawn from a fixed seed."""
+
+@functools.cache
+def planned(spec: str, n: int, e: int, ratio: float, dtype: torch.dtype | None) -> memcom.Plan:
+    """The plan of a spec at a ratio; those of `UNSHRUNK` have one size."""
     name, options = memcom.parse_spec(spec)
-    ratio = None if name in UNSHRUNK else RATIO
-    torch.manual_seed(0)
-    return memcom.build(name, n, e, ratio=ratio, **options, **common).eval()
+    options |= {} if dtype is None else {"dtype": dtype}
+    return memcom.plan(name, n, e, ratio=None if name in UNSHRUNK else ratio, **options)
+
+
+def make(
+    spec: str,
+    *,
+    n: int = NUM_EMBEDDINGS,
+    e: int = EMBEDDING_DIM,
+    ratio: float = RATIO,
+    seed: int = 0,
+    **common,
+) -> memcom.CompressedEmbedding:
+    """The layer of a spec at a quarter of the full table's bytes, drawn from a fixed seed."""
+    plan = planned(spec, n, e, ratio, common.get("dtype"))
+    torch.manual_seed(seed)
+    return plan.build(**common).eval()
 
 
 def some_ids(*shape: int, n: int = NUM_EMBEDDINGS, dtype=torch.int64) -> torch.Tensor:
