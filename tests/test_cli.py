@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -121,23 +120,16 @@ def test_data_list_is_the_registry() -> None:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `compare` passes on, in place of hours of training."""
+    from memcom import sweep
+
     passed: dict[str, Any] = {}
-    experiments = types.ModuleType("memcom.sweep")
 
-    def spec_of(path: None, **options: Any) -> str:
-        assert path is None
-        passed["spec"] = options
-        return "the spec"
+    def run(spec: sweep.Spec, out: Path, **options: Any) -> list[sweep.Table]:
+        passed.update(options, spec=spec, out=out)
+        return []
 
-    def sweep_command(spec: str, out: Path, **options: Any) -> str:
-        assert spec == "the spec"
-        passed.update(options, out=out)
-        return "the table"
-
-    experiments.spec_of = spec_of  # type: ignore[attr-defined]
-    experiments.sweep_command = sweep_command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "memcom.sweep", experiments)
-    monkeypatch.setattr(memcom, "experiments", experiments, raising=False)
+    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(sweep, "write_report", lambda *_, **__: sweep.Report({"report": "r"}, []))
     return passed
 
 
@@ -148,59 +140,50 @@ def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
         *("--seeds", "2", "--profile", "fast", "--split", "random", "--out", "here"),
     )
     assert result.exit_code == 0, result.output
-    assert result.output.rstrip().endswith("the table")
-    columns = {"user_col": "reader", "item_col": "paper", "time_col": None, "split": "random"}
-    assert compared["spec"] == {
-        "data": "pairs.csv",
-        "columns": columns,
-        "ratios": (4.0, 16.0),
-        "methods": ["full", "qr(operation='add',threshold=9)"],
-        "seeds": 2,
-        "profile": "fast",
-    }
-    assert compared["out"] == Path("here")
-    assert compared["times"] is True
+    assert result.output.rstrip().endswith("report: r")
+    spec = compared["spec"]
+    columns = {"user_col": "reader", "item_col": "paper", "split": "random"}
+    assert [(each.name, each.options) for each in spec.data] == [("pairs.csv", columns)]
+    assert (spec.ratios, spec.seeds, spec.profile) == ((4.0, 16.0), 2, "fast")
+    assert spec.methods == ("qr(operation='add', threshold=9)",)
+    assert (compared["out"], compared["times"]) == (Path("here"), True)
 
 
 def test_compare_has_defaults(compared: dict[str, Any]) -> None:
     assert call("compare").exit_code == 0
     spec = compared["spec"]
-    assert (spec["data"], spec["ratios"]) == ("movielens", (16.0,))
-    assert (spec["methods"], spec["seeds"], spec["profile"]) == (["every"], 3, "full")
+    assert ([each.name for each in spec.data], spec.ratios) == (["movielens"], (16.0,))
+    assert set(spec.methods) > set(memcom.available()) - {"full"}
+    assert (spec.seeds, spec.profile) == (3, "full")
+
+
+def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The result of `compare` where the sweep raises."""
+
+    def fail(*spec: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("memcom.sweep.run", fail)
+    return call("compare")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("no", name="memcom.x")])
 def test_our_own_faults_keep_their_traceback(
-    error: Exception, compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*spec: Any, **options: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
-    assert call("compare").exception is error
+    assert failing(error, monkeypatch).exception is error
 
 
-def test_a_missing_extra_points_to_the_doctor(
-    compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*spec: Any, **options: Any) -> None:
-        raise ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
-
-    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
-    result = call("compare")
+def test_a_missing_extra_points_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
+    result = failing(error, monkeypatch)
     assert result.exit_code == 2
     assert "memcom.doctor" in result.output
 
 
-def test_an_extra_that_is_named_stays_named(
-    compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*spec: Any, **options: Any) -> None:
-        text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
-        raise ModuleNotFoundError(text, name="ray")
-
-    monkeypatch.setattr(sys.modules["memcom.sweep"], "sweep_command", fail)
-    result = call("compare")
+def test_an_extra_that_is_named_stays_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
+    result = failing(ModuleNotFoundError(text, name="ray"), monkeypatch)
     assert result.exit_code == 2
     assert "pip install 'memcom-kit[ray]'" in " ".join(result.output.split())
     assert "memcom.doctor" not in result.output

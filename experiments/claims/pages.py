@@ -8,7 +8,8 @@ import pandas as pd
 
 from experiments.claims.answers import Finding, percent
 from experiments.claims.results import Results
-from memcom.sweep.render import TIMES, duration
+from memcom._text import duration
+from memcom.sweep.render import TIMES
 from memcom.sweep.statistics import Interval
 
 MAX_NAMED = 3  # versions that a sentence names

@@ -1,21 +1,37 @@
-"""Experiments: compressors compared at equal bytes, with controls, seeds and intervals."""
+"""Sweeps: compressors compared at equal bytes, with controls, seeds and intervals.
+
+A `Spec` says what to compare. `run` trains its trials, one file each, and resumes where it was;
+`write_report` turns what is there into tables; `read_rows` reads them back as a pandas frame.
+"""
 
 from __future__ import annotations
 
-from memcom.sweep.command import spec_of as spec_of
-from memcom.sweep.command import sweep_command as sweep_command
-from memcom.sweep.planning import Table as Table
-from memcom.sweep.planning import tables as tables
+from memcom.sweep.estimate import dry_run as dry_run
+from memcom.sweep.plan import Table as Table
+from memcom.sweep.plan import tables as tables
+from memcom.sweep.provenance import parallel_trials as parallel_trials
+from memcom.sweep.render import terminal_section as terminal_section
 from memcom.sweep.report import Report as Report
 from memcom.sweep.report import write_report as write_report
 from memcom.sweep.results import read_pairs as read_pairs
 from memcom.sweep.results import read_rows as read_rows
 from memcom.sweep.results import read_trials as read_trials
-from memcom.sweep.running import sweep as sweep
-from memcom.sweep.spec import Source as Source
+from memcom.sweep.rows import Row as Row
+from memcom.sweep.rows import summarise as summarise
+from memcom.sweep.scheduler import run as run
+from memcom.sweep.source import Source as Source
 from memcom.sweep.spec import Spec as Spec
+from memcom.sweep.spec import spec_of as spec_of
 from memcom.sweep.statistics import Interval as Interval
+from memcom.sweep.statistics import bootstrap as bootstrap
+from memcom.sweep.statistics import holm as holm
 from memcom.sweep.statistics import mean_interval as mean_interval
+from memcom.sweep.statistics import paired_tests as paired_tests
 from memcom.sweep.store import Store as Store
-from memcom.sweep.summary import Summary as Summary
-from memcom.sweep.summary import summarise as summarise
+from memcom.sweep.trial import Record as Record
+from memcom.sweep.trial import Trial as Trial
+
+sweep = run
+"""Former name of `run`, for one release."""
+Summary = Row
+"""Former name of `Row`, for one release."""

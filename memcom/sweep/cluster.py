@@ -6,19 +6,18 @@ import copy
 from concurrent.futures import Future
 from typing import Any
 
-from memcom.sweep.engines import attempt
-from memcom.sweep.records import Job, Record
+from memcom.sweep.trial import Record, Trial, run_trial
 
 
 class RayCluster:
-    """The nodes of a Ray cluster; only this process reads and writes the store.
+    """The nodes of a Ray cluster. Only this process reads and writes the store.
 
-    Connects to the cluster that RAY_ADDRESS names, or that runs here, or starts one here. The
+    Connects to the cluster that RAY_ADDRESS names or that runs on this machine, or starts one. The
     package has to be installed on the nodes. Ray runs a trial again if its worker or node dies.
 
     Args:
         data: The loaded data, sent to each node once.
-        jobs: Trials at a time; None is as many as the cluster has room for.
+        jobs: Trials at a time; by default as many as the cluster has room for.
         pack: Trials that share a GPU.
     """
 
@@ -35,14 +34,14 @@ class RayCluster:
         self.data = ray.put(data)
 
     def slots(self) -> int:
-        """Room in the cluster as it is now: nodes may come and go."""
+        """Return the room in the cluster now: nodes may come and go."""
         room = self.ray.cluster_resources()
         limit = int(room.get("GPU", 0) * self.pack if self.gpus else room.get("CPU", 1))
         return max(1, min(limit, self.jobs or limit))
 
-    def submit(self, job: Job) -> Future[Record]:
+    def submit(self, trial: Trial) -> Future[Record]:
         """Queue the trial."""
-        return self.work.remote(job, self.data, self.gpus).future()
+        return self.work.remote(trial, self.data, self.gpus).future()
 
     def close(self) -> None:
         """Leave the cluster if this engine joined it."""
@@ -50,6 +49,6 @@ class RayCluster:
             self.ray.shutdown()
 
 
-def _on_node(job: Job, data: Any, gpu: bool) -> Record:
-    # What Ray shares between workers is read-only; torch wants arrays it may write to.
-    return attempt(job, copy.deepcopy(data), "cuda:0" if gpu else "cpu")
+def _on_node(trial: Trial, data: Any, gpu: bool) -> Record:
+    # Ray's shared arrays are read-only; torch wants writable ones.
+    return run_trial(trial, copy.deepcopy(data), "cuda:0" if gpu else "cpu")

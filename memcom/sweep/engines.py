@@ -1,112 +1,77 @@
-"""Where trials run: in this process, in local processes, or on a Ray cluster.
+"""Where trials run: in this process, in processes of this machine, or on a Ray cluster.
 
-An engine turns a `Job` into a future of its `Record`. A trial that fails is a record of its own; a
-future that raises means that no trial came to an end: its worker died, or could not be talked to.
-Whatever the engine, a trial on a CPU has one thread, so that the numbers do not depend on the
-engine. On a GPU several small trials share a device.
+An engine turns a `Trial` into a future of its `Record`. A trial that fails is a failed record. A
+future raises if there is no record: the worker died, or could not be reached. With every engine a
+trial on a CPU has one thread, so that its numbers do not depend on the engine. On a GPU several
+small trials share a device.
 """
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-
-from memcom.sweep.provenance import about, devices, traceback_in_package
-from memcom.sweep.records import Job, Record
-from memcom.tasks.protocol import get_task
+from memcom.sweep.provenance import devices
+from memcom.sweep.store import Store
+from memcom.sweep.trial import Record, Trial, run_trial
 
 ENGINES = ("local", "processes", "ray")
-_EXTRAS = {"joblib": "stats", "ray": "cluster"}  # package -> extra of ours that brings it
-
-
-class NotDelivered(RuntimeError):
-    """A trial or its record did not get through to the other process: nobody's trial has failed."""
+_EXTRAS = {"joblib": "stats", "ray": "cluster"}  # package -> extra of memcom-kit with it
 
 
 class Engine(Protocol):
-    """What a sweep needs of an engine."""
+    """Runs trials."""
 
     def slots(self) -> int:
-        """How many trials may run at a time, now."""
+        """Return how many trials may run at a time, now."""
 
-    def submit(self, job: Job) -> Future[Record]:
+    def submit(self, trial: Trial) -> Future[Record]:
         """Start a trial, while fewer than `slots` are running.
 
-        The future raises `NotDelivered` if the trial could not be sent to its worker or its record
-        not be sent back, and anything else if the worker died.
+        The engine may store the record itself. The future raises `UndeliveredError` if the trial
+        could not be sent or its record not be read back, and anything else if the worker died.
         """
 
     def close(self) -> None:
         """Stop the workers."""
 
 
-def attempt(job: Job, data: Any, device: str = "cpu") -> Record:
-    """Run one trial with one thread. Nothing is raised: a failure is a record of its own.
-
-    Args:
-        job: What to run.
-        data: The loaded data.
-        device: Where to train.
-
-    Returns:
-        The record.
-    """
-    start = time.perf_counter()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    outcome, failed, trace = None, "", ""
-    try:
-        outcome = get_task(job.setting.task).run(job.setting, data, device)
-        bad = [name for name, value in outcome.metrics.items() if not np.isfinite(value)]
-        if bad or not np.isfinite(outcome.valid):
-            raise ArithmeticError(f"{', '.join(bad) or 'the validation metric'} is no number")
-    except Exception as error:
-        outcome, trace = None, traceback_in_package()
-        failed = f"{type(error).__name__}: {error}".splitlines()[0]
-    finally:
-        torch.set_num_threads(before)
-    return Record(job, outcome, failed, trace, time.perf_counter() - start, about(device))
-
-
 class InProcess:
-    """One trial after another in this process."""
+    """Runs one trial after another in this process."""
 
     def __init__(self, data: Any) -> None:
         self.data = data
         self.device = devices()[0]
 
     def slots(self) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
-    def submit(self, job: Job) -> Future[Record]:
+    def submit(self, trial: Trial) -> Future[Record]:
         """Run the trial before returning."""
         future: Future[Record] = Future()
-        future.set_result(attempt(job, self.data, self.device))
+        future.set_result(run_trial(trial, self.data, self.device))
         return future
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing."""
 
 
-def start(engine: str, data: Any, jobs: int | None = None) -> Engine:
-    """An engine by name.
+def start(engine: str, data: Any, store: Store, jobs: int | None = None) -> Engine:
+    """Start an engine.
 
     Args:
         engine: One of `ENGINES`.
         data: The loaded data.
-        jobs: Trials at a time; None leaves it to the engine.
+        store: Where processes of this machine write their records.
+        jobs: Trials at a time; by default as many as the machine or cluster has room for.
 
     Returns:
-        The engine, to be closed.
+        The engine, to be closed by the caller.
 
     Raises:
-        ValueError: There is no such engine.
-        ModuleNotFoundError: It needs a library that is not installed; the extra is named.
+        ValueError: There is no such engine, or `jobs` is below 1.
+        ModuleNotFoundError: It needs a package that is not installed; the extra is named.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
@@ -116,7 +81,7 @@ def start(engine: str, data: Any, jobs: int | None = None) -> Engine:
         if engine == "processes":
             from memcom.sweep.processes import LocalProcesses
 
-            return LocalProcesses(data, jobs)
+            return LocalProcesses(data, store, jobs)
         if engine == "ray":
             from memcom.sweep.cluster import RayCluster
 

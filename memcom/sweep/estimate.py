@@ -1,4 +1,4 @@
-"""What a sweep would do: bytes, number of trials and time, before anything is run."""
+"""Estimate what a sweep would do before it runs: bytes, number of trials and time."""
 
 from __future__ import annotations
 
@@ -8,80 +8,79 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from textwrap import indent
 
-from memcom.sweep.engines import attempt
-from memcom.sweep.planning import Table
+from memcom import _text
+from memcom.sweep.plan import Table
 from memcom.sweep.provenance import devices
-from memcom.sweep.render import duration
 from memcom.sweep.store import Store
-from memcom.tasks.protocol import Setting
+from memcom.sweep.trial import Trial, run_trial
 
 
 def dry_run(
     tables: Sequence[Table], folder: Path | str, *, jobs: int = 1, probe: bool = True
 ) -> str:
-    """The plan as text: bytes, ratio, trials and time of every row.
+    """Return the plan as text: bytes, ratio, trials and time of every row.
 
     Args:
         tables: Planned, with their data.
-        folder: Folder of the trials; what is there is not counted again.
+        folder: Folder of the trials; those that are there are not counted again.
         jobs: Trials at a time.
-        probe: Where no finished trial tells the time, train the full table for a few epochs.
+        probe: Train the full table for a few epochs where no finished trial tells the time.
 
     Returns:
-        Lines of text. Times are those of finished trials of the same data, or of the probe; early
-        stopping may make them less.
+        A table for each of the tables, and the totals. Times come from finished trials of the same
+        data, or from the probe; early stopping may shorten them.
     """
-    store, lines = Store(folder), []
-    everything, missing, unknown = 0, 0.0, 0
+    store, parts = Store(folder), []
+    total, seconds, unknown = 0, 0.0, 0
     for table in tables:
         known = finished_seconds(table, store)
         fallback = median(known.values()) if known else probe_seconds(table) if probe else None
-        lines += [f"{table.label}, {table.task.name}"]
-        lines += [f"  {'method':<28}{'asked':>12}{'bytes':>14}{'ratio':>9}{'trials':>8}  time"]
-        for line in table.lines:
-            setting, trials = line.cell.setting, line.cell.num_trials
-            start = f"  {setting.method:<28}{_asked(setting):>12}"
-            if line.size is None:
-                lines.append(f"{start}  cannot be that small: {line.impossible}")
+        rows = []
+        for cell, found in zip(table.cells, table.progress(store), strict=True):
+            method = cell.first.method
+            row = {"method": method, "asked": _asked(cell.first)}
+            rows.append(row)
+            if cell.size is None:
+                row["time"] = f"cannot be that small: {cell.impossible}"
                 continue
-            nbytes, full = line.size
-            one = known.get(setting.method, fallback)
-            if setting.method in table.task.untrained:
-                one = known.get(setting.method, 0.0)
-            wanted = list(replace(table, lines=[line]).wanted(store))
-            left = trials - sum(store.get(job) is not None for job in wanted)
-            everything += trials
-            missing += (one or 0.0) * left
-            unknown += left if one is None else 0
-            ratio = f"{full / nbytes:.2f}" if nbytes else "-"
-            when = "?" if one is None else duration(one * left)
-            done = "" if left == trials else f", {trials - left} done"
-            lines.append(f"{start}{nbytes:>14,}{ratio:>9}{trials:>8}  {when}{done}")
-        lines.append("")
+            each = known.get(method, 0.0 if method in table.task.untrained else fallback)
+            done = len(found.records)
+            left = cell.num_trials - done
+            total += cell.num_trials
+            seconds += (each or 0.0) * left
+            unknown += left if each is None else 0
+            nbytes, full = cell.size
+            row["bytes"] = f"{nbytes:,}"
+            row["ratio"] = f"{full / nbytes:.2f}" if nbytes else "-"
+            row["trials"] = str(cell.num_trials)
+            row["time"] = "?" if each is None else _text.duration(each * left)
+            row["time"] += f", {done} done" if done else ""
+        text = _text.table(rows, style="plain", right=("asked", "bytes", "ratio", "trials"))
+        parts += [f"{table.label}, {table.task.name}", indent(text, "  "), ""]
     more = f", and {unknown} trials of unknown time" if unknown else ""
-    lines.append(
-        f"{everything} trials; about {duration(missing / jobs)} with {jobs} at a time{more}"
-    )
-    return "\n".join(lines)
+    about = _text.duration(seconds / jobs)
+    return "\n".join([*parts, f"{total} trials; about {about} with {jobs} at a time{more}"])
 
 
 def finished_seconds(table: Table, store: Store) -> dict[str, float]:
-    """Median seconds of the folder's finished trials of this data and these options, by method."""
+    """Return by method the median seconds of finished trials of the same data and options."""
     seconds = defaultdict(list)
-    like = table.lines[0].cell.setting
+    wanted = table.cells[0].first
     for record in store.records():
-        one = record.job.setting
-        same = (record.job.data, one.task, one.options) == (table.data, like.task, like.options)
-        if same and record.outcome is not None:
-            seconds[one.method].append(record.seconds)
+        trial = record.trial
+        if record.outcome is None or (trial.source, trial.task) != (wanted.source, wanted.task):
+            continue
+        if trial.options == wanted.options:
+            seconds[trial.method].append(record.seconds)
     return {method: median(values) for method, values in seconds.items()}
 
 
 def probe_seconds(table: Table) -> float | None:
-    """Seconds of a trial of the full table if it runs all its epochs, from one and from six.
+    """Estimate the seconds of a full-table trial that runs all epochs, from one and six epochs.
 
-    On a CPU these are seconds of computing, so that what else the machine does now is left out.
+    On a CPU these are seconds of CPU time, so that other load does not count.
 
     Args:
         table: With its data.
@@ -89,28 +88,24 @@ def probe_seconds(table: Table) -> float | None:
     Returns:
         The estimate; None if the task has no option ``epochs`` or the probe fails.
     """
-    full = next(line.cell.setting for line in table.lines if line.cell.setting.method == "full")
+    full = next(cell.first for cell in table.cells if cell.first.method == "full")
     if "epochs" not in table.options:
         return None
     device = devices()[0]
     clock = time.process_time if device == "cpu" else time.perf_counter
-    attempt(table.job(_with_epochs(full, 1)), table.loaded, device)  # warms up
     times = []
-    for epochs in (1, 6):
+    for epochs in (1, 1, 6):  # the first warms up
+        trial = replace(full, options={**full.options, "epochs": epochs})
         start = clock()
-        record = attempt(table.job(_with_epochs(full, epochs)), table.loaded, device)
+        record = run_trial(trial, table.data, device)
         times.append(clock() - start)
         if record.outcome is None:
             return None
-    per_epoch = max(0.0, (times[1] - times[0]) / 5)
-    return times[0] + (int(table.options["epochs"]) - 1) * per_epoch
+    per_epoch = max(0.0, (times[2] - times[1]) / 5)
+    return times[1] + (int(table.options["epochs"]) - 1) * per_epoch
 
 
-def _with_epochs(setting: Setting, epochs: int) -> Setting:
-    return replace(setting, options={**setting.options, "epochs": epochs})
-
-
-def _asked(setting: Setting) -> str:
-    if setting.nbytes is not None:
-        return f"{setting.nbytes:,} B"
-    return "" if setting.ratio is None else f"{setting.ratio:g}x"
+def _asked(trial: Trial) -> str:
+    if trial.nbytes is not None:
+        return f"{trial.nbytes:,} B"
+    return "" if trial.ratio is None else f"{trial.ratio:g}x"

@@ -1,15 +1,13 @@
 """Trials in processes of this machine.
 
-Each trial that runs has a process to itself, so that a process that is killed takes its own trial
-along and no other: in a pool whose workers share a queue, one that dies while it reads or writes
-spoils the messages of all. Data and records go through files, and only their names through pipes:
-whoever writes more into a pipe than it holds, to a process that was killed, waits for ever.
+Each trial has a process to itself, so that a killed process loses one trial only: in a pool whose
+workers share a queue, a worker that dies while it reads or writes corrupts the messages of all.
+Data and records go through files and only their names through pipes: a pipe to a killed process
+blocks its writer for ever once it is full. A worker writes its record into the store.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pickle
 import shutil
@@ -24,14 +22,13 @@ from typing import Any
 import torch
 from joblib.externals import loky
 
-from memcom._files import write_json
-from memcom.sweep.engines import NotDelivered, attempt
-from memcom.sweep.provenance import available_cores, devices
-from memcom.sweep.records import Job, Record
+from memcom.sweep.provenance import devices, parallel_trials
+from memcom.sweep.store import Store
+from memcom.sweep.trial import Record, Trial, UndeliveredError, run_trial
 
 MAX_STARTS = 3  # of one worker in a row
 
-# glibc hands buffers of 32 MiB and more, such as the scores of a batch over all items, back to the
+# glibc returns buffers of 32 MiB and more, such as the scores of a batch over all items, to the
 # system when they are freed; the page faults of the next step then take half of its time. With
 # these settings workers keep them. Other C libraries ignore them.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
@@ -42,47 +39,45 @@ class LocalProcesses:
 
     Args:
         data: The loaded data.
-        jobs: Workers; None is one per core, at most four per GPU where there is one.
+        store: Where workers write their records.
+        jobs: Number of workers; by default one per core, or four per GPU.
     """
 
-    def __init__(self, data: Any, jobs: int | None = None) -> None:
+    def __init__(self, data: Any, store: Store, jobs: int | None = None) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="memcom-")
-        pickled = pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL)
-        self.source = Path(self.folder.name) / "data", hashlib.sha256(pickled).hexdigest()
-        self.source[0].write_bytes(pickled)
+        self.store = store
+        self.source = Path(self.folder.name) / "data"
+        self.source.write_bytes(pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
         self.devices = devices()
-        limit = available_cores()
-        if self.devices != ["cpu"]:
-            limit = min(limit, 4 * len(self.devices))
-        self.jobs = jobs or limit
+        self.jobs = jobs or parallel_trials()
         self.workers: list[_Worker] = []
 
     def slots(self) -> int:
-        """The number of workers."""
+        """Return the number of workers."""
         return self.jobs
 
-    def submit(self, job: Job) -> Future[Record]:
-        """Run the trial in a worker that has none.
+    def submit(self, trial: Trial) -> Future[Record]:
+        """Run the trial in a free worker.
 
         Args:
-            job: The trial.
+            trial: The configuration.
 
         Returns:
-            Its future; raises `NotDelivered` if it did not get through.
+            A future of its record, which is in the store by then.
 
         Raises:
-            RuntimeError: All workers have a trial, or they die as soon as they are started.
+            RuntimeError: No worker is free, or workers die as soon as they are started.
         """
-        if not self.workers:  # all at once, for a start takes seconds
+        if not self.workers:  # all at once: a start takes seconds
             device = [self.devices[n % len(self.devices)] for n in range(self.jobs)]
-            self.workers = [_Worker(self.source, device[n]) for n in range(self.jobs)]
+            self.workers = [_Worker(self.source, self.store, device[n]) for n in range(self.jobs)]
         for worker in self.workers:
             if worker.idle:
-                return worker.submit(job)
+                return worker.submit(trial)
         raise RuntimeError(f"all {self.jobs} workers have a trial")
 
     def close(self) -> None:
-        """End the workers, whatever they do."""
+        """Stop the workers, with the trials they run."""
         for worker in self.workers:
             worker.end()
         self.workers = []
@@ -90,10 +85,10 @@ class LocalProcesses:
 
 
 class _Worker:
-    """A process that runs one trial at a time, and is replaced when it has died."""
+    """A process that runs one trial at a time and is replaced when it has died."""
 
-    def __init__(self, source: tuple[Path, str], device: str) -> None:
-        self.source, self.device = source, device
+    def __init__(self, source: Path, store: Store, device: str) -> None:
+        self.source, self.store, self.device = source, store, device
         self.future: Future[Record] | None = None
         self.start()
 
@@ -102,24 +97,24 @@ class _Worker:
         return self.future is None or self.future.done()
 
     def start(self) -> None:
-        arguments = (*self.source, os.getpid())
+        arguments = (self.source, self.store.folder.absolute(), os.getpid())
         self.pool = loky.ProcessPoolExecutor(
             1, initializer=_start, initargs=arguments, env=KEEP_MEMORY
         )
-        self.ready = self.pool.submit(_ready)
+        self.ready = self.pool.submit(bool)
 
-    def submit(self, job: Job) -> Future[Record]:
+    def submit(self, trial: Trial) -> Future[Record]:
         for _ in range(MAX_STARTS):
             try:
                 self.ready.result()
-                running = self.pool.submit(_work, job, self.device)
+                running = self.pool.submit(_work, trial, self.device)
             except loky.BrokenProcessPool as error:  # it died, at its start or since its last trial
                 died = error
                 self.end()
                 self.start()
                 continue
             self.future = Future()
-            running.add_done_callback(partial(_pass_on, self.future))
+            running.add_done_callback(partial(_pass_on, self.future, self.store, trial))
             return self.future
         raise RuntimeError(f"worker processes die as soon as they are started: {died}") from died
 
@@ -127,49 +122,42 @@ class _Worker:
         self.pool.shutdown(wait=True, kill_workers=not self.idle)
 
 
-def _pass_on(future: Future[Record], running: Future[Path]) -> None:
-    """Give the future what came of a trial, or say what went wrong with its worker."""
+def _pass_on(future: Future[Record], store: Store, trial: Trial, running: Future[None]) -> None:
+    """Set the future to the record the worker has stored, or to what went wrong."""
     error = running.exception()
     if error is None:
-        path = running.result()
         try:
-            record = Record.from_json(json.loads(path.read_text(encoding="utf-8")))
-            path.unlink()
-        except (OSError, ValueError) as trouble:
-            future.set_exception(NotDelivered(f"{type(trouble).__name__}: {trouble}"))
+            record = store.get(trial)
+        except (OSError, ValueError) as unread:
+            future.set_exception(UndeliveredError(f"{type(unread).__name__}: {unread}"))
+            return
+        if record is None:
+            future.set_exception(UndeliveredError(f"{store.path(trial)} is not there"))
         else:
             future.set_result(record)
-    elif type(error) is loky.BrokenProcessPool:  # the process is there, its messages are not
-        future.set_exception(NotDelivered(f"{error} {error.__cause__ or ''}".strip()))
+    elif type(error) is loky.BrokenProcessPool:  # the process is alive, its messages are broken
+        future.set_exception(UndeliveredError(f"{error} {error.__cause__ or ''}".strip()))
     else:
         future.set_exception(error)
 
 
-_data_of_worker: list[Any] = []
+_of_worker: list[Any] = []  # the data and the store
 
 
-def _start(path: Path, checksum: str, parent: int) -> None:
-    threading.Thread(target=_leave_with, args=(parent, path.parent), daemon=True).start()
+def _start(source: Path, folder: Path, parent: int) -> None:
+    threading.Thread(target=_leave_with, args=(parent, source.parent), daemon=True).start()
     torch.set_num_threads(1)
-    pickled = path.read_bytes()
-    if hashlib.sha256(pickled).hexdigest() != checksum:
-        raise OSError(f"{path} is not what was written")
-    _data_of_worker[:] = [pickle.loads(pickled), path.parent]
+    _of_worker[:] = [pickle.loads(source.read_bytes()), Store(folder)]
 
 
 def _leave_with(parent: int, folder: Path) -> None:
-    """End this process once its parent is gone: nobody would take what it computes."""
+    """End this process once its parent is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
-def _ready() -> bool:
-    return True
-
-
-def _work(job: Job, device: str) -> Path:
-    data, folder = _data_of_worker
-    record = attempt(job, data, device)
-    return write_json(folder / f"{job.key}.json", record.as_json())
+def _work(trial: Trial, device: str) -> None:
+    data, store = _of_worker
+    store.put(run_trial(trial, data, device))

@@ -1,4 +1,4 @@
-"""Where and with what a trial was run: noted beside every result, decides nothing."""
+"""Where and with what a trial was run; noted beside every result, decides nothing."""
 
 from __future__ import annotations
 
@@ -17,26 +17,22 @@ import memcom
 
 
 def devices() -> list[str]:
-    """``["cuda:0", ...]`` where there are GPUs, else ``["cpu"]``."""
+    """Return ``["cuda:0", ...]`` where there are GPUs, else ``["cpu"]``."""
     return [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def parallel_trials() -> int:
+    """Return the number of trials this machine runs at a time: one per core, or four per GPU."""
+    affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
+    return cores if devices() == ["cpu"] else min(cores, 4 * len(devices()))
 
 
-def about(device: str) -> dict[str, Any]:
-    """Versions, machine, its load and time of day, to be noted beside a result.
+def provenance(device: str) -> dict[str, Any]:
+    """Return versions, commit, machine, its load and the time of day, as JSON values.
 
-    Args:
-        device: Where the trial ran.
-
-    Returns:
-        JSON values. ``load`` is the number of processes that wanted to run in the last minute: far
-        above the number of cores, a trial's seconds say nothing. None where it is not known.
+    ``load`` is the number of processes that wanted to run in the last minute, None where the system
+    does not tell. A load far above the number of cores makes a trial's seconds meaningless.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
     name = platform.processor() or platform.machine()
@@ -55,17 +51,17 @@ def about(device: str) -> dict[str, Any]:
 
 
 def traceback_in_package() -> str:
-    """The traceback of the exception that is being handled, without this machine's folders."""
+    """Return the traceback of the exception being handled, without the folders of this machine."""
     root = Path(memcom.__file__).parents[1]
     return traceback.format_exc().replace(f"{root}{os.sep}", "")
 
 
 @cache
 def _commit() -> str:
-    """The commit of the sources if they are a checkout, with ``+`` if they were changed."""
+    """The commit of the checkout the sources lie in, with ``+`` if they were changed."""
     folder = Path(memcom.__file__).parent
     ask = (
-        ["ls-files", "--error-unmatch", "__init__.py"],  # else it is somebody else's checkout
+        ["ls-files", "--error-unmatch", "__init__.py"],  # else the checkout is another project's
         ["describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
     )
     found = ""

@@ -1,109 +1,79 @@
-"""A table of a sweep as text: a section of Markdown to keep, aligned lines for a terminal."""
+"""A results table as text: a section of Markdown for the report, aligned columns for a terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from memcom.sweep.doubts import doubts
-from memcom.sweep.planning import Table
-from memcom.sweep.records import Record
-from memcom.sweep.summary import Summary
+from memcom import _text
+from memcom.sweep.caveats import caveats
+from memcom.sweep.plan import Table
+from memcom.sweep.rows import Row
+from memcom.sweep.trial import Record
 
-TIMES = {"lookup_time": "lookup", "step_time": "step"}  # among the other metrics -> heading
+TIMES = {"lookup_time": "lookup", "step_time": "step"}  # metric -> heading
+STATUS = ""  # heading of what is wrong with a row, in a terminal
 
 
-def markdown_section(
-    table: Table,
-    rows: Sequence[Summary],
-    records: Sequence[Record],
-    picture: Path | None = None,
-) -> list[str]:
-    """The section of one table as lines of Markdown."""
-    label = metric_label(table)
-    total = sum(row.seconds for row in rows)
+def markdown_section(table: Table, rows: Sequence[Row], picture: Path | None = None) -> str:
+    """Return the section of one table as Markdown, ending in the tracebacks of failed trials."""
+    label, task = table.metric_label, table.task
+    records = [record for row in rows for record in row.records]
     options = ", ".join(f"{name} {value}" for name, value in table.options.items())
     lines = [
-        f"## {table.label}, {table.task.name}",
+        f"## {table.label}, {task.name}",
         "",
-        f"- Data: {table.data.name}, checksum {table.data.checksum[:12]}. Options: {options}.",
-        f"- {label} on the test part, {'higher' if table.task.higher_is_better else 'lower'} is "
-        f"better; learning rate and epoch chosen on validation. {len(records)} trials, "
-        f"{duration(total)} of computing. Code {_versions(records)}.",
-        "- Ratio and bytes are those really stored in the input embedding, at most what was asked "
-        "for; total is the whole model. Loss is relative to the full table, positive is worse. "
-        f"95 % intervals are bootstrapped over {table.task.unit}s and seeds, or where the metric "
-        "has no value for each, Student's over seeds. ± is Student's over seeds; p is Wilcoxon's "
-        f"against the full table, paired by {table.task.unit}, adjusted by Holm for all rows. "
-        "Lookup and step, where they were taken, are times over the full table's, one thread.",
-        *(f"- {doubt}" for doubt in doubts(table, rows)),
+        f"- Data: {table.source.name}, checksum {table.source.checksum[:12]}. Options: {options}.",
+        f"- {label} on the test part, {'higher' if task.higher_is_better else 'lower'} is better; "
+        f"learning rate and epoch chosen on validation. {len(records)} trials, "
+        f"{_text.duration(sum(row.seconds for row in rows))} of computing. "
+        f"Code {_versions(records)}.",
+        "- Ratio and bytes are those stored in the input embedding, at most what was asked for; "
+        "total is the whole model. Loss is relative to the full table, positive is worse. 95 % "
+        f"intervals are bootstrapped over {task.unit}s and seeds, or Student's over seeds where "
+        f"the metric has no value per {task.unit}. ± is Student's over seeds; p is Wilcoxon's "
+        f"against the full table, paired by {task.unit}, adjusted by Holm for all rows. Lookup and "
+        "step, where they were taken, are times over the full table's, one thread.",
+        *(f"- {caveat}" for caveat in caveats(table, rows)),
         "",
     ]
     if picture is not None:
         lines += [f"![{label} against compression on {table.label}]({picture.name})", ""]
-    cells = [_cells(row, label) for row in rows]
-    head = _headings(cells)
-    lines += [" | ".join(head), " | ".join(["---"] + ["---:"] * (len(head) - 1))]
-    for budget, group in _by_budget(rows, cells):
-        lines.append(f"**{budget}**" + " | " * (len(head) - 1))
-        lines += [" | ".join(line.get(name, "") for name in head) for _, line in group]
-    if any(row.seeds and row.seeds < 3 for row in rows if row.method != "popular"):
+    lines.append(_layout(rows, [_cells(row, label) for row in rows], "markdown"))
+    if any(row.seeds and row.seeds < 3 for row in rows if row.method not in task.untrained):
         lines += ["", "Fewer than three seeds: the intervals say little about training."]
-    troubled = [row for row in rows if row.status != "finished"]
-    if troubled:
+    unfinished = [row for row in rows if row.status != "finished"]
+    if unfinished:
         lines += ["", "Not finished:", ""]
-        lines += [f"- `{row.method}` {_asked(row)}: {row.status}" for row in troubled]
+        lines += [f"- `{row.method}` ({_budget(row)}): {row.status}" for row in unfinished]
     for record in records:
         if record.outcome is None:
-            setting = record.job.setting
-            lines += [
-                "",
-                f"<details><summary>{setting.method}, rate {setting.learning_rate}, seed ",
-            ]
-            lines[-1] += f"{setting.seed}: {record.failed}</summary>"
-            lines += ["", "```", record.traceback.rstrip(), "```", "", "</details>"]
-    return lines
+            trial = record.trial
+            title = f"{trial.method}, rate {trial.learning_rate}, seed {trial.seed}"
+            lines += ["", f"<details><summary>{title}: {record.failed}</summary>", "", "```"]
+            lines += [record.traceback.rstrip(), "```", "", "</details>"]
+    return "\n".join(lines)
 
 
-def terminal_lines(table: Table, rows: Sequence[Summary]) -> list[str]:
-    """The rows of one table in aligned columns, without what only the Markdown has room for."""
-    label = metric_label(table)
+def terminal_section(table: Table, rows: Sequence[Row]) -> str:
+    """Return one table in aligned columns, without those only the Markdown has room for."""
+    label = table.metric_label
     cells = [_cells(row, label) for row in rows]
-    head = [h for h in _headings(cells) if h not in ("total bytes", f"{label} 95 %", "seeds")]
-    done = [line for line, row in zip(cells, rows, strict=True) if row.seeds]
-    width = {name: max([len(name), *(len(line.get(name, "")) for line in done)]) for name in head}
-    width["method"] = max(len(line["method"]) for line in cells)
-
-    def aligned(line: Mapping[str, str]) -> str:
-        numbers = (line.get(name, "").rjust(width[name]) for name in head[1:])
-        return "  ".join([line["method"].ljust(width["method"]), *numbers])
-
-    first, *more = doubts(table, rows)
-    lines = [f"{table.label}: {first}", *more, aligned({name: name for name in head})]
-    for budget, group in _by_budget(rows, cells):
-        lines += ["", budget]
-        for row, line in group:
-            text = aligned(line) if row.seeds else line["method"].ljust(width["method"])
-            lines.append((text if row.status == "finished" else f"{text}  {row.status}").rstrip())
-    return lines
+    for row, cell in zip(rows, cells, strict=True):
+        for name in ("total bytes", f"{label} 95 %", "seeds"):
+            cell.pop(name, None)
+        if row.status != "finished":
+            cell[STATUS] = row.status
+            if not row.seeds:
+                cell["ratio"] = ""
+    first, *more = caveats(table, rows)
+    return "\n".join([f"{table.label}: {first}", *more, _layout(rows, cells, "plain")])
 
 
-def metric_label(table: Table) -> str:
-    """What to call the metric, with the options in it."""
-    return (table.task.label or table.task.metric).format(**table.options)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in a form to read: ``48 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _cells(row: Summary, label: str) -> dict[str, str]:
-    """What there is to show of a row, by heading; ``label`` is that of the metric."""
+def _cells(row: Row, label: str) -> dict[str, str]:
+    """The cells of a row by heading; ``label`` is that of the metric."""
     if not row.seeds:
         return {"method": row.method, "ratio": row.status.partition(":")[0]}
     is_full = row.method == "full"
@@ -114,7 +84,7 @@ def _cells(row: Summary, label: str) -> dict[str, str]:
         "total bytes": f"{row.total_nbytes:,}",
         label: f"{row.value.value:.4f}",
         f"{label} 95 %": _span(row.value.low, row.value.high, "{:.4f}"),
-        "±": "-" if math.isnan(row.half_width) else f"{row.half_width:.4f}",
+        "±": "-" if math.isnan(row.seed_half_width) else f"{row.seed_half_width:.4f}",
         "loss %": "0" if is_full else _percent(row.loss.value),
         "loss 95 %": "" if is_full else _span(100 * row.loss.low, 100 * row.loss.high, "{:+.1f}"),
         "p": "" if math.isnan(row.p_holm) else f"{row.p_holm:.2g}",
@@ -124,17 +94,22 @@ def _cells(row: Summary, label: str) -> dict[str, str]:
     }
 
 
-def _headings(cells: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for line in cells for name in line))
-
-
-def _by_budget(
-    rows: Sequence[Summary], cells: Sequence[dict[str, str]]
-) -> Iterator[tuple[str, Iterator[tuple[Summary, dict[str, str]]]]]:
-    """Rows with their cells, under what was asked of them."""
+def _layout(rows: Sequence[Row], cells: Sequence[dict[str, str]], style: str) -> str:
+    """The cells as a table, with a line for each budget above its rows."""
+    found: list[dict[str, str]] = []
     both = zip(rows, cells, strict=True)
-    for budget, group in groupby(both, key=lambda each: (each[0].ratio, each[0].budget)):
-        yield _budget(budget), group
+    for budget, group in groupby(both, key=lambda each: _budget(each[0])):
+        found += [{}, {"method": budget}] if style == "plain" else [{"method": f"**{budget}**"}]
+        found += [cell for _, cell in group]
+    numbers = {name for cell in cells for name in cell} - {"method", STATUS}
+    text = _text.table(found, style=style, right=list(numbers))
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _budget(row: Row) -> str:
+    if row.budget is not None:
+        return f"at most {row.budget:,} bytes"
+    return "controls and full table" if row.ratio is None else f"ratio {row.ratio:g}"
 
 
 def _percent(value: float) -> str:
@@ -143,19 +118,6 @@ def _percent(value: float) -> str:
 
 def _span(low: float, high: float, form: str) -> str:
     return "-" if math.isnan(low) else f"{form.format(low)} to {form.format(high)}"
-
-
-def _budget(budget: tuple[float | None, int | None]) -> str:
-    ratio, nbytes = budget
-    if nbytes is not None:
-        return f"at most {nbytes:,} bytes"
-    return "controls and full table" if ratio is None else f"ratio {ratio:g}"
-
-
-def _asked(row: Summary) -> str:
-    return (
-        "" if row.ratio is None and row.budget is None else f"({_budget((row.ratio, row.budget))})"
-    )
 
 
 def _versions(records: Sequence[Record]) -> str:

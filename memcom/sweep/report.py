@@ -1,33 +1,32 @@
-"""The report of a sweep: Markdown to read, tidy CSV to compute with, and a picture.
+"""Write the report of a sweep: Markdown to read, CSV to compute with, and pictures.
 
 DIR/report.md        a table per data set and combination of options, failures in full
 DIR/summary.csv      one row per method and budget
-DIR/pairs.csv        every two methods at one budget, against each other
+DIR/pairs.csv        one row per ordered pair of methods at one budget
 DIR/trials.csv       one row per trial, with versions, machine and time
-DIR/<data>.png       quality against the ratio of bytes really stored
+DIR/<data>.png       quality against the ratio of bytes stored
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memcom._files import write_csv, write_text
-from memcom.sweep.planning import Table
-from memcom.sweep.records import Record
-from memcom.sweep.render import markdown_section, metric_label
+from memcom._files import write_atomically, write_csv, write_text
+from memcom.sweep.plan import Table
+from memcom.sweep.render import markdown_section
+from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
-from memcom.sweep.summary import Summary, compare_pairs, records_of, summarise
+from memcom.sweep.trial import Record
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
 Draw = Callable[..., Any]
 
 
 class Report(NamedTuple):
-    """What was written.
+    """A written report.
 
     Attributes:
         files: By kind: ``"report"``, ``"summary"``, ``"pairs"``, ``"trials"``, and
@@ -36,67 +35,62 @@ class Report(NamedTuple):
     """
 
     files: dict[str, Path]
-    rows: list[list[Summary]]
+    rows: list[list[Row]]
 
 
 def write_report(
     tables: Sequence[Table], folder: Path | str, *, draw: Draw | None = None
 ) -> Report:
-    """Write the report of what a folder holds, finished or not.
+    """Write the report of the trials in a folder, finished or not.
 
     Args:
-        tables: From `sweep`, or `tables` of a spec.
-        folder: The folder of the trials.
+        tables: From `run`, or `tables` of a spec.
+        folder: Folder of the trials.
         draw: Draws a picture per table, such as `memcom.plots.quality_against_ratio`.
 
     Returns:
-        The files and what they say.
+        The files and the rows in them.
 
     Raises:
         OSError: A file cannot be written.
+        ValueError: A trial's file is damaged.
     """
     store, folder = Store(folder), Path(folder)
-    text = ["# Compression sweep", ""]
-    found: list[list[Summary]] = []
-    rows: list[dict[str, Any]] = []
+    sections, found, files = ["# Compression sweep"], [], {}
+    summary: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
-    written: dict[str, Path] = {}
     for table in tables:
-        summaries, records = summarise(table, store), records_of(table, store)
-        found.append(summaries)
-        picture = None
+        rows, picture = summarise(table, store), None
         plain = (*table.task.controls, "full")  # a picture of these alone has no axis
-        if draw is not None and any(row.seeds and row.method not in plain for row in summaries):
-            picture = _picture(table, summaries, folder, draw)
-            written[f"picture {table.label}"] = picture
-        text += [*markdown_section(table, summaries, records, picture), ""]
-        common = {"data": table.data.name, "task": table.task.name, **table.varied}
-        rows += [common | row.tidy(table.task.metric) for row in summaries]
-        pairs += [common | row for row in compare_pairs(table, store)]
-        trials += [_tidy_trial(table, record) for record in records]
-    written["report"] = write_text(folder / "report.md", "\n".join(text).rstrip() + "\n")
-    written["summary"] = write_csv(folder / "summary.csv", _filled(rows))
-    written["pairs"] = write_csv(folder / "pairs.csv", pairs)
-    written["trials"] = write_csv(folder / "trials.csv", _filled(trials))
-    return Report(written, found)
+        if draw is not None and any(row.seeds and row.method not in plain for row in rows):
+            picture = files[f"picture {table.label}"] = _picture(table, rows, folder, draw)
+        found.append(rows)
+        sections.append(markdown_section(table, rows, picture))
+        common = {"data": table.source.name, "task": table.task.name, **table.varied}
+        summary += [common | row.flat(table.task.metric) for row in rows]
+        pairs += [common | pair for row in rows for pair in row.pairs()]
+        trials += [common | _flat(each, table) for row in rows for each in row.records]
+    files["report"] = write_text(folder / "report.md", "\n\n".join(sections) + "\n")
+    files["summary"] = write_csv(folder / "summary.csv", summary)
+    files["pairs"] = write_csv(folder / "pairs.csv", pairs)
+    files["trials"] = write_csv(folder / "trials.csv", trials)
+    return Report(files, found)
 
 
-def _tidy_trial(table: Table, record: Record) -> dict[str, Any]:
-    setting, outcome = record.job.setting, record.outcome
+def _flat(record: Record, table: Table) -> dict[str, Any]:
+    """A trial as the fields of ``trials.csv``."""
+    trial, outcome = record.trial, record.outcome
     row: dict[str, Any] = {
-        "data": table.data.name,
-        "task": table.task.name,
-        **table.varied,
-        "method": setting.method,
-        "ratio": setting.ratio,
-        "budget": setting.nbytes,
-        "learning_rate": setting.learning_rate,
-        "seed": setting.seed,
+        "method": trial.method,
+        "ratio": trial.ratio,
+        "budget": trial.nbytes,
+        "learning_rate": trial.learning_rate,
+        "seed": trial.seed,
         "status": "failed" if outcome is None else "finished",
         "failed": record.failed,
         "seconds": record.seconds,
-        "key": record.job.key,
+        "key": trial.key,
         **record.about,
     }
     if outcome is None:
@@ -112,23 +106,14 @@ def _tidy_trial(table: Table, record: Record) -> dict[str, Any]:
     }
 
 
-def _filled(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the fields of all of them, None where one has none."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in names} for row in rows]
+def _picture(table: Table, rows: Sequence[Row], folder: Path, draw: Draw) -> Path:
+    """Draw the finished rows; the picture's name has the label of the table."""
 
+    def known(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in row.items() if v is not None and v == v}
 
-def _picture(table: Table, rows: Sequence[Summary], folder: Path, draw: Draw) -> Path:
     metric = table.task.metric
-    points = []
-    for row in rows:
-        if row.seeds:
-            point = {k: v for k, v in row.tidy(metric).items() if v == v and v is not None}
-            points.append(point | {"method": row.method})
-    figure = draw(points, quality=metric, label=metric_label(table))
+    points = [known(row.flat(metric)) for row in rows if row.seeds]
+    figure = draw(points, quality=metric, label=table.metric_label)
     name = re.sub(r"[^A-Za-z0-9.=-]+", "_", f"{table.label} {table.task.name}")
-    path = folder / f"{name}.png"
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png", dpi=120)
-    os.replace(temporary, path)
-    return path
+    return write_atomically(folder / f"{name}.png", lambda path: figure.savefig(path, dpi=120))

@@ -1,91 +1,69 @@
-"""What a sweep is to try: data × methods × budgets × seeds × learning rates, from a TOML file.
+"""A sweep as written down: data x methods x budgets x seeds x learning rates.
 
 task = "ranking"
 profile = "full"
 data = ["movielens"]                      # or [[data]] tables with name, user_col, item_col
-methods = ["hash", "qr", "memcom"]        # or ["every"]; the controls come by themselves
+methods = ["hash", "qr", "memcom"]        # or ["every"]; controls and baselines are added
 ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
 seeds = 3
-learning_rates = [3e-3, 1e-2, 3e-2]       # left out: those of the profile
+learning_rates = [3e-3, 1e-2, 3e-2]       # default: those of the profile
 
-[rates_of]                                # a grid of its own for a method
+[rates_of]                                # another grid for one method
 memcom = [1e-2, 3e-2, 1e-1]
 [options]                                 # changes to the options of the task's profile
 epochs = 100
-[vary]                                    # options that are tried in all combinations
+[vary]                                    # options tried in all combinations
 embedding_dim = [64, 128]
 """
 
 from __future__ import annotations
 
+import ast
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from memcom.budget import parse_nbytes
 from memcom.embeddings import available, parse_spec
-from memcom.tasks.protocol import Setting, Task, get_task
+from memcom.sweep.source import Source
+from memcom.sweep.trial import Trial
+from memcom.tasks.protocol import get_task
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
 
-# At equal bytes beside every method, whether they were asked for or not.
+# Compared at equal bytes in every sweep that compares methods.
 BASELINES = ("small-dim", "low-rank", "truncate")
-EVERY = "every"  # stands for all methods of the registry and these besides
+EVERY = "every"  # stands for all methods of the registry, and these besides
 VARIANTS = ("qr(operation=concat)",)
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where data comes from: what `memcom.data.load` is called with, and ``ids``.
-
-    With ``ids = "shuffled"`` item ids are not in the order of popularity.
-    """
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """A short name: the data set's, or the file's without its folder."""
-        name = Path(self.name).name
-        return f"{name} {self.options['ids']}" if "ids" in self.options else name
-
-    @classmethod
-    def of(cls, value: Any) -> Source:
-        """A source from a name, or a table with ``name`` and columns."""
-        if isinstance(value, Source):
-            return value
-        if isinstance(value, str | Path):
-            return cls(str(value))
-        if not isinstance(value, Mapping) or "name" not in value:
-            raise ValueError(f"data must be names, or tables with a name, got {value!r}")
-        return cls(str(value["name"]), {k: v for k, v in value.items() if k != "name"})
-
-
-@dataclass(frozen=True)
 class Spec:
-    """A sweep, as written down. Everything is checked when it is made.
+    """A sweep. Every field is checked on construction.
 
     Attributes:
         data: Data sets, one after another.
         task: Name of the task; see `memcom.tasks.task_names`.
         methods: Compressors, options allowed as in ``"qr(operation=concat)"``; ``"every"`` stands
             for all of the registry.
-        ratios: Compression ratios of the input embedding, each >= 1; may be empty where no method
-            is compared, for the full table and the controls without one.
+        ratios: Compression ratios of the input embedding, each >= 1. May be empty where no method
+            is compared: then only the full table and the controls are trained.
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
-        seeds: Number of seeds, 0, 1, ...
-        profile: ``"fast"`` or ``"full"``: options and learning rates to begin with.
+        seeds: Number of seeds: 0, 1, ...
+        profile: ``"fast"`` or ``"full"``: default options and learning rates.
         learning_rates: Grid that replaces the profile's.
-        rates_of: Grids for single methods.
+        rates_of: Grids of single methods.
         options: Changes to the options of the profile.
         vary: Options with several values each, tried in all combinations.
+
+    Raises:
+        ValueError: A field makes no sense; the message names the value and what is allowed.
     """
 
     data: tuple[Source, ...] = (Source("movielens"),)
@@ -102,22 +80,24 @@ class Spec:
 
     def __post_init__(self) -> None:
         task = get_task(self.task)
-        set_ = object.__setattr__  # the dataclass is frozen, this brings values into one form
-        data = self.data if isinstance(self.data, Sequence) else (self.data,)
-        set_(self, "data", tuple(map(Source.of, (data,) if isinstance(data, str) else data)))
-        plain = (*task.controls, "full")  # always there
+        given = self.data if isinstance(self.data, Sequence) else (self.data,)
+        given = (given,) if isinstance(given, str) else given
+        plain = (*task.controls, "full")  # in every sweep
         every = (*available(), *VARIANTS)
-        given = [m for name in self.methods for m in (every if name == EVERY else (name,))]
-        methods = [canonical(m) for m in given if m not in plain]
-        set_(self, "methods", tuple(dict.fromkeys(methods)))
-        set_(self, "ratios", tuple(map(float, self.ratios)))
-        set_(self, "nbytes", tuple(map(parse_nbytes, self.nbytes)))
-        set_(self, "learning_rates", tuple(map(float, self.learning_rates)))
-        rates_of = {
-            m if m in plain else canonical(m): tuple(map(float, rates))
-            for m, rates in self.rates_of.items()
+        methods = [m for name in self.methods for m in (every if name == EVERY else (name,))]
+        normal = {
+            "data": tuple(map(Source.of, given)),
+            "methods": tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain)),
+            "ratios": tuple(map(float, self.ratios)),
+            "nbytes": tuple(map(parse_nbytes, self.nbytes)),
+            "learning_rates": tuple(map(float, self.learning_rates)),
+            "rates_of": {
+                m if m in plain else canonical(m): tuple(map(float, rates))
+                for m, rates in self.rates_of.items()
+            },
         }
-        set_(self, "rates_of", rates_of)
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen
         if not self.data:
             raise ValueError("data must name at least one data set")
         if self.methods and not self.ratios and not self.nbytes:
@@ -142,7 +122,7 @@ class Spec:
 
     @classmethod
     def read(cls, path: Path | str, **changes: Any) -> Spec:
-        """A spec from a TOML file; see the head of this module.
+        """Read a spec from a TOML file; see the head of this module.
 
         Args:
             path: The file.
@@ -152,20 +132,13 @@ class Spec:
             The spec.
 
         Raises:
-            ValueError: The file is no TOML, or a field or a value of it makes no sense.
+            ValueError: The file is not TOML, or a field or a value makes no sense.
             OSError: The file cannot be read.
         """
-        try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: {error}") from error
-        unknown = set(content) - {each.name for each in fields(cls)}
-        if unknown:
-            raise ValueError(f"{path}: there is no field {', '.join(sorted(unknown))}")
-        return cls(**content | {name: v for name, v in changes.items() if v is not None})
+        return cls(**_fields(path) | {name: v for name, v in changes.items() if v is not None})
 
     def variants(self) -> list[dict[str, Any]]:
-        """The options of every combination of `vary`, complete."""
+        """Return the complete options of every combination of `vary`."""
         defaults = dict(get_task(self.task).profiles[self.profile])
         del defaults["learning_rates"]
         combinations = itertools.product(*self.vary.values())
@@ -175,68 +148,113 @@ class Spec:
             for both in ({**self.options, **change} for change in changes)
         ]
 
-    def cells(self, options: Mapping[str, Any]) -> list[Cell]:
-        """The rows of one table: controls and the full table once, the rest per budget."""
-        task = get_task(self.task)
+    def grids(
+        self, options: Mapping[str, Any], source: Source | None = None
+    ) -> list[tuple[Trial, ...]]:
+        """Return the rows of one table: for each the trials with the first seed.
+
+        Args:
+            options: One of `variants`.
+            source: The data; the first of the spec's if left out.
+
+        Returns:
+            A tuple per row with a trial for each learning rate. Controls and the full table come
+            first and once, the other methods once per budget.
+        """
+        task, source = get_task(self.task), source or self.data[0]
         budgets: list[dict[str, Any]] = [{"ratio": ratio} for ratio in dict.fromkeys(self.ratios)]
         budgets += [{"nbytes": nbytes} for nbytes in dict.fromkeys(self.nbytes)]
-        once = [Setting(self.task, method, options=options) for method in (*task.controls, "full")]
-        rest = [
-            Setting(self.task, method, options=options, **budget)
-            for budget in budgets
-            for method in dict.fromkeys((*BASELINES, *self.methods))
+        rows: list[tuple[str, dict[str, Any]]] = [(m, {}) for m in (*task.controls, "full")]
+        compared = dict.fromkeys((*BASELINES, *self.methods))
+        rows += [(method, budget) for budget in budgets for method in compared]
+        return [
+            self._grid(Trial(self.task, method, options=options, source=source, **budget))
+            for method, budget in rows
         ]
-        return [Cell(self._grid(task, setting), self.seeds) for setting in once + rest]
 
-    def _grid(self, task: Task, setting: Setting) -> tuple[Setting, ...]:
-        if setting.method in task.untrained:
-            return (setting,)
-        rates = self.rates_of.get(setting.method) or self.learning_rates
+    def _grid(self, trial: Trial) -> tuple[Trial, ...]:
+        task = get_task(self.task)
+        if trial.method in task.untrained:
+            return (trial,)
+        rates = self.rates_of.get(trial.method) or self.learning_rates
         rates = rates or tuple(map(float, task.profiles[self.profile]["learning_rates"]))
-        return tuple(replace(setting, learning_rate=rate) for rate in dict.fromkeys(rates))
+        return tuple(replace(trial, learning_rate=rate) for rate in dict.fromkeys(rates))
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One row of a report: a method at a budget.
+def spec_of(
+    path: Path | str | None,
+    *,
+    data: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    set_options: Iterable[str] = (),
+    **changes: Any,
+) -> Spec:
+    """Return a spec from a TOML file, from a command line, or from both.
 
-    Attributes:
-        grid: The method with the first seed and each learning rate.
-        seeds: Number of seeds of the learning rate that validation chooses.
+    Args:
+        path: The file, or None.
+        data: A data set's name, or a file of pairs.
+        columns: ``user_col`` and so on, for a file, and ``split``.
+        set_options: Options of the task as ``"epochs=20"``; of several values in brackets, as in
+            ``"embedding_dim=[64,128]"``, all are tried.
+        **changes: Fields of `Spec`; None leaves the value of the file, or the default.
+
+    Returns:
+        The spec.
+
+    Raises:
+        ValueError: A value makes no sense, or columns are given without data.
     """
-
-    grid: tuple[Setting, ...]
-    seeds: int
-
-    @property
-    def setting(self) -> Setting:
-        """The first of the grid, for method and budget."""
-        return self.grid[0]
-
-    @property
-    def trained(self) -> bool:
-        """Whether there is anything to learn, and so a grid and seeds."""
-        return self.setting.learning_rate is not None
-
-    @property
-    def num_trials(self) -> int:
-        """Trials of the whole row: the grid, and the other seeds of the choice."""
-        return len(self.grid) + (self.seeds - 1) * self.trained
-
-    def more_seeds(self, chosen: Setting) -> list[Setting]:
-        """The chosen setting with all other seeds."""
-        return [replace(chosen, seed=seed) for seed in range(1, self.seeds)] if self.trained else []
+    given = {name: column for name, column in (columns or {}).items() if column}
+    if given and data is None:
+        raise ValueError(f"{', '.join(given)} needs data: the file with these columns")
+    if data is not None:
+        changes["data"] = (Source(data, given),)
+    if changes.get("nbytes") and changes.get("ratios") is None:
+        changes["ratios"] = ()
+    content = {} if path is None else _fields(path)
+    content |= {name: value for name, value in changes.items() if value is not None}
+    options, vary = dict(content.get("options", {})), dict(content.get("vary", {}))
+    for text in set_options:
+        name, equals, value = map(str.strip, text.partition("="))
+        if not equals:
+            raise ValueError(f"an option is written name=value, got {text!r}")
+        options.pop(name, None)
+        vary.pop(name, None)
+        literal = _literal(value)
+        (vary if isinstance(literal, list) else options)[name] = literal
+    return Spec(**content | {"options": options, "vary": vary})
 
 
 def canonical(method: str) -> str:
-    """One spelling of a method with options: ``qr(operation='concat')`` whatever the quotes."""
+    """Return one spelling of a method with options: ``qr(operation='concat')``."""
     name, options = parse_spec(method)
     inside = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))
     return f"{name}({inside})" if inside else name
 
 
+def _fields(path: Path | str) -> dict[str, Any]:
+    """The fields of a spec file."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    unknown = set(content) - {each.name for each in fields(Spec)}
+    if unknown:
+        raise ValueError(f"{path}: there is no field {', '.join(sorted(unknown))}")
+    return content
+
+
 def _like(default: Any, value: Any) -> Any:
-    """A whole number as float where the default is one, so that 0 and 0.0 are one setting."""
+    """The value as float where the default is one, so that 0 and 0.0 give one key."""
     if isinstance(default, float) and type(value) is int:
         return float(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _literal(text: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
     return list(value) if isinstance(value, tuple) else value

@@ -1,12 +1,12 @@
-"""Finished trials in a folder: one JSON file each, written in one step, named by its content's key.
+"""Finished trials in a folder: one JSON file each, written atomically, named by its key.
 
     DIR/trials/<data>/<task>/<method>/<budget>-lr<rate>-seed<seed>-<key>.json
-    DIR/times/<key>.json            what the method of this trial costs in time, if that was asked
+    DIR/times/<key>.json            times of the method of this trial, if they were taken
     DIR/.locks/<key>.lock           held by the process that runs this trial now
 
-The key is a hash of everything that decides the outcome: the data's content and how it was read,
-and the whole `Setting`. The code's version is noted and not part of it. Locks are the operating
-system's, so they vanish with a process that is killed, and two processes may share a folder.
+The key is a hash of everything that decides the outcome: the data's content, how it was read, and
+the whole `Setting`. The version of the code is noted and not part of it. Locks are the operating
+system's, so they vanish with a killed process, and several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from memcom._files import write_json
-from memcom.sweep.records import Job, Record
+from memcom.sweep.trial import Record, Trial
 
 
 class Store:
-    """The trials in a folder.
+    """The trials in a folder. Files are read once.
 
     Args:
         folder: Created when something is written.
@@ -32,60 +32,64 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Record] = {}
-        self._forgotten: dict[str, str] = {}
+        self._forgotten: dict[str, str] = {}  # key -> when the forgotten record was finished
 
-    def path(self, job: Job) -> Path:
-        """Where the record of a trial is, or would be."""
-        setting = job.setting
+    def path(self, trial: Trial) -> Path:
+        """Return the path of a trial's record, written or not."""
         budget = "once"
-        if setting.ratio is not None:
-            budget = f"{setting.ratio:g}x"
-        elif setting.nbytes is not None:
-            budget = f"{setting.nbytes}B"
-        rate = "" if setting.learning_rate is None else f"-lr{setting.learning_rate:g}"
-        name = f"{budget}{rate}-seed{setting.seed}-{job.key}.json"
-        parts = map(_slug, (job.data.name, setting.task, setting.method))
+        if trial.ratio is not None:
+            budget = f"{trial.ratio:g}x"
+        elif trial.nbytes is not None:
+            budget = f"{trial.nbytes}B"
+        rate = "" if trial.learning_rate is None else f"-lr{trial.learning_rate:g}"
+        name = f"{budget}{rate}-seed{trial.seed}-{trial.key}.json"
+        parts = map(_slug, (trial.source.name, trial.task, trial.method))
         return self.folder.joinpath("trials", *parts, name)
 
-    def get(self, job: Job) -> Record | None:
-        """The record of a trial, or None if it has not been run.
+    def get(self, trial: Trial) -> Record | None:
+        """Return the record of a trial, or None if it has not been run.
 
         Args:
-            job: The trial.
+            trial: The configuration.
 
         Returns:
-            The record; files are read once.
+            The record.
 
         Raises:
             ValueError: The file is damaged; it is named.
         """
-        if job.key in self._read:
-            return self._read[job.key]
-        path = self.path(job)
+        if trial.key in self._read:
+            return self._read[trial.key]
+        path = self.path(trial)
         if not path.exists():
             return None
-        record = self._load(path)
-        if self._forgotten.get(job.key) == record.finished:
+        record = _load(path)
+        if self._forgotten.get(trial.key) == record.finished:
             return None
-        self._read[job.key] = record
+        self._read[trial.key] = record
         return record
 
-    def forget(self, job: Job) -> None:
-        """Behave as if the record of a trial were not there, until another takes its place."""
-        record = self.get(job)
-        if record is not None:
-            self._forgotten[job.key] = record.finished
-            del self._read[job.key]
+    def records(self) -> list[Record]:
+        """Return all records in the folder, in the order of their paths."""
+        found = sorted((self.folder / "trials").glob("**/*.json"))
+        return [_load(path) for path in found if not path.name.startswith(".")]
 
     def put(self, record: Record) -> Path:
-        """Write a record, in one step; an older one of the same trial is replaced."""
-        path = write_json(self.path(record.job), record.as_json())
-        self._read[record.job.key] = record
+        """Write a record atomically, in place of an older one of the same trial."""
+        path = write_json(self.path(record.trial), record.as_json())
+        self._read[record.trial.key] = record
         return path
 
-    def times(self, job: Job) -> dict[str, float]:
-        """What was kept by `put_times`; empty if nothing was, ValueError if it is damaged."""
-        path = self._times(job)
+    def forget(self, trial: Trial) -> None:
+        """Treat the record of a trial as missing until a newer one takes its place."""
+        record = self.get(trial)
+        if record is not None:
+            self._forgotten[trial.key] = record.finished
+            del self._read[trial.key]
+
+    def times(self, trial: Trial) -> dict[str, float]:
+        """Return what `put_times` wrote, or nothing; ValueError names a damaged file."""
+        path = self._times(trial)
         if not path.exists():
             return {}
         try:
@@ -93,46 +97,44 @@ class Store:
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} holds no times: {error}; remove it") from error
 
-    def put_times(self, job: Job, times: Mapping[str, float]) -> Path:
-        """Keep what the method of a trial costs in time, by name, as ratios to the full table."""
-        return write_json(self._times(job), times)
+    def put_times(self, trial: Trial, times: Mapping[str, float]) -> Path:
+        """Write times of a trial's method by name, as ratios to those of the full table."""
+        return write_json(self._times(trial), times)
 
-    def _times(self, job: Job) -> Path:
-        return self.folder / "times" / f"{job.key}.json"
+    def lock(self, trial: Trial) -> Any:
+        """Lock a trial, so that no other process runs it.
 
-    def records(self) -> list[Record]:
-        """All records in the folder, in the order of their paths."""
-        return [self._load(path) for path in sorted((self.folder / "trials").glob("**/*.json"))]
-
-    def lock(self, job: Job) -> Any:
-        """A lock on the trial, so that no other process runs it.
+        Partly written files that a killed process left of the trial are removed.
 
         Args:
-            job: The trial.
+            trial: The configuration.
 
         Returns:
-            The lock, to be released by the caller; None if another process has it. What a process
-            that was killed has left half-written is removed.
+            A lock, to be released by the caller; None if another process holds it.
         """
         from filelock import FileLock, Timeout
 
         folder = self.folder / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{job.key}.lock")
+        lock = FileLock(folder / f"{trial.key}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             return None
-        path = self.path(job)
-        for half_written in path.parent.glob(f".{path.name}.*"):  # by a process that was killed
-            half_written.unlink()
+        path = self.path(trial)
+        for partial in path.parent.glob(f".{path.name}.*"):
+            partial.unlink(missing_ok=True)
         return lock
 
-    def _load(self, path: Path) -> Record:
-        try:
-            return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
-            raise ValueError(f"{path} is no record of a trial: {error}; remove it") from error
+    def _times(self, trial: Trial) -> Path:
+        return self.folder / "times" / f"{trial.key}.json"
+
+
+def _load(path: Path) -> Record:
+    try:
+        return Record.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise ValueError(f"{path} is no record of a trial: {error}; remove it") from error
 
 
 def _slug(text: str) -> str:

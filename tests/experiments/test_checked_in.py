@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from memcom import data
-from memcom.sweep.spec import BASELINES, Spec
+from memcom.sweep import Spec
+from memcom.sweep.spec import BASELINES
 
 SPECS = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 
@@ -22,5 +23,5 @@ def test_a_spec_is_whole(path):
     assert {source.name for source in spec.data} <= set(data.names())
     assert spec.seeds >= 3
     for options in spec.variants():
-        methods = {cell.setting.method for cell in spec.cells(options)}
+        methods = {grid[0].method for grid in spec.grids(options)}
         assert methods > {"full", *(BASELINES if spec.methods else ())}

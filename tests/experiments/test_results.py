@@ -10,9 +10,8 @@ import pytest
 from experiments.claims import Results
 from experiments.claims.pages import losses_markdown, made, sweep_markdown
 from memcom.data import load
-from memcom.sweep.report import write_report
-from memcom.sweep.running import sweep
-from tests.sweep.test_sweep import NUM_TRIALS, spec
+from memcom.sweep import run, write_report
+from tests.sweep.toy import NUM_TRIALS, spec
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("scipy.stats")
@@ -23,7 +22,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     data = load("synthetic", num_users=60, num_items=100)
     for name in ("one", "two"):
-        write_report(sweep(spec(), folder / name, data=data, progress=False), folder / name)
+        write_report(run(spec(), folder / name, data=data, progress=False), folder / name)
     return folder
 
 

@@ -9,10 +9,8 @@ import pytest
 ray = pytest.importorskip("ray", reason="Ray, the extra `cluster`, is not installed")
 from ray.cluster_utils import Cluster
 
-from memcom.data import load
-from memcom.sweep.running import sweep
-from memcom.sweep.store import Store
-from tests.sweep.test_sweep import contents, runs, spec
+from memcom.sweep import Store, run
+from tests.sweep.toy import contents, runs, spec
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,8 +45,7 @@ def cluster(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cluster_loses_a_worker_and_a_node(tmp_path, monkeypatch, cluster):
-    data = load("synthetic", num_users=60, num_items=100)
+def test_a_cluster_loses_a_worker_and_a_node(tmp_path, monkeypatch, cluster, data):
     few = spec(ratios=(2,), seeds=1, learning_rates=(0.1,))
     nodes = [cluster.add_node(**NODE, wait=False) for _ in range(2)]
     cluster.wait_for_nodes(60)
@@ -64,10 +61,10 @@ def test_a_cluster_loses_a_worker_and_a_node(tmp_path, monkeypatch, cluster):
 
     with monkeypatch.context() as context:
         context.setattr(Store, "put", put_and_lose_a_node)
-        sweep(few, tmp_path / "out", data=data, engine="ray", progress=False)
+        run(few, tmp_path / "out", data=data, engine="ray", progress=False)
     assert len(written) == len(set(written)) == 7
     assert len(runs(tmp_path / "log")) == 7
     assert len(list(tmp_path.glob("[0-9a-f]" * 64))) == 1  # the mark of the killed worker
     monkeypatch.delenv("TOY_KILL")
-    sweep(few, tmp_path / "undisturbed", data=data, progress=False)
+    run(few, tmp_path / "undisturbed", data=data, progress=False)
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")

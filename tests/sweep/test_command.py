@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from memcom.cli import main
-from memcom.sweep import spec_of, sweep_command
 
 pytest.importorskip("pandas")
-pytest.importorskip("scipy")
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +99,6 @@ def test_what_a_user_gets_wrong_is_one_line(pairs, tmp_path, more, message):
     assert message in " ".join(result.output.split())
 
 
-def test_what_the_report_needs_is_asked_for_before_anything_is_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(ModuleNotFoundError, match=r"memcom-kit\[stats\]"):
-        sweep_command(spec_of(None, data="synthetic"), tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.slow
 def test_a_comparison_is_a_sweep_with_times(pairs, tmp_path):
     result = CliRunner().invoke(
@@ -130,7 +120,7 @@ def test_a_comparison_is_a_sweep_with_times(pairs, tmp_path):
 
 
 def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("memcom.sweep.planning.load", lambda *_, **__: {})
+    monkeypatch.setattr("memcom.sweep.source.load", lambda *_, **__: {})
     result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())

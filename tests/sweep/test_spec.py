@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import memcom
-from memcom.sweep.command import spec_of
-from memcom.sweep.spec import BASELINES, Source, Spec, canonical
+from memcom.sweep import Source, Spec, spec_of
+from memcom.sweep.spec import BASELINES, canonical
 
 TOML = """
 task = "ranking"
@@ -49,8 +49,8 @@ def test_a_file_in_full(path):
     assert (first["embedding_dim"], second["embedding_dim"]) == (64, 128)
     assert first["epochs"] == 20
     assert isinstance(first["dropout"], float)  # 0 and 0.0 are one setting
-    cells = spec.cells(first)
-    rows = [(c.setting.method, c.setting.ratio, c.setting.nbytes) for c in cells]
+    grids = spec.grids(first)
+    rows = [(grid[0].method, grid[0].ratio, grid[0].nbytes) for grid in grids]
     methods = (*BASELINES, "qr(operation='concat')", "memcom")
     assert rows == [
         *(("popular", None, None), ("bias-only", None, None), ("full", None, None)),
@@ -58,11 +58,11 @@ def test_a_file_in_full(path):
         *((method, 16.0, None) for method in methods),
         *((method, None, 65536) for method in methods),
     ]
-    rates = {c.setting.method: [s.learning_rate for s in c.grid] for c in cells}
+    rates = {grid[0].method: [trial.learning_rate for trial in grid] for grid in grids}
     assert rates["popular"] == [None]
     assert rates["memcom"] == [0.1]
     assert rates["full"] == [3e-3, 1e-2]
-    assert sum(cell.num_trials for cell in cells) == 1 + 2 * 3 + 3 * (4 * 3 + 2)
+    assert {trial.seed for grid in grids for trial in grid} == {0}
 
 
 def test_a_command_line_replaces_what_the_file_says(path):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import signal
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from memcom.data import Interactions
+from memcom.sweep import Spec
 from memcom.tasks.protocol import Outcome, Setting, Task
 from memcom.tasks.ranking import size
 
@@ -78,3 +80,29 @@ TASK = Task(
     untrained=("popular",),
 )
 NAME = "tests.sweep.toy:TASK"
+
+METHODS = ("hash", "memcom")
+# (small-dim, low-rank, truncate, hash, memcom) x 2 ratios and full, each 2 rates and 2 more seeds;
+# popular learns nothing and is one trial.
+NUM_TRIALS = (5 * 2 + 1) * (2 + 2) + 1
+
+
+def spec(**changes: Any) -> Spec:
+    fields = {"data": "synthetic", "task": NAME, "methods": METHODS, "ratios": (2, 4)}
+    return Spec(**fields | {"profile": "fast"} | changes)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Every trial's file with its text, but for times and load."""
+    found = {}
+    for path in (folder / "trials").rglob("*"):
+        if path.is_file():
+            content = json.loads(path.read_text())
+            content["seconds"] = content["about"]["finished"] = content["about"]["load"] = None
+            found[str(path.relative_to(folder))] = json.dumps(content)
+    return found
+
+
+def runs(log: Path) -> Counter[str]:
+    """How often each trial was run, from the file that TOY_LOG names."""
+    return Counter(log.read_text().split())

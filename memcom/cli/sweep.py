@@ -1,14 +1,17 @@
-"""``memcom compare``, ``memcom sweep``: train compressors and say how good they are."""
+"""``memcom sweep``, ``memcom compare``: train compressors at equal bytes and report the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from memcom.cli._group import main
+
+if TYPE_CHECKING:
+    from memcom.sweep import Spec
 
 
 def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -37,21 +40,37 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(f"expected numbers separated by commas, got {value!r}") from error
 
 
+_COLUMNS = ("user_col", "item_col", "time_col", "split", "rating_col", "label_col")
+_SHARED = (
+    click.option("--data", help="A data set's name, or a CSV, TSV or Parquet file."),
+    click.option("--user-col", help="Column of the user in the file."),
+    click.option("--item-col", help="Column of the item."),
+    click.option("--time-col", help="Column of the time; without it the split is by hash."),
+    click.option(
+        "--split",
+        type=click.Choice(["time", "random"]),
+        help="How each user's items are held out.  [default: the data set's own]",
+    ),
+    click.option("--rating-col", help="Column of the rating."),
+    click.option("--label-col", help="Column of the label, for tasks that classify."),
+)
+
+
 def _data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which data, and how a file of one's own is read."""
-    for option in (
-        click.option(
-            "--split",
-            type=click.Choice(["time", "random"]),
-            help="How each user's items are held out.  [default: the data set's own]",
-        ),
-        click.option("--time-col", help="Column of the time; without it the split is by hash."),
-        click.option("--item-col", help="Column of the item."),
-        click.option("--user-col", help="Column of the user in your own file."),
-        click.option("--data", help="A data set's name, or your own CSV, TSV or Parquet file."),
-    ):
+    """Add the options that name the data and its columns."""
+    for option in reversed(_SHARED):
         command = option(command)
     return command
+
+
+def _out_option(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help="Folder of the trials and the report; an interrupted run resumes there.",
+    )
 
 
 @main.command()
@@ -74,40 +93,20 @@ def _data_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results/compare"),
-    show_default=True,
-    help="Folder of the trials and the report; a comparison goes on where it was.",
-)
-def compare(
-    data: str | None,
-    user_col: str | None,
-    item_col: str | None,
-    time_col: str | None,
-    split: str | None,
-    out: Path,
-    **options: Any,
-) -> None:
+@_out_option("results/compare")
+def compare(data: str | None, out: Path, **options: Any) -> None:
     """Rank with every compressor at equal bytes, time them, and print a table.
 
-    A sweep of the whole registry, of movielens if no other data is named.
+    A sweep of the whole registry with --times, of movielens if no data is named.
     """
-    from memcom import sweep
-
-    columns = {"user_col": user_col, "item_col": item_col, "time_col": time_col, "split": split}
-    wanted = sweep.spec_of(None, data=data or "movielens", columns=columns, **options)
-    running: dict[str, Any] = {"engine": "processes", "times": True, "draw": _drawing()}
-    click.echo(sweep.sweep_command(wanted, out, **running))
+    spec = _spec(None, data=data or "movielens", **options)
+    _run_and_report(spec, out, {"engine": "processes", "times": True})
 
 
 @main.command()
 @click.argument("spec", required=False, type=click.Path(exists=True, dir_okay=False))
 @_data_options
-@click.option("--rating-col", help="Column of the rating.")
-@click.option("--label-col", help="Column of the label, for tasks that classify.")
-@click.option("--task", help="What is measured.  [default: ranking]")
+@click.option("--task", help="Name of the task.  [default: ranking]")
 @click.option(
     "--methods", callback=_methods, help='Names separated by commas; "every" for the registry.'
 )
@@ -123,13 +122,7 @@ def compare(
     multiple=True,
     help="Option of the task; a list such as embedding_dim=[64,128] tries all of it.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results/sweep"),
-    show_default=True,
-    help="Folder of the trials and the report; a sweep goes on where it was.",
-)
+@_out_option("results/sweep")
 @click.option(
     "--engine",
     type=click.Choice(["local", "processes", "ray"]),
@@ -139,38 +132,53 @@ def compare(
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: all cores]")
 @click.option("--retry-failed", is_flag=True, help="Run failed trials once more.")
-@click.option("--times", is_flag=True, help="Take times of lookups and training steps, too.")
-@click.option("--dry-run", "show_plan", is_flag=True, help="Say what would be run, bytes and time.")
+@click.option("--times", is_flag=True, help="Time lookups and training steps, too.")
+@click.option("--dry-run", is_flag=True, help="Print bytes, trials and time; run nothing.")
 @click.option("--report-only", is_flag=True, help="Write the report of what is there; run nothing.")
 def sweep(
     spec: str | None,
-    user_col: str | None,
-    item_col: str | None,
-    time_col: str | None,
-    split: str | None,
-    rating_col: str | None,
-    label_col: str | None,
+    out: Path,
+    engine: str,
+    jobs: int | None,
+    retry_failed: bool,
+    times: bool,
+    dry_run: bool,
+    report_only: bool,
     **options: Any,
 ) -> None:
     """Train compressors over ratios, seeds and learning rates; resume; report.
 
-    SPEC is a TOML file; options replace what it says. Without one they say everything.
+    SPEC is a TOML file; options replace what it says. Without one the options say everything.
     """
     from memcom import sweep
 
-    names = ("out", "engine", "jobs", "retry_failed", "times", "show_plan", "report_only")
-    running = {name: options.pop(name) for name in names}
     options["nbytes"] = options["nbytes"] or None
-    columns = {
-        "user_col": user_col,
-        "item_col": item_col,
-        "time_col": time_col,
-        "split": split,
-        "rating_col": rating_col,
-        "label_col": label_col,
-    }
-    wanted = sweep.spec_of(spec, columns=columns, **options)
-    click.echo(sweep.sweep_command(wanted, draw=_drawing(), **running))
+    wanted = _spec(spec, **options)
+    if dry_run:
+        at_a_time = jobs or (1 if engine == "local" else sweep.parallel_trials())
+        click.echo(sweep.dry_run(list(sweep.tables(wanted)), out, jobs=at_a_time))
+        return
+    running = {"engine": engine, "jobs": jobs, "retry_failed": retry_failed, "times": times}
+    _run_and_report(wanted, out, None if report_only else running)
+
+
+def _spec(path: str | None, **options: Any) -> Spec:
+    from memcom import sweep
+
+    columns = {name: options.pop(name) for name in _COLUMNS}
+    return sweep.spec_of(path, columns=columns, **options)
+
+
+def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> None:
+    """Run the spec, unless `running` is None; write the report and print its tables."""
+    from memcom import sweep
+
+    tables = list(sweep.tables(spec)) if running is None else sweep.run(spec, out, **running)
+    report = sweep.write_report(tables, out, draw=_drawing())
+    for table, rows in zip(tables, report.rows, strict=True):
+        click.echo(f"{sweep.terminal_section(table, rows)}\n")
+    for kind, path in report.files.items():
+        click.echo(f"{kind}: {path}")
 
 
 def _drawing() -> Any:

@@ -1,4 +1,4 @@
-"""What a table's reader has to know first: too little signal, training, or choice of rates."""
+"""Caveats above a table: too little signal, too few epochs, too narrow a grid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy.stats")
-
-from memcom.sweep import Spec, Store, Summary, summarise, sweep
-from memcom.sweep.doubts import cut_short, doubts, rates, signal
+from memcom.sweep import Row, Spec, Store, run, summarise
+from memcom.sweep.caveats import about_epochs, about_rates, about_signal, caveats
 from tests.tasks.data import planted
 
 OPTIONS = {"epochs": 16, "embedding_dim": 8, "batch_size": 50, "weight_decay": 0.0}
@@ -19,7 +17,7 @@ OPTIONS = {"epochs": 16, "embedding_dim": 8, "batch_size": 50, "weight_decay": 0
 
 def row(method, **fields):
     known = {"seeds": 3, "learning_rate": 0.01, "rate_end": "only"}
-    return Summary(method, 4.0, None, "finished", **known | fields)
+    return Row(method, 4.0, None, "finished", **known | fields)
 
 
 def test_a_task_without_signal_is_called_that(tmp_path):
@@ -36,8 +34,8 @@ def test_a_task_without_signal_is_called_that(tmp_path):
     alone = Spec(methods=(), ratios=(), seeds=1, learning_rates=(3e-2, 1e-1), options=OPTIONS)
     said = []
     for number, each in enumerate((data, hopeless)):
-        (table,) = sweep(alone, tmp_path / str(number), data=each, progress=False)
-        said.append(signal(table, summarise(table, Store(tmp_path / str(number)))))
+        (table,) = run(alone, tmp_path / str(number), data=each, progress=False)
+        said.append(about_signal(table, summarise(table, Store(tmp_path / str(number)))))
     assert said[0].startswith("The full table is clearly above the controls")
     assert said[1].startswith("WARNING: the full table is not clearly above the controls")
 
@@ -48,20 +46,20 @@ def test_rows_that_were_still_getting_better_are_counted():
         row("hash", last_epoch=2),
         row("qr", last_epoch=3),
         row("popular", seeds=1, learning_rate=math.nan, last_epoch=1),
-        Summary("low-rank", 4.0, None, "failed: RuntimeError: out of luck"),
+        Row("low-rank", 4.0, None, "failed: RuntimeError: out of luck"),
     ]
-    assert cut_short(rows).startswith("2 of 3 rows were still getting better")
-    assert cut_short([row("full", last_epoch=3), *rows]).startswith("3 of 4 rows with the full")
-    assert cut_short([row("full"), row("hash", last_epoch=1)]) == ""
+    assert about_epochs(rows).startswith("2 of 3 rows were")
+    assert about_epochs([row("full", last_epoch=3), *rows]).startswith("3 of 4 rows with the full")
+    assert about_epochs([row("full"), row("hash", last_epoch=1)]) == ""
 
 
 def test_rates_at_an_end_of_their_grid_are_counted():
     ends = ["lowest", "lowest", "highest", "", "only"]
     rows = [row("hash", rate_end=end) for end in ends]
     rows.append(row("popular", seeds=1, learning_rate=math.nan, rate_end=""))
-    said = "Of 5 rows, 1 had one learning rate and no choice, 2 chose the lowest of theirs, 1 chose"
-    assert rates(rows).startswith(said)
-    assert rates([row("hash", rate_end="")]) == ""
+    for words in ("Of 5 rows", "1 had one", "2 chose the lowest", "1 chose the highest"):
+        assert words in about_rates(rows)
+    assert about_rates([row("hash", rate_end="")]) == ""
 
 
 @pytest.mark.parametrize("grid", [(3e-2,), (1e-2, 3e-2), (1e-4, 3e-2, 10.0)])
@@ -73,13 +71,13 @@ def test_rows_know_their_end_of_the_grid_and_their_last_epochs(tmp_path, grid):
         learning_rates=grid,
         options=OPTIONS | {"epochs": 6, "evaluate_every": 3},
     )
-    (table,) = sweep(spec, tmp_path, data=planted(), progress=False)
+    (table,) = run(spec, tmp_path, data=planted(), progress=False)
     store = Store(tmp_path)
     rows = summarise(table, store)
     records = store.records()
     for each in rows:
-        runs = [r for r in records if r.job.setting.method == each.method]
-        runs = [r for r in runs if r.job.setting.learning_rate == each.learning_rate]
+        runs = [r for r in records if r.trial.method == each.method]
+        runs = [r for r in runs if r.trial.learning_rate == each.learning_rate]
         if each.method == "popular":
             assert (each.rate_end, each.last_epoch) == ("", 0)
             continue
@@ -88,4 +86,4 @@ def test_rows_know_their_end_of_the_grid_and_their_last_epochs(tmp_path, grid):
         assert each.rate_end == ("only" if len(grid) == 1 else place)
         assert each.last_epoch == sum(r.outcome.best_epoch == 6 for r in runs)
     assert any(each.last_epoch for each in rows)
-    assert len(doubts(table, rows)) >= 2
+    assert len(caveats(table, rows)) >= 2

@@ -1,0 +1,104 @@
+"""Rows of a finished sweep: their numbers against NumPy and SciPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from memcom.sweep import Store, run, summarise, tables
+from tests.sweep.toy import spec
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    (table,) = run(spec(), folder, data=data, progress=False)
+    return table, Store(folder)
+
+
+@pytest.fixture(scope="module")
+def rows(finished):
+    return {(row.method, row.ratio): row for row in summarise(*finished, draws=4000)}
+
+
+def units_of(store, method, ratio):
+    """``(seeds, users)`` of the learning rate that is best on validation, straight from files."""
+    records = [r for r in store.records() if (r.trial.method, r.trial.ratio) == (method, ratio)]
+    first = [r for r in records if r.trial.seed == 0]
+    rate = max(first, key=lambda r: r.outcome.valid).trial.learning_rate
+    same = sorted((r for r in records if r.trial.learning_rate == rate), key=lambda r: r.trial.seed)
+    return np.stack([r.outcome.units["score"] for r in same]).astype(np.float64)
+
+
+def bootstrapped_loss(own, other):
+    """Ends of the two-level bootstrap with plain loops and other random numbers."""
+    rng, again = np.random.default_rng(9), []
+    for _ in range(2000):
+        users = rng.integers(0, 50, 50)
+        value = own[rng.integers(0, 3, 3)][:, users].mean()
+        again.append(1 - value / other[rng.integers(0, 3, 3)][:, users].mean())
+    return np.percentile(again, [2.5, 97.5])
+
+
+def assert_is_the_loss(loss, own, other):
+    assert loss.value == pytest.approx(1 - own.mean() / other.mean(), rel=1e-6)
+    low, high = bootstrapped_loss(own, other)
+    assert [loss.low, loss.high] == pytest.approx([low, high], abs=0.1 * (high - low))
+
+
+def test_a_row_against_numpy_and_scipy(finished, rows):
+    _, store = finished
+    row, values = rows["hash", 4.0], units_of(store, "hash", 4.0)
+    full = units_of(store, "full", None)
+    assert values.shape == (3, 50)
+    assert row.seeds == 3
+    assert row.value.value == pytest.approx(values.mean(), rel=1e-6)
+    half = stats.t.ppf(0.975, 2) * values.mean(1).std(ddof=1) / math.sqrt(3)
+    assert row.seed_half_width == pytest.approx(half, rel=1e-5)
+    difference = values.mean(0) - full.mean(0)
+    assert row.p_value == pytest.approx(stats.wilcoxon(difference).pvalue, rel=1e-6)
+    assert row.p_value_t == pytest.approx(stats.ttest_1samp(difference, 0).pvalue, rel=1e-6)
+    assert_is_the_loss(row.loss, values, full)
+
+
+def test_every_pair_at_one_budget(finished, rows):
+    _, store = finished
+    others = {"small-dim", "low-rank", "truncate", "memcom"}
+    assert set(rows["hash", 2.0].against) == others
+    assert set(rows["full", None].against) == {"popular"}
+    assert len([pair for row in rows.values() for pair in row.pairs()]) == 2 * 5 * 4 + 2
+    own, other = units_of(store, "hash", 2.0), units_of(store, "memcom", 2.0)
+    assert_is_the_loss(rows["hash", 2.0].against["memcom"], own, other)
+
+
+def test_a_metric_without_units_has_an_interval_over_paired_seeds(finished, tmp_path):
+    table, store = finished
+    bare = Store(tmp_path)
+    for record in store.records():
+        bare.put(replace(record, outcome=replace(record.outcome, units={})))
+    row = next(r for r in summarise(table, bare) if (r.method, r.ratio) == ("hash", 4.0))
+    own, full = units_of(store, "hash", 4.0).mean(1), units_of(store, "full", None).mean(1)
+    half = stats.t.ppf(0.975, 2) * (1 - own / full).std(ddof=1) / math.sqrt(3)
+    assert row.loss.high - row.loss.value == pytest.approx(half, rel=1e-3)
+    assert row.loss.value - row.loss.low == pytest.approx(half, rel=1e-3)
+    assert math.isnan(row.p_value)
+
+
+def test_bytes_are_those_stored(rows, data):
+    for row in rows.values():
+        if row.ratio is not None:
+            full = 4 * data.num_items * 16
+            assert row.nbytes <= full / row.ratio
+            assert row.compression_ratio == full / row.nbytes
+            assert row.total_nbytes == row.nbytes + 100
+
+
+def test_an_unfinished_row_says_so(tmp_path, data):
+    (table,) = tables(spec(), data)
+    rows = summarise(table, Store(tmp_path))
+    assert {row.status.split(":")[0] for row in rows} == {"unfinished"}
+    assert all(math.isnan(row.value.value) for row in rows)

@@ -1,0 +1,87 @@
+"""Trials: one key for what decides the outcome, and records that come back exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from memcom.sweep import Record, Source, Trial, tables
+from memcom.sweep import trial as trials
+from tests.sweep import toy
+
+
+@pytest.fixture
+def trial():
+    source = Source("films.csv", {"user_col": "u"}, "ab" * 32)
+    options = {"hidden": []}
+    return Trial("ranking", "qr(operation='mult')", 4.0, None, 1, 0.01, options, source=source)
+
+
+def test_the_key_is_a_hash_of_the_configuration(trial):
+    text = (
+        '{"data":{"checksum":"' + "ab" * 32 + '","name":"films.csv","options":{"user_col":"u"}},'
+        '"setting":{"learning_rate":0.01,"method":"qr(operation=\'mult\')","nbytes":null,'
+        '"options":{"hidden":[]},"ratio":4.0,"seed":1,"task":"ranking"}}'
+    )
+    assert trial.key == hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def test_every_field_changes_the_key(trial):
+    replace = dataclasses.replace
+    changed = [
+        replace(trial, method="hash"),
+        replace(trial, ratio=None, nbytes=40),
+        replace(trial, ratio=5.0),
+        replace(trial, seed=2),
+        replace(trial, learning_rate=0.1),
+        replace(trial, options={"hidden": [8]}),
+        replace(trial, source=replace(trial.source, checksum="cd")),
+        replace(trial, source=replace(trial.source, options={})),
+        replace(trial, source=replace(trial.source, name="x")),
+    ]
+    assert len({each.key for each in [trial, *changed]}) == 10
+    assert len({trial, replace(trial), *changed}) == 10  # and so they can be counted
+
+
+def test_a_record_comes_back_exactly(trial):
+    units = {"ndcg": np.array([0.1, 0.0, 1 / 3], np.float32), "none": np.empty(0, np.float32)}
+    outcome = trials.Outcome({"ndcg": 0.1444}, 0.2, trials.Size(10, 40), 7, 3, units)
+    record = Record(trial, outcome, seconds=1.5, about={"finished": "now"})
+    again = Record.from_json(record.as_json())
+    assert (again.trial, again.seconds, again.about) == (trial, 1.5, {"finished": "now"})
+    assert again.outcome.units["ndcg"].dtype == np.float32
+    for name, values in units.items():
+        np.testing.assert_array_equal(again.outcome.units[name], values)
+    assert dataclasses.replace(again.outcome, units={}) == dataclasses.replace(outcome, units={})
+    failed = Record(trial, None, "ValueError: x", "Traceback", 1.5, {})
+    assert Record.from_json(failed.as_json()) == failed
+
+
+def a_trial(data):
+    (table,) = tables(toy.spec(), data)
+    return table.cells[-1].first
+
+
+def test_a_run_notes_versions_and_gives_threads_back(data):
+    before = torch.get_num_threads()
+    record = trials.run_trial(a_trial(data), data)
+    assert torch.get_num_threads() == before
+    assert record.outcome is not None
+    assert record.about["torch"] == torch.__version__
+    assert record.about["device"] == "cpu"
+    assert record.seconds > 0
+
+
+def test_a_metric_that_is_no_number_is_a_failure(data, monkeypatch):
+    def run(setting, loaded, device):
+        return dataclasses.replace(toy.run(setting, loaded, device), metrics={"score": np.nan})
+
+    task = dataclasses.replace(toy.TASK, run=run)
+    monkeypatch.setattr(trials, "get_task", lambda name: task)
+    record = trials.run_trial(a_trial(data), data)
+    assert record.outcome is None
+    assert "score" in record.failed
