@@ -1,57 +1,96 @@
-"""Tasks: fit a ranker on histories, evaluate it over all items."""
+"""Tasks a compressed table is judged by: ranking, text classification, clicks, streams.
+
+Each task reads top to bottom in one file or folder: model, batch, loss, fit, measurement, `Task`.
+"""
 
 from __future__ import annotations
 
-from memcom.tasks.classifiers import Classifier as Classifier
-from memcom.tasks.classifiers import Prior as Prior
-from memcom.tasks.classifiers import TextClassifier as TextClassifier
-from memcom.tasks.classifiers import dense_layers as dense_layers
-from memcom.tasks.click_models import DCN as DCN
-from memcom.tasks.click_models import DLRM as DLRM
-from memcom.tasks.click_models import ClickModel as ClickModel
-from memcom.tasks.click_models import FieldBias as FieldBias
-from memcom.tasks.costs import Costs as Costs
-from memcom.tasks.costs import measure as measure
-from memcom.tasks.evaluation import Evaluation as Evaluation
-from memcom.tasks.evaluation import HeldOut as HeldOut
-from memcom.tasks.evaluation import evaluate as evaluate
-from memcom.tasks.examples import ClickExamples as ClickExamples
-from memcom.tasks.examples import TextExamples as TextExamples
-from memcom.tasks.fitting import fit as fit
-from memcom.tasks.histories import Histories as Histories
-from memcom.tasks.loop import Record as Record
-from memcom.tasks.loop import TrainingError as TrainingError
-from memcom.tasks.losses import sampled_softmax_loss as sampled_softmax_loss
-from memcom.tasks.losses import softmax_loss as softmax_loss
-from memcom.tasks.metrics import accuracy as accuracy
-from memcom.tasks.metrics import auc as auc
-from memcom.tasks.metrics import log_loss as log_loss
-from memcom.tasks.metrics import ndcg_and_recall_at_k as ndcg_and_recall_at_k
-from memcom.tasks.metrics import ndcg_at_k as ndcg_at_k
-from memcom.tasks.metrics import recall_at_k as recall_at_k
-from memcom.tasks.pairwise import PairwiseOptions as PairwiseOptions
-from memcom.tasks.pairwise import ranknet_loss as ranknet_loss
-from memcom.tasks.protocol import Outcome as Outcome
-from memcom.tasks.protocol import Setting as Setting
-from memcom.tasks.protocol import Size as Size
-from memcom.tasks.protocol import Task as Task
-from memcom.tasks.protocol import get_task as get_task
-from memcom.tasks.protocol import task_names as task_names
-from memcom.tasks.rankers import HistoryRanker as HistoryRanker
-from memcom.tasks.rankers import ItemBias as ItemBias
-from memcom.tasks.rankers import MostPopular as MostPopular
-from memcom.tasks.rankers import Ranker as Ranker
-from memcom.tasks.stream import Stream as Stream
-from memcom.tasks.stream import StreamOptions as StreamOptions
-from memcom.tasks.stream_fit import run_stream as run_stream
-from memcom.tasks.supervised import SupervisedOptions as SupervisedOptions
-from memcom.tasks.supervised import fit_supervised as fit_supervised
-from memcom.tasks.supervised import predict as predict
-from memcom.tasks.training_options import TrainingOptions as TrainingOptions
-from memcom.tasks.trials import CONTROLS as CONTROLS
-from memcom.tasks.trials import ModelOptions as ModelOptions
-from memcom.tasks.trials import Result as Result
-from memcom.tasks.trials import Trial as Trial
-from memcom.tasks.trials import build_ranker as build_ranker
-from memcom.tasks.trials import occurrences as occurrences
-from memcom.tasks.trials import train_trial as train_trial
+from memcom.tasks._fit import FitRecord, Learner, TrainingError
+from memcom.tasks._model import TaskModel, dense_layers
+from memcom.tasks.clicks import DCN, DLRM, ClickExamples, ClickModel, FieldBias
+from memcom.tasks.histories import Histories
+from memcom.tasks.metrics import (
+    accuracy,
+    auc,
+    log_loss,
+    ndcg_and_recall_at_k,
+    ndcg_at_k,
+    recall_at_k,
+)
+from memcom.tasks.protocol import Outcome, Setting, Size, Task, get_task, task_names
+from memcom.tasks.ranking import (
+    Evaluation,
+    HeldOut,
+    HistoryRanker,
+    ItemBias,
+    MostPopular,
+    PairwiseOptions,
+    Ranker,
+    TrainingOptions,
+    evaluate,
+    fit,
+    pairwise_loss,
+    ranknet_loss,
+    sampled_softmax_loss,
+    softmax_loss,
+)
+from memcom.tasks.streaming import Stream, StreamOptions, StreamResult, run_stream
+from memcom.tasks.supervised import (
+    Classifier,
+    Prior,
+    SupervisedOptions,
+    fit_supervised,
+    predict,
+)
+from memcom.tasks.text import TextClassifier, TextExamples
+
+__all__ = [
+    "DCN",
+    "DLRM",
+    "Classifier",
+    "ClickExamples",
+    "ClickModel",
+    "Evaluation",
+    "FieldBias",
+    "FitRecord",
+    "HeldOut",
+    "Histories",
+    "HistoryRanker",
+    "ItemBias",
+    "Learner",
+    "MostPopular",
+    "Outcome",
+    "PairwiseOptions",
+    "Prior",
+    "Ranker",
+    "Setting",
+    "Size",
+    "Stream",
+    "StreamOptions",
+    "StreamResult",
+    "SupervisedOptions",
+    "Task",
+    "TaskModel",
+    "TextClassifier",
+    "TextExamples",
+    "TrainingError",
+    "TrainingOptions",
+    "accuracy",
+    "auc",
+    "dense_layers",
+    "evaluate",
+    "fit",
+    "fit_supervised",
+    "get_task",
+    "log_loss",
+    "ndcg_and_recall_at_k",
+    "ndcg_at_k",
+    "pairwise_loss",
+    "predict",
+    "ranknet_loss",
+    "recall_at_k",
+    "run_stream",
+    "sampled_softmax_loss",
+    "softmax_loss",
+    "task_names",
+]

@@ -1,9 +1,8 @@
-"""What a sweep can measure: the protocol of a task, and the tasks by name.
+"""The protocol between tasks and sweeps, and the tasks by name.
 
-A task trains one model for one `Setting` and says how good it is. All that a sweep knows of it is
-in `Task`: a function to run, a function that sizes without training, the metric that counts, and
-the effort per profile. To add one, write a module with a `Task` and give it a line in `_KNOWN`;
-one of your own is named by where it is, such as ``"my_package.my_module:TASK"``.
+A task trains one model for one `Setting` and returns how good it is as an `Outcome`. A sweep knows
+no more of it than `Task`. To add a task, write a module with a `Task` and add a line to `_KNOWN`;
+a task outside this package is named by its place, such as ``"my_package.my_module:TASK"``.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One trial: with the data, everything that decides its outcome.
+    """Everything that decides the outcome of one training, but for the data.
 
     Attributes:
         task: Name of the task.
         method: A compressor such as ``"qr(operation=concat)"``, or one of the task's controls.
         ratio: Compression ratio asked of the input embedding, or None.
-        nbytes: Bytes that the input embedding may take, or None. ``"full"`` and the controls have
-            neither of the two, every other method has one.
-        seed: Of initialisation, batches and all else that is random.
-        learning_rate: Of the optimizer; None for what learns nothing.
-        options: Everything else the task is told: width, epochs, ... JSON values only.
+        nbytes: Bytes the input embedding may take, or None. ``"full"`` and the controls have
+            neither ratio nor bytes, every other method has one of the two.
+        seed: Seed of initialisation, batches and all other random numbers.
+        learning_rate: Learning rate of the optimizer; None for a control that learns nothing.
+        options: All other options of the task: width, epochs, ... JSON values only.
     """
 
     task: str
@@ -63,18 +62,18 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task measured of one trained model.
+    """Measurements of one trained model.
 
     Attributes:
-        metrics: Test metrics by name, the task's metric among them, and what else was measured of
-            the trained model.
+        metrics: Test metrics by name, among them the task's metric, and other measurements of the
+            trained model.
         valid: The task's metric on the validation part; every choice is made by it.
-        size: Bytes really stored in the input embedding.
+        size: Bytes stored in the input embedding.
         output_nbytes: Stored bytes of the rest of the model.
         best_epoch: Epoch of the weights; 0 if nothing was learned.
         units: For metrics that are a mean over users, rows or documents: ``(units,)`` float32
-            value of each, in an order that depends on the data only. These make intervals over
-            units and paired tests. A metric like AUC has none.
+            value of each, in an order that depends on the data only. Intervals over units and
+            paired tests use them. A metric like AUC has none.
     """
 
     metrics: Mapping[str, float]
@@ -87,29 +86,29 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """What a sweep knows of a task.
+    """Description of a task for sweeps.
 
     Attributes:
-        name: Its name.
-        metric: Name of the test metric that counts.
+        name: Name of the task.
+        metric: Name of the test metric that decides.
         accepts: Class of the data it works on, such as `memcom.data.Interactions`.
         run: ``run(setting, data, device) -> Outcome``: build, train, choose the epoch on
-            validation, freeze the layer to what is stored, measure on test. ``device`` is
+            validation, freeze the layer to the one that is stored, measure on test. ``device`` is
             ``"cpu"`` or ``"cuda:0"``. With one thread on a CPU the same setting gives the same
             numbers. Any exception is a failed trial.
-        size: ``size(setting, data) -> Size``: the bytes planned, without building the model;
+        size: ``size(setting, data) -> Size``: the planned bytes, without building the model;
             raises `memcom.BudgetError` where the method cannot be that small.
-        profiles: Options by profile, ``"fast"`` and ``"full"``. They hold ``learning_rates``, the
-            grid that is tried; the rest goes to `Setting.options`. A spec may change any of these
-            options and no others, so every option has a value here.
+        profiles: Options by profile, ``"fast"`` and ``"full"``. ``learning_rates`` is the grid
+            that is tried; the rest goes to `Setting.options`. A spec may change these options and
+            no others, so every option has a value here.
         higher_is_better: Direction of the metric.
-        controls: Methods without a table, and so without ratio: ``popular``, ``bias-only``, ...
-        untrained: Those of the controls that learn nothing: one trial each, no grid, no seeds.
-        unit: What `Outcome.units` counts, in the singular, for headings.
-        label: What to call the metric in headings, with options in braces, as in ``nDCG@{k}``;
-            its name if empty.
-        time: ``time(setting, data) -> {name: ratio}``: what a lookup and a training step of the
-            method cost as a multiple of the full table's; None for a task that takes no times.
+        controls: Methods without a table, and so without a ratio: ``popular``, ``bias-only``, ...
+        untrained: Controls that learn nothing: one trial each, no grid, no seeds.
+        unit: Singular of the units of `Outcome.units`, for headings.
+        label: Name of the metric in headings, with options in braces, as in ``nDCG@{k}``; the
+            metric's own name if empty.
+        time: ``time(setting, data) -> {name: ratio}``: time of a lookup and of a training step of
+            the method as a multiple of the full table's; None for a task that is not timed.
     """
 
     name: str
@@ -127,15 +126,15 @@ class Task:
 
 
 def task_names() -> list[str]:
-    """Names of the tasks that come with the kit."""
+    """Return the names of the tasks that come with the kit."""
     return list(_KNOWN)
 
 
 def get_task(name: str) -> Task:
-    """The task of a name.
+    """Return the task of a name.
 
     Args:
-        name: One of `task_names`, or ``"module:attribute"`` of a task of your own.
+        name: One of `task_names`, or ``"module:attribute"`` of another task.
 
     Returns:
         The task.

@@ -1,36 +1,91 @@
-"""Training on labelled rows: texts and clicks.
+"""Classifiers and their training on labelled rows: what the text and click tasks share.
 
 A step changes the rows of the tables that its batch read and no others (sparse gradients, lazy
-Adam), so that it costs what the batch costs, whatever the size of the vocabulary.
+Adam), so its cost depends on the batch and not on the size of the vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from memcom.embeddings import follow
 from memcom.optim import LazyAdam
-from memcom.tasks.classifiers import Classifier
-from memcom.tasks.examples import Examples
-from memcom.tasks.loop import Record, run_epochs
+from memcom.tasks._fit import FitRecord, Learner, learned_parameters, require_at_least_one
+from memcom.tasks._model import TaskModel
+
+
+class Classifier(TaskModel):
+    """Base of models from a batch of rows to logits.
+
+    ``model(*inputs)`` gives ``(n, classes)`` logits, or ``(n,)`` log odds of class 1.
+    """
+
+
+class Prior(Classifier):
+    """Control: every row gets the logarithm of the classes' training frequencies.
+
+    Args:
+        label: int64 ``(n,)`` training labels.
+        num_classes: Number of classes.
+        binary: Give ``(n,)`` log odds of class 1 instead of ``(n, num_classes)``.
+
+    Raises:
+        ValueError: There is no label, or binary with other than two classes.
+    """
+
+    def __init__(self, label: Tensor, num_classes: int, *, binary: bool = False) -> None:
+        super().__init__()
+        if not len(label) or (binary and num_classes != 2):
+            raise ValueError(
+                f"a prior needs labels, and two classes if binary; got {len(label)} labels and "
+                f"{num_classes} classes"
+            )
+        counts = torch.bincount(label, minlength=num_classes).double() + 0.5
+        logits = torch.log(counts / counts.sum()).float()
+        logits = logits[1] - logits[0] if binary else logits
+        self.logits = nn.Parameter(logits, requires_grad=False)
+
+    def forward(self, rows: Tensor, other: Tensor) -> Tensor:
+        """Return the same logits for every row; only the number of rows is read from the inputs.
+
+        Args:
+            rows: ``(n, fields)`` ids for a binary prior, tokens otherwise.
+            other: Dense columns for a binary prior, ``(n + 1,)`` offsets otherwise.
+
+        Returns:
+            ``(n,)`` or ``(n, num_classes)`` logits.
+        """
+        rows_in_batch = len(rows) if self.logits.ndim == 0 else len(other) - 1
+        return self.logits.expand(rows_in_batch, *self.logits.shape)
+
+
+class Examples(Protocol):
+    """Labelled rows of one split."""
+
+    @property
+    def label(self) -> Tensor:
+        """Labels, ``(n,)`` int64."""
+
+    def take(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return the model's inputs for ``rows (m,)``."""
 
 
 @dataclass(frozen=True)
 class SupervisedOptions:
-    """How to train.
+    """Training of a classifier.
 
     Attributes:
-        learning_rate: Of lazy Adam.
+        learning_rate: Learning rate of lazy Adam.
         batch_size: Rows per step.
-        epochs: At most so many passes over the rows.
-        patience: Stop when validation has not improved for so many epochs.
-        evaluate_every: Epochs between two looks at validation.
+        epochs: Maximal number of passes over the rows.
+        patience: Epochs without improvement on validation before training stops.
+        evaluate_every: Epochs between two validations.
     """
 
     learning_rate: float = 1e-2
@@ -40,9 +95,7 @@ class SupervisedOptions:
     evaluate_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "patience", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        require_at_least_one(self, ("batch_size", "epochs", "patience", "evaluate_every"))
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}")
 
@@ -57,7 +110,7 @@ def fit_supervised(
     seed: int = 0,
     progress: bool = False,
     **changes: Any,
-) -> Record:
+) -> FitRecord:
     """Train a classifier by its log loss; choose the epoch by a score on the validation rows.
 
     Tables that become small while they train follow their schedules (see `memcom.embeddings`).
@@ -70,7 +123,7 @@ def fit_supervised(
         valid: Validation rows.
         score: ``score(logits, label)`` of the validation rows, higher is better.
         options: How to train; the defaults if None.
-        seed: Of the order of the rows and of dropout.
+        seed: Seed of the order of the rows and of dropout.
         progress: Show a progress bar.
         **changes: Replace single options, such as ``epochs=20``.
 
@@ -82,69 +135,55 @@ def fit_supervised(
         ValueError: An option is out of its range.
     """
     options = replace(options or SupervisedOptions(), **changes)
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = LazyAdam(learned, lr=options.learning_rate) if learned else None
+    device = model.device
+    learned = learned_parameters(model)
+
+    def loss(rows: Tensor) -> Tensor:
+        logits = model(*(part.to(device) for part in train.take(rows)))
+        label = train.label[rows].to(device)
+        if logits.ndim == 1:
+            return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
+        return F.cross_entropy(logits, label)
 
     def valid_score() -> float:
         return score(predict(model, valid), valid.label)
 
-    num_steps = options.epochs * -(-len(train.label) // options.batch_size)
-    procedures = follow(model, num_steps, optimizer=optimizer, reward=valid_score)
-
-    def step(rows: Tensor) -> Tensor:
-        assert optimizer is not None
-        logits = model(*(part.to(device) for part in train.take(rows)))
-        loss = _loss(logits, train.label[rows].to(device))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        procedures.step()
-        return loss.detach()
-
-    def epoch() -> float:
-        order = torch.randperm(len(train.label), generator=generator)
-        return float(torch.stack([step(rows) for rows in order.split(options.batch_size)]).mean())
-
-    try:
-        return run_epochs(
-            model,
-            epoch,
+    learner = Learner(
+        model,
+        loss,
+        LazyAdam(learned, lr=options.learning_rate) if learned else None,
+        batch_size=options.batch_size,
+        generator=torch.Generator().manual_seed(seed),
+        num_steps=options.epochs * -(-len(train.label) // options.batch_size),
+        reward=valid_score,
+    )
+    with closing(learner):
+        return learner.fit(
+            torch.arange(len(train.label)),
             valid_score,
             epochs=options.epochs,
             patience=options.patience,
             evaluate_every=options.evaluate_every,
-            eligible=lambda: procedures.within_budget,
             seed=seed,
             progress=progress,
         )
-    finally:
-        procedures.close()
 
 
 @torch.no_grad()
 def predict(model: Classifier, examples: Examples, *, batch_size: int = 2048) -> Tensor:
-    """Logits of all rows, on the CPU. The model is put into evaluation mode and back.
+    """Return the logits of all rows. The model is put into evaluation mode and back.
 
     Args:
         model: A classifier.
         examples: Rows, at least one.
-        batch_size: Rows at a time; makes no difference to the result.
+        batch_size: Rows at a time; does not change the result.
 
     Returns:
-        ``(n, classes)`` or ``(n,)`` float32 logits.
+        ``(n, classes)`` or ``(n,)`` float32 logits, on the CPU.
     """
-    training = model.training
+    training, device = model.training, model.device
     model.eval()
-    device = next(model.parameters()).device
     every = torch.arange(len(examples.label)).split(batch_size)
     logits = [model(*(p.to(device) for p in examples.take(rows))).cpu() for rows in every]
     model.train(training)
     return torch.cat(logits)
-
-
-def _loss(logits: Tensor, label: Tensor) -> Tensor:
-    if logits.ndim == 1:
-        return F.binary_cross_entropy_with_logits(logits, label.to(logits.dtype))
-    return F.cross_entropy(logits, label)

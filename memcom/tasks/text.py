@@ -1,30 +1,127 @@
-"""The text task: the class of a text from the mean of its token vectors; accuracy."""
+"""The text task: the class of a text from the mean of its token vectors; accuracy.
+
+The classifier is the model of the MEmCom paper with another output: look up, average over the text,
+a small dense tail, a score per class.
+
+    tokens  [3 1 7 | 4 | 9 9 2]  ->  rows composed  ->  one mean per text  ->  (n, classes)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from memcom.budget import Plan, plan
+from memcom.budget import Plan
 from memcom.data import LabelledBags
-from memcom.embeddings import Occurrences, prepare
-from memcom.tasks.classifiers import Classifier, Prior, TextClassifier
-from memcom.tasks.examples import TextExamples
-from memcom.tasks.loop import Record
+from memcom.data.containers import split_code
+from memcom.embeddings import CompressedEmbedding, EmbeddingBag, Occurrences
+from memcom.tasks._fit import FitRecord
+from memcom.tasks._model import dense_layers
+from memcom.tasks._run import TaskRun, default_options, plan_table
+from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import accuracy, log_loss
-from memcom.tasks.options import (
-    build_table,
-    default_options,
-    plan_table,
-    planned_size,
-    seeded,
-    sort_options,
+from memcom.tasks.protocol import Task
+from memcom.tasks.supervised import (
+    Classifier,
+    Prior,
+    SupervisedOptions,
+    fit_supervised,
+    predict,
 )
-from memcom.tasks.protocol import Outcome, Setting, Size, Task
-from memcom.tasks.supervised import SupervisedOptions, fit_supervised, predict
 
-CONTROLS = ("prior",)
+
+class TextClassifier(Classifier):
+    """Mean-pooled token vectors, dense tail, a score per class.
+
+    Rows are composed first, then pooled; an empty text gets the mean vector 0.
+
+    Args:
+        embedding: Table of the tokens.
+        num_classes: Number of classes, at least 2.
+        hidden: Widths of the tail's ReLU layers; none is a linear model.
+        dropout: Probability of dropping an entry of the pooled vector and of each hidden layer.
+
+    Raises:
+        ValueError: A size is out of its range.
+    """
+
+    def __init__(
+        self,
+        embedding: CompressedEmbedding,
+        num_classes: int,
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        self.bag = EmbeddingBag(embedding, "mean", include_last_offset=True)
+        self.tail = dense_layers(embedding.embedding_dim, (*hidden, num_classes), dropout)
+
+    def forward(self, tokens: Tensor, offsets: Tensor) -> Tensor:
+        """Return the logits of texts.
+
+        Args:
+            tokens: int64 ``(total,)``, the texts one after another.
+            offsets: int64 ``(n + 1,)``; text r is ``tokens[offsets[r]:offsets[r + 1]]``.
+
+        Returns:
+            ``(n, num_classes)`` logits.
+        """
+        return self.tail(self.bag(tokens, offsets))
+
+
+@dataclass(frozen=True)
+class TextExamples:
+    """Texts of one split.
+
+    Attributes:
+        texts: Their tokens.
+        label: ``(n,)`` int64.
+    """
+
+    texts: Histories
+    label: Tensor
+
+    @classmethod
+    def of(cls, data: LabelledBags, split: str, *, max_tokens: int | None = None) -> TextExamples:
+        """Return the texts of a split, in the order of the data.
+
+        Args:
+            data: All texts.
+            split: ``"train"``, ``"valid"`` or ``"test"``.
+            max_tokens: Cut each text after this number of tokens; None takes all.
+
+        Returns:
+            The texts.
+
+        Raises:
+            ValueError: There are none, or ``max_tokens`` is below 1.
+        """
+        if max_tokens is not None and max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1 or None, got {max_tokens}")
+        rows = torch.from_numpy((data.split == split_code(split)).nonzero()[0])
+        if not len(rows):
+            raise ValueError(f"{data.name}: the {split} split is empty")
+        every = Histories(torch.from_numpy(data.offsets), torch.from_numpy(data.tokens))
+        texts = every.take(rows)
+        if max_tokens is not None:
+            place = torch.arange(len(texts.items)) - texts.offsets[texts.rows]
+            texts = Histories.from_lengths(
+                texts.lengths.clamp(max=max_tokens), texts.items[place < max_tokens]
+            )
+        return cls(texts, torch.from_numpy(data.label)[rows])
+
+    def take(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return tokens ``(total,)`` and offsets ``(m + 1,)`` of ``rows (m,)``."""
+        texts = self.texts.take(rows)
+        return texts.items, texts.offsets
 
 
 @dataclass(frozen=True)
@@ -36,7 +133,7 @@ class TextOptions:
         hidden: Widths of the dense tail.
         dropout: Dropout probability of the tail.
         std: Standard deviation of the rows at the start.
-        max_tokens: Only the first so many tokens of a text.
+        max_tokens: Texts are cut after this number of tokens.
     """
 
     embedding_dim: int = 64
@@ -46,77 +143,65 @@ class TextOptions:
     max_tokens: int = 256
 
 
-def size(setting: Setting, data: LabelledBags) -> Size:
-    """Bytes of the token table as planned; see `memcom.plan`."""
-    if setting.method in CONTROLS:
-        return planned_size()
-    shape, _ = sort_options(setting, TextOptions, SupervisedOptions)
-    return planned_size(plan_table(setting, data.num_tokens, shape.embedding_dim))
+class TextRun(TaskRun):
+    """A text classifier, trained by its log loss; the epoch is chosen by accuracy."""
 
+    options = (TextOptions, SupervisedOptions)
+    controls = ("prior",)
+    data: LabelledBags
+    shape: TextOptions
+    training: SupervisedOptions
 
-def run(setting: Setting, data: LabelledBags, device: str = "cpu") -> Outcome:
-    """Train a text classifier, freeze its table, classify the texts of the test part.
+    @cached_property
+    def train(self) -> TextExamples:
+        """Training texts."""
+        return self._texts("train")
 
-    Args:
-        setting: From a sweep.
-        data: Texts with a split.
-        device: Where to train.
+    @cached_property
+    def valid(self) -> TextExamples:
+        """Validation texts."""
+        return self._texts("valid")
 
-    Returns:
-        Accuracy and log loss (nats), per text and in the mean.
+    def _texts(self, split: str) -> TextExamples:
+        return TextExamples.of(self.data, split, max_tokens=self.shape.max_tokens)
 
-    Raises:
-        BudgetError: The method cannot be that small.
-    """
-    shape, training = sort_options(setting, TextOptions, SupervisedOptions)
-    parts = {s: TextExamples.of(data, s, max_tokens=shape.max_tokens) for s in ("train", "valid")}
+    def plans(self) -> dict[str, Plan]:
+        """Return the plan of the token table."""
+        width = self.shape.embedding_dim
+        return {"tokens": plan_table(self.setting, self.data.num_tokens, width)}
 
-    def trained(model: Classifier) -> Record:
-        return fit_supervised(
-            model.to(device),
-            parts["train"],
-            parts["valid"],
-            lambda logits, label: float(accuracy(logits, label).mean()),
-            training,
-            seed=setting.seed,
+    def occurrences(self, table: str) -> Occurrences:
+        """Return the tokens of each text in the training part."""
+        texts = self.train.texts
+        return Occurrences(texts.items, texts.rows, self.data.num_tokens)
+
+    def control(self) -> Prior:
+        """Build the control: the training frequency of each class."""
+        return Prior(self.train.label, self.data.num_classes)
+
+    def model(self, tables: dict[str, CompressedEmbedding]) -> TextClassifier:
+        """Build the untrained classifier around its table."""
+        shape = self.shape
+        return TextClassifier(
+            tables["tokens"], self.data.num_classes, hidden=shape.hidden, dropout=shape.dropout
         )
 
-    def classifier(planned: Plan) -> TextClassifier:
-        with seeded(setting.seed):
-            table = build_table(planned, shape.std, known)
-            return TextClassifier(
-                table, data.num_classes, hidden=shape.hidden, dropout=shape.dropout
-            )
+    def fit(self, model: Classifier) -> FitRecord:
+        """Train on the training part; the score is the accuracy on the validation part."""
 
-    def pretrain(width: int) -> Tensor:
-        narrow = classifier(plan("full", data.num_tokens, width))
-        trained(narrow)
-        return narrow.bag.embedding.materialize()
+        def score(logits: Tensor, label: Tensor) -> float:
+            return float(accuracy(logits, label).mean())
 
-    model: Classifier
-    if setting.method == "prior":
-        model = Prior(parts["train"].label, data.num_classes)
-    else:
-        texts = parts["train"].texts
-        known = Occurrences(texts.items, texts.rows, data.num_tokens)
-        model = classifier(plan_table(setting, data.num_tokens, shape.embedding_dim))
-        prepare(model.bag.embedding, known, pretrain, seed=setting.seed)
-    record = trained(model)
-    model.freeze_tables()
-    test = TextExamples.of(data, "test", max_tokens=shape.max_tokens)
-    logits = predict(model, test)
-    units = {
-        "accuracy": accuracy(logits, test.label).numpy(),
-        "log_loss": log_loss(logits, test.label).numpy(),
-    }
-    return Outcome(
-        metrics={name: float(values.mean(dtype="float64")) for name, values in units.items()},
-        valid=record.valid,
-        size=Size(model.input_nbytes, size(setting, data).full_nbytes),
-        output_nbytes=model.output_nbytes,
-        best_epoch=record.best_epoch,
-        units=units,
-    )
+        return fit_supervised(
+            model, self.train, self.valid, score, self.training, seed=self.setting.seed
+        )
+
+    def measure(self, model: Classifier) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Return accuracy and log loss (nats) of each text of the test part."""
+        test = self._texts("test")
+        logits, label = predict(model, test), test.label
+        hits, losses = accuracy(logits, label).numpy(), log_loss(logits, label).numpy()
+        return {"accuracy": hits, "log_loss": losses}, {}
 
 
 _TRAINING = SupervisedOptions(batch_size=128, epochs=30, patience=4)
@@ -125,15 +210,15 @@ TASK = Task(
     name="text",
     metric="accuracy",
     accepts=LabelledBags,
-    run=run,
-    size=size,
+    run=TextRun.run,
+    size=TextRun.size,
     profiles={
         "fast": default_options(
             [1e-2], TextOptions(embedding_dim=32, max_tokens=128), _TRAINING, epochs=8, patience=2
         ),
         "full": default_options([3e-3, 1e-2, 3e-2], TextOptions(), _TRAINING),
     },
-    controls=CONTROLS,
-    untrained=CONTROLS,
+    controls=TextRun.controls,
+    untrained=TextRun.controls,
     unit="text",
 )

@@ -6,22 +6,24 @@ side is an ordinary layer whose bytes are reported apart.
 
     history  [3 1 7 | 4 | 9 9 2]  ->  rows composed  ->  one mean per user  ->  tail  ->  (users, n)
 
-The two controls use no embedding at all. They say what a score is worth: `MostPopular` ranks by
-training frequency, `ItemBias` learns one number per item with the same loss as the rankers.
+The two controls have no embedding. They are the scores to beat: `MostPopular` ranks by training
+frequency, `ItemBias` learns one number per item with the same loss as the rankers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from memcom.tasks._model import TaskModel, dense_layers, stored_nbytes
 
-class Ranker(nn.Module):
-    """What training and evaluation need: a state per user, and scores for that state.
+
+class Ranker(TaskModel):
+    """Base of rankers: a state per user, and scores for that state.
 
     A subclass defines `encode`, and `score` for all or for some items.
 
@@ -36,7 +38,7 @@ class Ranker(nn.Module):
         self.num_items = num_items
 
     def forward(self, items: Tensor, offsets: Tensor) -> Tensor:
-        """Scores over all items.
+        """Score all items.
 
         Args:
             items: int64 ``(n,)``, the histories one after another.
@@ -48,30 +50,20 @@ class Ranker(nn.Module):
         return self.score(self.encode(items, offsets))
 
     def encode(self, items: Tensor, offsets: Tensor) -> Tensor:
-        """A vector per user, ``(users, width)``, from histories as in `forward`."""
-        raise TypeError(f"{type(self).__name__} does not say how it encodes a history")
+        """Return a vector per user, ``(users, width)``, from histories as in `forward`."""
+        raise NotImplementedError
 
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
-        """Scores for states.
+        """Score items for states.
 
         Args:
             state: ``(users, width)``, from `encode`.
             items: int64 ``(m,)``, the items to score; all of them if None.
 
         Returns:
-            ``(users, m)``, in memory of their own, so that a caller may mask in place.
+            ``(users, m)``, newly allocated, so that a caller may mask in place.
         """
-        raise TypeError(f"{type(self).__name__} does not say how it scores an item")
-
-    @property
-    def input_nbytes(self) -> int:
-        """Stored bytes of the input embedding, the part that is compressed."""
-        return 0
-
-    @property
-    def output_nbytes(self) -> int:
-        """Stored bytes of everything behind the input embedding."""
-        return _nbytes(self.state_dict().values()) - self.input_nbytes
+        raise NotImplementedError
 
 
 class HistoryRanker(Ranker):
@@ -82,11 +74,11 @@ class HistoryRanker(Ranker):
 
     Args:
         embedding: The input embedding: a compressor, or `torch.nn.Embedding`.
-        num_items: Number of items that are ranked; the embedding's ids unless given.
+        num_items: Number of items that are ranked; the number of the embedding's ids if None.
         hidden: Widths of the tail's ReLU layers; none is a linear model.
         dropout: Probability of dropping an entry of the pooled vector and of each hidden layer.
-        tied: The output vectors are the composed input rows, so that only a bias per item, and a
-            projection to the embedding's width, are stored for the output side.
+        tied: Take the composed input rows as output vectors, so that the output side stores only a
+            bias per item and a projection to the embedding's width.
         item_counts: Training frequency ``(num_items,)``; the output bias starts at its logarithm,
             so that training starts at popularity and not below it.
 
@@ -106,8 +98,6 @@ class HistoryRanker(Ranker):
         num_embeddings: int = embedding.num_embeddings  # type: ignore[assignment]
         width: int = embedding.embedding_dim  # type: ignore[assignment]
         super().__init__(num_embeddings if num_items is None else num_items)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         if tied and self.num_items > num_embeddings:
             raise ValueError(
                 f"a tied output needs an input row per item: {self.num_items} items, "
@@ -115,26 +105,23 @@ class HistoryRanker(Ranker):
             )
         self.embedding = embedding
         self.tied = tied
-        layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
-        for out in hidden:
-            layers += [nn.Linear(width, out), nn.ReLU()]
-            layers += [nn.Dropout(dropout)] if dropout else []
-            width = out
         if tied:
-            layers.append(nn.Linear(width, embedding.embedding_dim))  # type: ignore[arg-type]
-        self.tail = nn.Sequential(*layers)
-        self.output = nn.Linear(width, self.num_items, bias=False) if not tied else None
+            self.tail = dense_layers(width, (*hidden, width), dropout)
+            self.output = None
+        else:
+            self.tail = dense_layers(width, hidden, dropout, activate_last=True)
+            self.output = nn.Linear([width, *hidden][-1], self.num_items, bias=False)
         self.output_bias = nn.Parameter(_log_counts(item_counts, self.num_items))
 
     def encode(self, items: Tensor, offsets: Tensor) -> Tensor:
-        """Mean of the composed history rows, through the tail: ``(users, width)``."""
+        """Return the mean of the composed history rows after the tail: ``(users, width)``."""
         rows = self.embedding(items)
         positions = torch.arange(len(items), device=items.device)
         pooled = F.embedding_bag(positions, rows, offsets, mode="mean", include_last_offset=True)
         return self.tail(pooled)
 
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
-        """Inner product with the output vectors plus bias; see `Ranker.score`."""
+        """Return inner products with the output vectors plus bias; see `Ranker.score`."""
         if self.output is not None:
             vectors = self.output.weight if items is None else self.output.weight[items]
         else:
@@ -146,7 +133,7 @@ class HistoryRanker(Ranker):
     @property
     def input_nbytes(self) -> int:
         """Stored bytes of the input embedding, buffers included."""
-        return _nbytes(self.embedding.state_dict().values())
+        return stored_nbytes(self.embedding)
 
 
 class ItemBias(Ranker):
@@ -162,11 +149,11 @@ class ItemBias(Ranker):
         self.bias = nn.Parameter(_log_counts(item_counts, num_items))
 
     def encode(self, items: Tensor, offsets: Tensor) -> Tensor:
-        """Nothing of the history: ``(users, 0)``."""
+        """Return an empty state, ``(users, 0)``."""
         return self.bias.new_empty(len(offsets) - 1, 0)
 
     def score(self, state: Tensor, items: Tensor | None = None) -> Tensor:
-        """The biases, once per user; see `Ranker.score`."""
+        """Return the biases, once per user; see `Ranker.score`."""
         bias = self.bias if items is None else self.bias[items]
         return bias + state.new_zeros(len(state), 1)
 
@@ -192,7 +179,3 @@ def _log_counts(item_counts: Any, num_items: int) -> Tensor:
     if counts.shape != (num_items,):
         raise ValueError(f"item_counts must be ({num_items},), got {tuple(counts.shape)}")
     return torch.log1p(counts.to(torch.float32))
-
-
-def _nbytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -10,9 +10,9 @@ from torch import Tensor
 from memcom.data import Interactions
 from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import ndcg_and_recall_at_k
-from memcom.tasks.rankers import Ranker
+from memcom.tasks.ranking.model import Ranker
 
-# Scores held at once: 16 MiB in fp32. From 32 MiB on, glibc hands memory back to the system after
+# Scores held at once: 16 MiB in fp32. From 32 MiB on, glibc returns memory to the system after
 # every batch, and the page faults of the next one cost more than the scores.
 MAX_SCORES = 2**22
 
@@ -22,7 +22,7 @@ class Evaluation:
     """Per-user metrics of one model on one split.
 
     Attributes:
-        users: ``(m,)`` int64, the users with something to find.
+        users: ``(m,)`` int64, the users with held-out items.
         ndcg: ``(m,)`` float32 nDCG@k of each.
         recall: ``(m,)`` float32 Recall@k of each.
         k: Number of positions that count.
@@ -42,12 +42,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is known and what is to be found, prepared once and used for every evaluation.
+    """Histories and held-out items of one split, prepared once for every evaluation.
 
     Attributes:
         known: Histories that the model sees; these items are no candidates.
-        wanted: Items to be found, of the same users.
-        users: Ids of these users.
+        wanted: Held-out items, of the same users.
+        users: ``(m,)`` int64 ids of these users.
     """
 
     known: Histories
@@ -56,18 +56,18 @@ class HeldOut:
 
     @classmethod
     def of(cls, data: Interactions, split: str = "valid") -> HeldOut:
-        """The held-out items of a split, and everything before it as history.
+        """Return the held-out items of a split, with everything before it as history.
 
         Args:
             data: Interactions with a split.
-            split: ``"valid"``, known is the training part; or ``"test"``, known is training and
-                validation.
+            split: ``"valid"``: the history is the training part; or ``"test"``: the history is
+                training and validation.
 
         Returns:
-            The users that have something to find.
+            The users that have held-out items.
 
         Raises:
-            ValueError: Another split, or nobody has anything to find in it.
+            ValueError: The split has another name, or is empty.
         """
         before = {"valid": ("train",), "test": ("train", "valid")}
         if split not in before:
@@ -80,13 +80,13 @@ class HeldOut:
         return cls(known.take(users), wanted.take(users), users)
 
     def to(self, device: torch.device | str) -> HeldOut:
-        """The same on another device."""
+        """Copy to a device."""
         return HeldOut(self.known.to(device), self.wanted.to(device), self.users.to(device))
 
 
 @torch.no_grad()
 def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
-    """nDCG@k and Recall@k of every user, over all items not in the history.
+    """Return nDCG@k and Recall@k of every user, over all items not in the history.
 
     The scores of all users are never held at once. The model is put into evaluation mode and back.
 

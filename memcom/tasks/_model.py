@@ -1,0 +1,84 @@
+"""Parts of the models of all tasks: compressed tables that are counted and frozen, dense layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from memcom.embeddings import CompressedEmbedding
+
+
+class TaskModel(nn.Module):
+    """A model around compressed tables, the part whose bytes a task compares."""
+
+    def tables(self) -> dict[str, CompressedEmbedding]:
+        """Return the compressed tables by module name; tables inside a table are left out."""
+        found: dict[str, CompressedEmbedding] = {}
+        for name, module in self.named_modules():
+            inside = any(name.startswith(f"{outer}.") for outer in found)
+            if isinstance(module, CompressedEmbedding) and not inside:
+                found[name] = module
+        return found
+
+    def freeze_tables(self) -> None:
+        """Replace each table by the layer that is stored; see `CompressedEmbedding.freeze`."""
+        for name, table in self.tables().items():
+            self.set_submodule(name, table.freeze())
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+    @property
+    def input_nbytes(self) -> int:
+        """Stored bytes of the tables, buffers included."""
+        return sum(table.nbytes for table in self.tables().values())
+
+    @property
+    def output_nbytes(self) -> int:
+        """Stored bytes of the rest of the model."""
+        return stored_nbytes(self) - self.input_nbytes
+
+
+def stored_nbytes(module: nn.Module) -> int:
+    """Return the bytes of a module's state."""
+    return sum(t.numel() * t.element_size() for t in module.state_dict().values())
+
+
+def dense_layers(
+    width: int, widths: Sequence[int], dropout: float = 0.0, *, activate_last: bool = False
+) -> nn.Sequential:
+    """Return linear layers with ReLU between them.
+
+    Args:
+        width: Width of the input.
+        widths: Width of the output of each layer.
+        dropout: Probability of dropping an entry of the input of each layer.
+        activate_last: Treat the last layer as a hidden one: ReLU and dropout follow it.
+
+    Returns:
+        The layers, initialised as torch does.
+
+    Raises:
+        ValueError: ``dropout`` is not in [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    layers: list[nn.Module] = []
+
+    def add_activation() -> None:
+        if layers:
+            layers.append(nn.ReLU())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+
+    for out in widths:
+        add_activation()
+        layers.append(nn.Linear(width, out))
+        width = out
+    if activate_last:
+        add_activation()
+    return nn.Sequential(*layers)

@@ -1,0 +1,137 @@
+"""Losses of rankers: softmax over all items, softmax over sampled items, RankNet over pairs.
+
+All of them score the held-out items of a user above the items the user does not have. The items of
+the input are no candidates, as in the evaluation.
+
+    exact     -mean over held-out i of  s_i - log sum_{j not in input} exp(s_j)
+    sampled   -mean over held-out i of  s_i - log(exp(s_i) + sum_{samples j} exp(s_j) / (S q_j))
+    RankNet    mean over held-out i and samples j of  -log sigma(s_i - s_j)
+
+In the second, j ~ q is drawn S times and divided by its expected number of draws (the log-q
+correction of Bengio and Senecal 2008), so that the sum estimates that over all items the user does
+not have, for any q.
+
+RankNet (Burges et al., "Learning to Rank using Gradient Descent", ICML 2005, equation 3) is defined
+for a pair with scores s_i, s_j and a target y, the probability that i ranks above j:
+
+    L = -[y log sigma(s_i - s_j) + (1 - y) log(1 - sigma(s_i - s_j))]
+
+Implicit data only has pairs with y = 1. Unlike a softmax, the loss of a pair does not depend on the
+number of other items, and all pairs of a user weigh the same, at the top of the ranking or far
+below: nDCG@k is not what is optimised.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from memcom.tasks.histories import Histories
+from memcom.tasks.ranking.model import Ranker
+
+
+def softmax_loss(model: Ranker, given: Histories, held_out: Histories) -> Tensor:
+    """Return the exact multi-label softmax loss, mean over the users that have held-out items.
+
+    Args:
+        model: Scores all items.
+        given: Input histories.
+        held_out: Items to be predicted, of the same users.
+
+    Returns:
+        A scalar; 0 if nothing is held out.
+    """
+    scores = model(given.items, given.offsets)
+    scores[given.rows, given.items] = -torch.inf
+    log_p = torch.log_softmax(scores, dim=1)
+    return -_mean_per_user(log_p[held_out.rows, held_out.items], held_out)
+
+
+def sampled_softmax_loss(
+    model: Ranker, given: Histories, held_out: Histories, samples: Tensor, log_q: Tensor
+) -> Tensor:
+    """Return the sampled multi-label softmax loss with log-q correction.
+
+    Args:
+        model: Scores any items.
+        given: Input histories.
+        held_out: Items to be predicted, of the same users.
+        samples: int64 ``(S,)`` items drawn with replacement, shared by the batch.
+        log_q: ``(num_items,)`` logarithm of the probability of drawing each item.
+
+    Returns:
+        A scalar; an estimate of `softmax_loss` whose work does not grow with the vocabulary.
+    """
+    wanted, sampled = _scores(model, given, held_out, samples)
+    sampled = sampled - (log_q[samples] + torch.log(log_q.new_tensor(len(samples))))
+    sampled = sampled.masked_fill(_owned(given, held_out, samples), -torch.inf)
+    others = torch.logsumexp(sampled, dim=1)
+    return -_mean_per_user(wanted - torch.logaddexp(wanted, others[held_out.rows]), held_out)
+
+
+def pairwise_loss(model: Ranker, given: Histories, held_out: Histories, samples: Tensor) -> Tensor:
+    """Return the RankNet loss over the pairs of each user, mean per user, then over users.
+
+    Args:
+        model: Scores any items.
+        given: Input histories.
+        held_out: Items to rank above the samples, of the same users.
+        samples: int64 ``(S,)`` items drawn as negatives. A sample that a user has, in either part,
+            makes no pair with that user.
+
+    Returns:
+        A scalar, the mean over the users that have a pair; 0 if there is none.
+    """
+    wanted, negative = _scores(model, given, held_out, samples)
+    rows = held_out.rows
+    pairs = ~_owned(given, held_out, samples)
+    pairs = pairs[rows].to(wanted.dtype)
+    losses = ranknet_loss(wanted[:, None] - negative[rows]) * pairs
+    per_user = wanted.new_zeros(2, len(given))
+    per_user = per_user.index_add(1, rows, torch.stack([losses.sum(1), pairs.sum(1)]))
+    has_pairs = per_user[1] > 0
+    return (per_user[0] / per_user[1].clamp(min=1)).sum() / has_pairs.sum().clamp(min=1)
+
+
+def ranknet_loss(difference: Tensor, above: Tensor | float = 1.0) -> Tensor:
+    """Return the RankNet loss of pairs.
+
+    Args:
+        difference: Scores s_i - s_j, floating point of any shape.
+        above: y, the probability that i ranks above j, in [0, 1]; broadcast against
+            ``difference``.
+
+    Returns:
+        Loss per pair, of the broadcast shape. Never infinite for finite differences.
+    """
+    # -y log sigma(d) - (1 - y) log(1 - sigma(d)) = softplus(-d) + (1 - y) d
+    return F.softplus(-difference) + (1 - torch.as_tensor(above)) * difference
+
+
+def _scores(
+    model: Ranker, given: Histories, held_out: Histories, samples: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of the held-out items ``(n,)`` and of the samples ``(users, S)``."""
+    state = model.encode(given.items, given.offsets)
+    sampled = model.score(state, samples)
+    distinct, place = torch.unique(held_out.items, return_inverse=True)
+    return model.score(state, distinct)[held_out.rows, place], sampled
+
+
+def _owned(given: Histories, held_out: Histories, samples: Tensor) -> Tensor:
+    """``(users, S)`` boolean: the user has the sampled item, in either part."""
+    distinct, place = torch.unique(samples, return_inverse=True)
+    has = torch.zeros(len(given), len(distinct), dtype=torch.bool, device=samples.device)
+    for part in (given, held_out):
+        column = torch.searchsorted(distinct, part.items).clamp(max=len(distinct) - 1)
+        sampled = distinct[column] == part.items
+        has[part.rows[sampled], column[sampled]] = True
+    return has[:, place]
+
+
+def _mean_per_user(values: Tensor, histories: Histories) -> Tensor:
+    """Mean over each user's items, then over the users that have any."""
+    lengths = histories.lengths
+    users = (lengths > 0).sum().clamp(min=1)
+    return (values / lengths[histories.rows]).sum() / users

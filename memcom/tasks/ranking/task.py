@@ -1,0 +1,204 @@
+"""The ranking task: held-out items of a user among all items, from the items before them.
+
+Trained by a softmax over all items, or by RankNet (the task ``"pairwise"``).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from memcom.budget import Plan
+from memcom.collisions import equal_vectors
+from memcom.collisions.abundance import information_abundance
+from memcom.data import TRAIN, Interactions
+from memcom.embeddings import CompressedEmbedding, Occurrences
+from memcom.profiling import time_lookup
+from memcom.tasks._fit import FitRecord
+from memcom.tasks._run import TaskRun, default_options, plan_table
+from memcom.tasks.protocol import Setting, Task
+from memcom.tasks.ranking.evaluation import HeldOut, evaluate
+from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.tasks.ranking.training import (
+    DividedHistories,
+    PairwiseOptions,
+    TrainingOptions,
+    fit,
+    ranker_learner,
+)
+
+
+@dataclass(frozen=True)
+class RankerOptions:
+    """The ranker around the input embedding; see `HistoryRanker`.
+
+    The defaults were chosen on validation: on MovieLens and ml-1m no hidden layer, with any
+    dropout, beats the linear tail.
+
+    Attributes:
+        embedding_dim: Width of the vectors.
+        hidden: Widths of the dense tail.
+        dropout: Dropout probability.
+        tied: Take the composed input rows as output vectors.
+    """
+
+    embedding_dim: int = 64
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    tied: bool = False
+
+
+class RankingRun(TaskRun):
+    """A history ranker, trained by a softmax over all items."""
+
+    options = (RankerOptions, TrainingOptions)
+    controls = ("popular", "bias-only")
+    data: Interactions
+    shape: RankerOptions
+    training: TrainingOptions
+
+    def plans(self) -> dict[str, Plan]:
+        """Return the plan of the input embedding."""
+        return {"items": plan_table(self.setting, self.data.num_items, self.shape.embedding_dim)}
+
+    def occurrences(self, table: str) -> Occurrences:
+        """Return the items of each user in the training part."""
+        return self._trained
+
+    @cached_property
+    def _trained(self) -> Occurrences:
+        trained = self.data.split == TRAIN
+        items, users = self.data.item[trained], self.data.user[trained]
+        return Occurrences(torch.from_numpy(items), torch.from_numpy(users), self.data.num_items)
+
+    def table(self, planned: Plan, **learned: Any) -> CompressedEmbedding:
+        """Build the input embedding: with dense gradients, and its method's initialisation."""
+        return planned.build(**learned)
+
+    def control(self) -> Ranker:
+        """Build the control: by training frequency, or by a score per item."""
+        if self.setting.method == "popular":
+            return MostPopular(self.data.item_counts)
+        return ItemBias(self.data.num_items, item_counts=self.data.item_counts)
+
+    def model(self, tables: dict[str, CompressedEmbedding]) -> HistoryRanker:
+        """Build the untrained ranker around its input embedding."""
+        return HistoryRanker(
+            tables["items"],
+            hidden=self.shape.hidden,
+            dropout=self.shape.dropout,
+            tied=self.shape.tied,
+            item_counts=self.data.item_counts,
+        )
+
+    def fit(self, model: Ranker) -> FitRecord:
+        """Train on the training part; the score is nDCG@k on the validation part."""
+        return fit(model, self.data, self.training, seed=self.setting.seed)
+
+    def measure(self, model: Ranker) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Rank all items for every user of the test part.
+
+        Args:
+            model: The trained ranker, its embedding frozen.
+
+        Returns:
+            nDCG@k and Recall@k per user; of the stored vectors their information abundance, and
+            how many of them are different.
+        """
+        held_out = HeldOut.of(self.data, "test").to(self.device)
+        tested = evaluate(model, held_out, k=self.training.k)
+        others = {}
+        for table in model.tables().values():
+            shared = equal_vectors(table)
+            others["abundance"] = information_abundance(table)
+            others["num_distinct"] = float(
+                self.data.num_items - int(shared.sizes.sum()) + len(shared)
+            )
+        return {"ndcg": tested.ndcg.numpy(), "recall": tested.recall.numpy()}, others
+
+    @classmethod
+    def time(cls, setting: Setting, data: Interactions) -> dict[str, float]:
+        """Time a method against the full table, in turns, on the same ids and users.
+
+        Absolute times are left out: they are the machine's.
+
+        Args:
+            setting: A setting with a table.
+            data: Gives ids, drawn by popularity, and histories.
+
+        Returns:
+            ``lookup_time``, the median ratio of looking up 4096 ids (forward only, layer as
+            stored), and ``step_time``, that of a training step (forward, loss, backward, update).
+
+        Raises:
+            BudgetError: The method cannot be that small.
+            ValueError: The setting has no table.
+        """
+        if setting.method in cls.controls:
+            raise ValueError(f"{setting.method} has no embedding to time")
+        full = replace(setting, method="full", ratio=None, nbytes=None)
+        runs = [cls(each, data) for each in (setting, full)]
+        models = [run.build(run.plans()) for run in runs]
+        step = _step_ratio(models, data, runs[0].training)  # type: ignore[arg-type]
+        stored, baseline = (next(iter(model.tables().values())) for model in models)
+        counts = data.item_counts + 1
+        lookup = time_lookup(stored.freeze(), baseline, 4096, repeats=101, counts=counts)
+        return {"lookup_time": lookup.ratio, "step_time": step}
+
+
+class PairwiseRun(RankingRun):
+    """A history ranker, trained by RankNet."""
+
+    options = (RankerOptions, PairwiseOptions)
+
+
+def _step_ratio(
+    models: list[Ranker], data: Interactions, options: TrainingOptions, pairs: int = 15
+) -> float:
+    """Median ratio of the times of a training step, the two models taking turns."""
+    learners = [
+        ranker_learner(
+            model, DividedHistories(data, options, torch.Generator().manual_seed(0)), options
+        )
+        for model in models
+    ]
+    users = DividedHistories(data, options, torch.Generator()).users
+    generator = torch.Generator().manual_seed(0)
+    times = np.empty((pairs, 2))
+    for pair in range(-2, pairs):  # two to warm up
+        batch = users[torch.randperm(len(users), generator=generator)[: options.batch_size]]
+        for which in (0, 1) if pair % 2 else (1, 0):
+            start = time.perf_counter()
+            learners[which].step(batch)
+            if pair >= 0:
+                times[pair, which] = time.perf_counter() - start
+    return float(np.median(times[:, 0] / times[:, 1]))
+
+
+def _task(name: str, run: type[RankingRun], **full: int) -> Task:
+    defaults = [options() for options in run.options]
+    return Task(
+        name=name,
+        metric="ndcg",
+        accepts=Interactions,
+        run=run.run,
+        size=run.size,
+        profiles={
+            # Seconds per method on MovieLens: orderings of notebooks and tests, not results.
+            "fast": default_options([1e-2], *defaults, epochs=25),
+            "full": default_options([3e-3, 1e-2, 3e-2], *defaults, **full),
+        },
+        controls=run.controls,
+        untrained=("popular",),
+        label="nDCG@{k}",
+        time=run.time,
+    )
+
+
+TASK = _task("ranking", RankingRun, epochs=150)
+PAIRWISE = _task("pairwise", PairwiseRun, num_samples=1024)
