@@ -121,7 +121,8 @@ class TaskRun:
         """Build the untrained model; its tables have learned what they need beforehand."""
         if self.setting.method in self.controls:
             self.planned = _total({})
-            return self.control().to(self.device)
+            with seeded(self.setting.seed):
+                return self.control().to(self.device)
         plans = self.plans()
         self.planned = _total(plans)
         model = self.build(plans)
@@ -130,7 +131,7 @@ class TaskRun:
             prepare(table, self.occurrences(name), narrow, seed=self.setting.seed)
         return model
 
-    def build(self, plans: Mapping[str, Plan]) -> TaskModel:
+    def build(self, plans: Mapping[str, Plan]) -> Any:
         """Build the untrained model of some plans; the seed of the setting alone decides it."""
         with seeded(self.setting.seed):
             tables = {name: self._table(name, planned) for name, planned in plans.items()}

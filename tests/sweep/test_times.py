@@ -47,10 +47,10 @@ def test_every_table_is_timed_once_and_controls_are_not(trained: Store) -> None:
 
 
 def test_an_error_of_timing_loses_no_scores(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no clock")
 
-    monkeypatch.setattr("memcom.tasks.ranking.measure", broken)
+    monkeypatch.setattr("memcom.tasks.ranking.task.time_lookup", broken)
     with pytest.warns(UserWarning, match="full: .*no clock"):
         run(replace(SPEC, ratios=()), tmp_path, data=planted(), times=True, progress=False)
     assert len(Store(tmp_path).records()) == 3

@@ -13,7 +13,7 @@ import json
 import os
 import signal
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ import numpy as np
 
 from memcom.data import Interactions
 from memcom.sweep import Spec
-from memcom.tasks.protocol import Outcome, Setting, Task
-from memcom.tasks.ranking import size
+from memcom.tasks import Outcome, Setting, Task, get_task
 
 
 def run(setting: Setting, data: Interactions, device: str) -> Outcome:
@@ -50,20 +49,16 @@ def run(setting: Setting, data: Interactions, device: str) -> Outcome:
     return Outcome(
         metrics={"score": float(units.mean()), "other": 1.0},
         valid=float(rng.random()),
-        size=size(_sized(setting), data),
+        size=toy_size(setting, data),
         output_nbytes=100,
         best_epoch=1,
         units={"score": units},
     )
 
 
-def _sized(setting: Setting) -> Setting:
-    options = {"embedding_dim": setting.options["embedding_dim"]}
-    return Setting(setting.task, setting.method, setting.ratio, setting.nbytes, options=options)
-
-
 def toy_size(setting: Setting, data: Any) -> Any:
-    return size(_sized(setting), data)
+    options = {"embedding_dim": setting.options["embedding_dim"]}
+    return get_task("ranking").size(replace(setting, learning_rate=None, options=options), data)
 
 
 TASK = Task(

@@ -7,9 +7,15 @@ import pytest
 import torch
 
 import memcom
-from memcom.data import Interactions
-from memcom.tasks import Stream, StreamOptions, run_stream
-from memcom.tasks.rankers import HistoryRanker, ItemBias, MostPopular
+from memcom.tasks import (
+    HistoryRanker,
+    ItemBias,
+    MostPopular,
+    Stream,
+    StreamOptions,
+    run_stream,
+)
+from tests.tasks.data import events
 
 QUICK = StreamOptions(
     learning_rate=3e-2,
@@ -22,35 +28,6 @@ QUICK = StreamOptions(
     max_events=200,
     k=5,
 )
-
-
-def events(num_users: int = 120, per_user: int = 20, groups: int = 4) -> Interactions:
-    """Users of a group like the items of a group; a third of the items comes in the second half."""
-    rng = np.random.default_rng(0)
-    user = np.repeat(np.arange(num_users), per_user)
-    time = rng.permutation(len(user)).astype(np.int64)
-    item = np.empty(len(user), dtype=np.int64)
-    for each in range(num_users):
-        mine = np.flatnonzero(user == each)
-        mine = mine[np.argsort(time[mine])]
-        old = rng.permutation(30)[: per_user // 2] * groups + each % groups
-        new = rng.permutation(np.arange(20, 45))[: per_user // 2] * groups + each % groups
-        new = np.where(np.isin(new, old), (new + 100) % 180, new)
-        item[mine] = np.concatenate([old, new])
-    num_items = 180
-    return Interactions(
-        name="events",
-        num_users=num_users,
-        num_items=num_items,
-        user=user.astype(np.int64),
-        item=item,
-        time=time,
-        rating=None,
-        split=np.zeros(len(user), dtype=np.int8),
-        item_names=np.arange(num_items).astype(str),
-        user_names=np.arange(num_users).astype(str),
-        item_counts=np.bincount(item, minlength=num_items),
-    )
 
 
 def ranker(stream: Stream, name: str = "full") -> HistoryRanker:

@@ -5,7 +5,6 @@ Trained by a softmax over all items, or by RankNet (the task ``"pairwise"``).
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +17,7 @@ from memcom.collisions import equal_vectors
 from memcom.collisions.abundance import information_abundance
 from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
-from memcom.profiling import time_lookup
+from memcom.profiling import interleave, time_lookup
 from memcom.tasks._fit import FitRecord
 from memcom.tasks._run import TaskRun, default_options, plan_table
 from memcom.tasks.protocol import Setting, Task
@@ -143,11 +142,11 @@ class RankingRun(TaskRun):
             raise ValueError(f"{setting.method} has no embedding to time")
         full = replace(setting, method="full", ratio=None, nbytes=None)
         runs = [cls(each, data) for each in (setting, full)]
-        models = [run.build(run.plans()) for run in runs]
-        step = _step_ratio(models, data, runs[0].training)  # type: ignore[arg-type]
-        stored, baseline = (next(iter(model.tables().values())) for model in models)
-        counts = data.item_counts + 1
-        lookup = time_lookup(stored.freeze(), baseline, 4096, repeats=101, counts=counts)
+        model, baseline = (run.build(run.plans()) for run in runs)
+        step = _step_ratio(model, baseline, data, runs[0].training)
+        lookup = time_lookup(
+            model.embedding.freeze(), baseline.embedding, 4096, counts=data.item_counts + 1
+        )
         return {"lookup_time": lookup.ratio, "step_time": step}
 
 
@@ -158,26 +157,22 @@ class PairwiseRun(RankingRun):
 
 
 def _step_ratio(
-    models: list[Ranker], data: Interactions, options: TrainingOptions, pairs: int = 15
+    model: Ranker, baseline: Ranker, data: Interactions, options: TrainingOptions
 ) -> float:
-    """Median ratio of the times of a training step, the two models taking turns."""
-    learners = [
-        ranker_learner(
-            model, DividedHistories(data, options, torch.Generator().manual_seed(0)), options
-        )
-        for model in models
-    ]
-    users = DividedHistories(data, options, torch.Generator()).users
-    generator = torch.Generator().manual_seed(0)
-    times = np.empty((pairs, 2))
-    for pair in range(-2, pairs):  # two to warm up
-        batch = users[torch.randperm(len(users), generator=generator)[: options.batch_size]]
-        for which in (0, 1) if pair % 2 else (1, 0):
-            start = time.perf_counter()
-            learners[which].step(batch)
-            if pair >= 0:
-                times[pair, which] = time.perf_counter() - start
-    return float(np.median(times[:, 0] / times[:, 1]))
+    """Median ratio of the times of a training step."""
+    divided = [DividedHistories(data, options, torch.Generator().manual_seed(0)) for _ in range(2)]
+    pairs = zip((baseline, model), divided, strict=True)
+    of_full, of_model = (ranker_learner(each, part, options) for each, part in pairs)
+    users, generator = divided[0].users, torch.Generator().manual_seed(0)
+    found = interleave(
+        {"full": of_full.step, "method": of_model.step},
+        lambda: users[torch.randperm(len(users), generator=generator)[: options.batch_size]],
+        warm_up=2,
+        least_rounds=15,
+        most_rounds=15,
+        same_batch=True,
+    )
+    return found["method"].ratio
 
 
 def _task(name: str, run: type[RankingRun], **full: int) -> Task:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import memcom.tasks.evaluation as evaluation
-from memcom.tasks import HeldOut, evaluate
-from memcom.tasks.rankers import HistoryRanker, MostPopular
+import memcom.tasks.ranking.evaluation as evaluation
+from memcom.tasks import HeldOut, HistoryRanker, MostPopular, evaluate
 from tests.tasks.data import planted
 
 

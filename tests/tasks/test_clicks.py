@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,18 @@ import pytest
 import torch
 
 import memcom
-from memcom.tasks.click_models import DCN, DLRM, FieldBias
+from memcom.tasks import (
+    DCN,
+    DLRM,
+    ClickExamples,
+    FieldBias,
+    Prior,
+    auc,
+    fit_supervised,
+    log_loss,
+    predict,
+)
+from tests.tasks.data import clicks
 
 SIZES = {"site": 5, "advert": 40, "user name": 9}
 IDS = torch.tensor([[0, 39, 8], [4, 0, 1]])
@@ -22,7 +34,7 @@ def tables(width: int = 4) -> dict[str, memcom.CompressedEmbedding]:
 
 
 def rows_of(model: DLRM | DCN) -> np.ndarray:
-    every = [table.materialize().numpy() for table in model.embeddings]
+    every = [table.materialize().numpy() for table in model.embeddings.tables]
     return np.stack([rows[IDS[:, field]] for field, rows in enumerate(every)], axis=1)
 
 
@@ -84,12 +96,62 @@ def test_bytes_are_those_of_the_tables(kind: type[DLRM] | type[DCN]) -> None:
     assert model.input_nbytes + model.output_nbytes == stored
 
 
+@pytest.mark.parametrize("kind", [DLRM, DCN])
+def test_planted_crosses_are_found_where_scores_per_id_find_none(
+    kind: type[DLRM] | type[DCN],
+) -> None:
+    def score(logits: torch.Tensor, label: torch.Tensor) -> float:
+        return -float(log_loss(logits, label).mean())
+
+    data = clicks()
+    train, valid, test = (ClickExamples.of(data, split) for split in ("train", "valid", "test"))
+    torch.manual_seed(0)
+    each = {f: memcom.build("full", n, 8, sparse=True) for f, n in data.cardinalities.items()}
+    for table in each.values():
+        table.reset_parameters(0.1)
+    found = {}
+    controls = FieldBias(list(data.cardinalities.values()), 2), Prior(train.label, 2, binary=True)
+    for model in (kind(each, 2), *controls):
+        fit_supervised(model, train, valid, score, epochs=6, learning_rate=1e-2)
+        logits = predict(model, test)
+        found[type(model)] = auc(logits, test.label), score(logits, test.label)
+    assert found[Prior][0] == 0.5
+    assert found[kind][0] > found[FieldBias][0] + 0.05
+    assert found[kind][1] > max(found[FieldBias][1], found[Prior][1])
+
+
+def test_dense_columns_are_standardised_by_the_training_rows() -> None:
+    data = clicks()
+    dense = data.dense.copy()
+    dense[:, 0] = 5 * dense[:, 0] + 100
+    dense[:, 1] = 3
+    data = replace(data, dense=dense)
+    train, test = ClickExamples.of(data, "train"), ClickExamples.of(data, "test")
+    own = dense[data.split == 0].astype(np.float64)
+    np.testing.assert_allclose(
+        test.dense[:, 0],
+        (dense[data.split == 2, 0] - own[:, 0].mean()) / own[:, 0].std(),
+        rtol=1e-4,
+    )
+    assert train.dense[:, 0].std().item() == pytest.approx(1, rel=1e-3)
+    assert (train.dense[:, 1] == 0).all()
+
+
+def test_rows_that_cannot_be_trained_on_are_refused() -> None:
+    data = clicks()
+    weighted = replace(data, weight=np.ones(len(data), dtype=np.float32))
+    with pytest.raises(ValueError, match="weighted rows"):
+        ClickExamples.of(weighted, "train")
+    with pytest.raises(ValueError, match="test split is empty"):
+        ClickExamples.of(replace(data, split=np.zeros(len(data), dtype=np.int8)), "test")
+
+
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"widths \[2, 4\]"):
+    with pytest.raises(ValueError, match=r"width.*\[2, 4\]"):
         DLRM({"a": memcom.build("full", 3, 2), "b": memcom.build("full", 3, 4)}, 0)
     with pytest.raises(ValueError, match="no pair"):
         DLRM({"a": memcom.build("full", 3, 2)}, 0)
-    with pytest.raises(ValueError, match=r"ids must be \(n, 3\)"):
+    with pytest.raises(ValueError, match=r"3\), got \(2, 2\)"):
         DCN(tables(), 0)(torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 0))
     with pytest.raises(ValueError, match="cross_layers"):
         DCN(tables(), 0, cross_layers=-1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from memcom import BudgetError
-from memcom.tasks.protocol import Setting, Task, get_task, task_names
-from tests.tasks.data import planted
-from tests.tasks.test_streaming import events
-from tests.tasks.test_supervised import clicks, texts
+from memcom.tasks import Setting, Task, get_task, task_names
+from memcom.tasks.clicks import ClickRun
+from tests.tasks.data import clicks, events, planted, texts
 
 # Little effort, on little data: name -> (data, changes to the options of the fast profile).
 SMALL: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -98,7 +99,10 @@ def test_controls_have_no_table_and_untrained_ones_no_seed(name: str) -> None:
     assert set(task.untrained) <= set(task.controls)
     for control in task.controls:
         assert tuple(task.size(setting(task, control), data)) == (0, 0)
+        torch.manual_seed(1)
         outcome = task.run(setting(task, control), data, "cpu")
+        torch.manual_seed(2)
+        assert task.run(setting(task, control), data, "cpu").metrics == outcome.metrics
         assert tuple(outcome.size) == (0, 0)
         if control in task.untrained:
             assert outcome.best_epoch == 0
@@ -118,13 +122,11 @@ def test_the_click_task_keeps_small_tables_full_and_has_two_models() -> None:
     made = {}
     for model in ("dlrm", "dcn"):
         asked = setting(task, "hash", ratio=2.0)
-        asked.options["model"] = model  # type: ignore[index]
+        asked = replace(asked, options={**asked.options, "model": model})
         made[model] = task.run(asked, data, "cpu").output_nbytes
     assert made["dlrm"] != made["dcn"]
     # The 30 and 60 ids are compressed, the 4 are not: 10 is the threshold.
-    from memcom.tasks.clicks import ClickOptions, plans
-
-    every = plans(setting(task, "hash", ratio=2.0), data, ClickOptions(threshold=10))
+    every = ClickRun(setting(task, "hash", ratio=2.0), data).plans()
     assert [each.name for each in every.values()] == ["full", "hash", "hash"]
-    with pytest.raises(ValueError, match="model must be 'dlrm' or 'dcn', got 'fm'"):
-        ClickOptions(model="fm")
+    with pytest.raises(ValueError, match=r"model.*'fm'"):
+        task.run(replace(asked, options={**asked.options, "model": "fm"}), data, "cpu")

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from memcom.tasks import Histories, sampled_softmax_loss, softmax_loss
-from memcom.tasks.rankers import HistoryRanker, ItemBias
+from memcom.tasks import (
+    Histories,
+    HistoryRanker,
+    ItemBias,
+    pairwise_loss,
+    ranknet_loss,
+    sampled_softmax_loss,
+    softmax_loss,
+)
 
 GIVEN = Histories.from_lengths(torch.tensor([2, 1, 1]), torch.tensor([0, 3, 5, 2]))
 HELD_OUT = Histories.from_lengths(torch.tensor([1, 2, 0]), torch.tensor([1, 2, 6]))
@@ -70,3 +79,41 @@ def test_nothing_held_out_is_zero_and_trains_nothing() -> None:
     loss.backward()
     assert loss.item() == 0
     assert not control.bias.grad.any()
+
+
+def test_the_loss_of_a_pair_is_that_of_the_paper() -> None:
+    difference = np.array([-3.0, -0.5, 0.0, 2.0])
+    above = np.array([1.0, 0.0, 0.5, 0.25])
+    sigma = 1 / (1 + np.exp(-difference))
+    expected = -(above * np.log(sigma) + (1 - above) * np.log(1 - sigma))
+    ours = ranknet_loss(torch.tensor(difference), torch.tensor(above))
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    # log(1 + exp(1000)) is 1000, though exp(1000) is not finite.
+    assert ranknet_loss(torch.tensor(-1000.0)).item() == 1000
+
+
+def test_pairs_are_those_of_held_out_items_and_items_the_user_does_not_have() -> None:
+    model = ItemBias(6)
+    with torch.no_grad():
+        model.bias.copy_(torch.tensor([0.3, -1.0, 2.0, 0.5, 0.0, 1.5]))
+    given = Histories(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 5]))
+    held_out = Histories(torch.tensor([0, 2, 3, 3]), torch.tensor([2, 3, 4]))
+    samples = torch.tensor([0, 3, 4, 4])
+    s = model.bias.tolist()
+
+    def pair(i: int, j: int) -> float:
+        return math.log1p(math.exp(s[j] - s[i]))
+
+    # User 0 has 0, 2, 3, so that 4 is left, twice. User 1 has 1, 4. User 2 has nothing held out.
+    first = np.mean([pair(i, 4) for i in (2, 3) for _ in range(2)])
+    second = np.mean([pair(4, 0), pair(4, 3)])
+    loss = pairwise_loss(model, given, held_out, samples)
+    assert loss.item() == pytest.approx((first + second) / 2)
+
+
+def test_no_pair_is_no_loss() -> None:
+    one = Histories(torch.tensor([0, 1]), torch.tensor([0]))
+    other = Histories(torch.tensor([0, 1]), torch.tensor([1]))
+    loss = pairwise_loss(ItemBias(3), one, other, torch.tensor([0, 1]))
+    loss.backward()
+    assert loss.item() == 0

@@ -7,21 +7,34 @@ import pytest
 import torch
 
 import memcom
-from memcom.tasks import HeldOut, TrainingError, TrainingOptions, evaluate, fit
-from memcom.tasks.rankers import HistoryRanker, ItemBias, MostPopular
+from memcom.tasks import (
+    HeldOut,
+    HistoryRanker,
+    ItemBias,
+    MostPopular,
+    PairwiseOptions,
+    TrainingError,
+    TrainingOptions,
+    evaluate,
+    fit,
+)
 from tests.tasks.data import planted
 
-QUICK = TrainingOptions(epochs=20, batch_size=50, learning_rate=3e-2, weight_decay=0.0)
+EFFORT = {"epochs": 20, "batch_size": 50, "learning_rate": 3e-2, "weight_decay": 0.0}
+QUICK = TrainingOptions(**EFFORT)
+PAIRWISE = PairwiseOptions(**EFFORT, num_samples=40)
 
 
-def trained(name: str = "full", seed: int = 0, **changes: object) -> HistoryRanker:
+def trained(
+    name: str = "full", seed: int = 0, options: TrainingOptions = QUICK, **changes: object
+) -> HistoryRanker:
     data = planted()
     torch.manual_seed(0)
     budget = {} if name == "full" else {"ratio": 2}
     model = HistoryRanker(
         memcom.build(name, data.num_items, 8, **budget), item_counts=data.item_counts
     )
-    fit(model, data, QUICK, seed=seed, **changes)
+    fit(model, data, options, seed=seed, **changes)
     return model
 
 
@@ -29,25 +42,35 @@ def ndcg(model: HistoryRanker | ItemBias | MostPopular) -> float:
     return float(evaluate(model, HeldOut.of(planted(), "test")).ndcg.mean())
 
 
-@pytest.mark.parametrize("num_samples", [0, 40])
-def test_planted_taste_is_found_where_controls_find_none(num_samples: int) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        QUICK,
+        replace(QUICK, num_samples=40),
+        replace(PAIRWISE, popularity=0.0),
+        replace(PAIRWISE, popularity=0.75),
+    ],
+    ids=["softmax", "sampled", "ranknet-uniform", "ranknet"],
+)
+def test_planted_taste_is_found_where_controls_find_none(options: TrainingOptions) -> None:
     bias = ItemBias(60, item_counts=planted().item_counts)
-    fit(bias, planted(), QUICK)
+    fit(bias, planted(), options)
     controls = max(ndcg(bias), ndcg(MostPopular(planted().item_counts)))
-    assert ndcg(trained(num_samples=num_samples)) > 1.5 * controls
+    assert ndcg(trained(options=options)) > 1.5 * controls
 
 
+@pytest.mark.parametrize("options", [QUICK, PAIRWISE], ids=["softmax", "ranknet"])
 @pytest.mark.parametrize("name", ["full", "memcom", "qr", "hash", "bch"])
-def test_one_seed_gives_one_model(name: str) -> None:
-    once, again = trained(name, epochs=6), trained(name, epochs=6)
+def test_one_seed_gives_one_model(name: str, options: TrainingOptions) -> None:
+    once, again = (trained(name, options=options, epochs=4) for _ in range(2))
     for key, value in once.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
 
 
 def test_another_seed_gives_another_model_and_the_callers_generator_is_left_alone() -> None:
-    assert not torch.equal(
-        trained(epochs=3).embedding.table, trained(seed=1, epochs=3).embedding.table
-    )
+    for options in (QUICK, PAIRWISE):
+        tables = [trained("full", seed, options, epochs=3).embedding.table for seed in (0, 1)]
+        assert not torch.equal(*tables)
     model = HistoryRanker(memcom.build("full", 60, 8), dropout=0.5)
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -103,8 +126,9 @@ def test_weight_decay_spares_the_output_bias() -> None:
 
 
 def test_nothing_to_learn_is_not_trained() -> None:
-    record = fit(MostPopular(planted().item_counts), planted(), QUICK)
-    assert (record.best_epoch, record.epochs, record.curve) == (0, 0, [])
+    for options in (QUICK, PAIRWISE):
+        record = fit(MostPopular(planted().item_counts), planted(), options)
+        assert (record.best_epoch, record.epochs, record.curve) == (0, 0, [])
 
 
 def test_a_diverged_loss_is_an_error() -> None:
@@ -118,16 +142,20 @@ def test_a_diverged_loss_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"held_out": 1.0}, "held_out"),
-        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"epochs": 0}, "epochs.*0"),
+        ({"held_out": 1.0}, "held_out.*1.0"),
+        ({"learning_rate": 0.0}, "learning_rate.*0.0"),
+        ({"popularity": -1.0}, "popularity.*-1.0"),
     ],
 )
 def test_bad_options_are_named(changes: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fit(ItemBias(60), planted(), QUICK, **changes)
+    for options in (QUICK, PAIRWISE):
+        with pytest.raises(ValueError, match=message):
+            fit(ItemBias(60), planted(), options, **changes)
+    with pytest.raises(ValueError, match=r"num_samples.*0"):
+        PairwiseOptions(num_samples=0)
 
 
 def test_a_model_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="ranks 59 items, planted has 60"):
+    with pytest.raises(ValueError, match="59 items, planted has 60"):
         fit(ItemBias(59), planted(), QUICK)

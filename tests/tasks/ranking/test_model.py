@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import memcom
-from memcom.tasks.rankers import HistoryRanker, ItemBias, MostPopular
+from memcom.tasks import HistoryRanker, ItemBias, MostPopular
 
 ITEMS = torch.tensor([3, 1, 7, 4, 9, 9, 2])
 OFFSETS = torch.tensor([0, 3, 4, 4, 7])  # the third user has no history
