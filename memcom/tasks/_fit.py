@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from memcom.embeddings import follow
+from memcom.embeddings import attach
 from memcom.tasks._model import TaskModel
 
 
@@ -76,7 +76,7 @@ class Learner:
         self.batch_size, self.generator = batch_size, generator
         self.schedules = None
         if num_steps is not None:
-            self.schedules = follow(model, num_steps, optimizer=optimizer, reward=reward)
+            self.schedules = attach(model, num_steps, optimizer=optimizer, reward=reward)
 
     def step(self, batch: Tensor) -> Tensor:
         """Make one update on the examples ``batch (m,)``; returns the loss, detached."""
