@@ -1,12 +1,28 @@
-"""How quick and how small the layers are, against `torch.nn.Embedding`: ``memcom bench``."""
+"""Speed and memory of the layers beside `torch.nn.Embedding`: ``memcom bench``.
 
-from benchmarks.markdown import read_rows as read_rows
-from benchmarks.markdown import sizes_markdown as sizes_markdown
-from benchmarks.markdown import speed_markdown as speed_markdown
-from benchmarks.markdown import speed_panels as speed_panels
-from benchmarks.runner import run as run
-from benchmarks.summary import command as command
-from benchmarks.summary import report as report
-from benchmarks.targets import PARTS as PARTS
-from benchmarks.targets import TARGETS as TARGETS
-from benchmarks.targets import check as check
+- targets.py: the ratios that are promised
+- suite.py: `run`, from settings to rows; child.py is the process that times
+- candidates.py, fbgemm.py, training.py: what is timed, and trained at scale
+- machine.py: facts that go with every row
+- reporting.py: a run in words, and the command; pages.py: a committed run as Markdown
+"""
+
+from __future__ import annotations
+
+from benchmarks.pages import read_rows, sizes_markdown, speed_markdown, speed_panels
+from benchmarks.reporting import command, report
+from benchmarks.suite import run
+from benchmarks.targets import PARTS, TARGETS, check
+
+__all__ = [
+    "PARTS",
+    "TARGETS",
+    "check",
+    "command",
+    "read_rows",
+    "report",
+    "run",
+    "sizes_markdown",
+    "speed_markdown",
+    "speed_panels",
+]

@@ -1,20 +1,35 @@
-"""What measured numbers depend on: the machine, its load, and the versions."""
+"""Facts that measured numbers depend on: the machine, its load, and the versions."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
-LOADED = 0.5  # cores that others may keep busy, or programs waiting before, without a warning
+LOADED = 0.5  # load average before, or cores that others used, above which times are doubtful
+
+
+def busy(row: Mapping[str, Any]) -> bool:
+    """Whether other programs were at work, by the load that a row of a run states."""
+    return row["load"] > LOADED or (row["others"] != "-" and row["others"] > LOADED)
+
+
+def free_memory() -> float:
+    """Return the bytes that this machine could give now; infinite where it does not tell."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return float("inf")
+    lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    return float(lines["MemAvailable"].split()[0]) * 1024
 
 
 class Load:
-    """How busy the machine was before, and how busy others kept it meanwhile.
+    """Load of the machine before a measurement, and by other programs meanwhile.
 
     Made before the measurement, `read` after it.
     """
@@ -24,10 +39,9 @@ class Load:
         self._start = _clocks()
 
     def read(self) -> dict[str, float | str]:
-        """The load average of the minute before, and the cores that other programs used since.
+        """Return the ``load`` average of the minute before, and the cores that ``others`` used.
 
-        Returns:
-            ``load`` and ``others``; the latter is "-" where the system does not tell.
+        The latter is "-" where the system does not tell.
         """
         start, now = self._start, _clocks()
         others: float | str = "-"
@@ -38,7 +52,7 @@ class Load:
 
 
 def _clocks() -> tuple[float, float, float] | None:
-    """Seconds since some moment: of the clock, all cores' busy ones, and this program's own."""
+    """Seconds of the clock, busy seconds of all cores, and those of this program."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
@@ -50,7 +64,7 @@ def _clocks() -> tuple[float, float, float] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, time and versions."""
+    """Return processor, cores, time and versions."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""The ratios that are promised, and whether a run holds them."""
+"""Targets: ratios that are promised, and the verdict of a run on each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PARTS = (COPY, FORWARD, STEP, BAGS, CHECK, SEARCH, EVERY, MEMORY, SCALE)
 
 
 class Target(NamedTuple):
-    """A promise: ``method`` takes at most ``limit`` times what ``baseline`` takes.
+    """A promise: ``method`` takes at most ``limit`` times the time (memory) of ``baseline``.
 
-    It is for 10^6 ids (memory: 10^7) of width 64; over the kinds of ids, the geometric mean counts.
+    It holds for 10^6 ids (memory: 10^7) of width 64, as a geometric mean over the kinds of ids.
     """
 
     phase: str
@@ -43,7 +43,7 @@ TARGETS = [
 
 
 class Verdict(NamedTuple):
-    """A target and the ratio that was measured, or None where it was not."""
+    """A target and the measured ratio, None where it was not measured."""
 
     target: Target
     measured: float | None
@@ -59,19 +59,20 @@ def check(rows: Iterable[Mapping[str, Any]], threads: int = 2) -> list[Verdict]:
 
     Args:
         rows: As `benchmarks.run` gives them.
-        threads: Which of its thread counts to look at.
+        threads: Number of threads whose times count.
 
     Returns:
         A verdict per target.
     """
     measured: dict[Target, list[float]] = {target: [] for target in TARGETS}
     for row in rows:
-        size = 10**7 if row["phase"] == MEMORY else 10**6
-        if (row.get("num_embeddings"), row.get("embedding_dim")) != (size, 64):
+        in_memory = row["phase"] == MEMORY
+        size = (10**7 if in_memory else 10**6), 64
+        if (row.get("num_embeddings"), row.get("embedding_dim")) != size or "ratio" not in row:
+            continue
+        if not in_memory and row["threads"] != threads:
             continue
         for target, ratios in measured.items():
-            key = target.phase, target.method, target.baseline, target.batch
-            same = key == (row["phase"], row["method"], row["baseline"], row["batch"])
-            if same and (target.phase == MEMORY or row["threads"] == threads):
+            if target[:-1] == (row["phase"], row["method"], row["baseline"], row["batch"]):
                 ratios.append(row["ratio"])
     return [Verdict(target, geometric_mean(r) if r else None) for target, r in measured.items()]

@@ -219,7 +219,7 @@ def test_bench_passes_its_options_on_and_exits_by_the_targets(
 
     def command(out: Path | None, **options: Any) -> int:
         passed.update(out=out, **options)
-        passed["tell"]("a line")
+        passed["log"]("a line")
         return missed
 
     monkeypatch.setattr(benchmarks, "command", command)
@@ -227,7 +227,7 @@ def test_bench_passes_its_options_on_and_exits_by_the_targets(
         "bench", "out.csv", "--full", "--threads", "1", "--threads", "2", "--only", "step"
     )
     assert (result.exit_code, result.output) == (missed, "a line\n")
-    del passed["tell"]
+    del passed["log"]
     wanted = {"out": Path("out.csv"), "full": True, "threads": (1, 2), "only": ("step",)}
     assert passed == wanted
 

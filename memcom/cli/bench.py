@@ -35,6 +35,4 @@ def bench(out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[st
     """
     import benchmarks
 
-    raise SystemExit(
-        benchmarks.command(out, full=full, threads=threads, only=only, tell=click.echo)
-    )
+    raise SystemExit(benchmarks.command(out, full=full, threads=threads, only=only, log=click.echo))

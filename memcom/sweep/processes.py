@@ -22,16 +22,12 @@ from typing import Any
 import torch
 from joblib.externals import loky
 
+from memcom.profiling.memory import KEEP_FREED_MEMORY
 from memcom.sweep.provenance import devices, parallel_trials
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial, UndeliveredError, run_trial
 
 MAX_STARTS = 3  # of one worker in a row
-
-# glibc returns buffers of 32 MiB and more, such as the scores of a batch over all items, to the
-# system when they are freed; the page faults of the next step then take half of its time. With
-# these settings workers keep them. Other C libraries ignore them.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 class LocalProcesses:
@@ -99,7 +95,7 @@ class _Worker:
     def start(self) -> None:
         arguments = (self.source, self.store.folder.absolute(), os.getpid())
         self.pool = loky.ProcessPoolExecutor(
-            1, initializer=_start, initargs=arguments, env=KEEP_MEMORY
+            1, initializer=_start, initargs=arguments, env=KEEP_FREED_MEMORY
         )
         self.ready = self.pool.submit(bool)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import memcom
-from benchmarks.registry import every_layer
+from benchmarks.candidates import shipped
 from memcom.collisions.distinct import uniqueness
 from memcom.course.family import family_table
 from memcom.course.family_markdown import family_markdown
@@ -94,7 +94,7 @@ def test_a_new_method_is_known_everywhere(toy, tmp_path):
     assert (style.color, style.marker) not in {
         (s.color, s.marker) for s in map(method_style, memcom.available()[:-1])
     }
-    assert dict(every_layer(100, 8))["toy"].num_rows < 100
+    assert dict(shipped(100, 8))["toy"].num_rows < 100
     back = load(save(layer, tmp_path / "toy.safetensors"))
     assert torch.equal(back.materialize(), layer.materialize())
 

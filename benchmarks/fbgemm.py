@@ -1,4 +1,8 @@
-"""Another project's table, timed where it is installed; nothing here needs it."""
+"""FBGEMM's full table on the CPU, a baseline where the package is installed; nothing here needs it.
+
+It is no dependency, not even an optional one: only ``fbgemm-gpu-cpu==1.8.0`` loads beside the torch
+that this kit is tested with.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ FBGEMM = "FBGEMM's table"
 
 @functools.cache
 def _fbgemm() -> SimpleNamespace | None:
-    """What is used of FBGEMM; None where it is not installed, or was built for another torch."""
+    """FBGEMM's names; None where it is not installed, or was built for another torch."""
     found = SimpleNamespace()
     try:
         for name in ("split_embedding_configs", "split_table_batched_embeddings_ops_training"):
@@ -26,17 +30,9 @@ def _fbgemm() -> SimpleNamespace | None:
 
 
 def fbgemm_table(n: int, e: int) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """FBGEMM's full table on the CPU, which changes its rows by SGD during the backward pass.
+    """Build a table that sums bags and takes an SGD step during the backward pass.
 
-    It is no dependency, not even an optional one: of the wheels on the index only
-    ``fbgemm-gpu-cpu==1.8.0`` loads beside the torch that this kit is tested with.
-
-    Args:
-        n: Number of ids.
-        e: Width.
-
-    Returns:
-        A function of int64 ids and of the offsets of bags, which it sums; None where there is none.
+    Returns a function of int64 ids and of the offsets of bags; None where there is no FBGEMM.
     """
     fbgemm = _fbgemm()
     if fbgemm is None:

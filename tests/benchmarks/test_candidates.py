@@ -1,4 +1,4 @@
-"""FBGEMM's table is a baseline where it can be imported, and nothing is missing where not."""
+"""Candidates of a group agree; FBGEMM's table is one of them where it can be imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import external, methods, steps
+from benchmarks import candidates, fbgemm
 
 
 class Table:
@@ -30,51 +30,51 @@ class Table:
 
 
 @pytest.fixture
-def fbgemm(monkeypatch):
+def installed(monkeypatch):
     found = types.SimpleNamespace(
         SplitTableBatchedEmbeddingBagsCodegen=Table,
         EmbeddingLocation=types.SimpleNamespace(HOST="host"),
         ComputeDevice=types.SimpleNamespace(CPU="cpu"),
         EmbOptimType=types.SimpleNamespace(EXACT_SGD="sgd"),
     )
-    monkeypatch.setattr(external, "_fbgemm", lambda: found)
+    monkeypatch.setattr(fbgemm, "_fbgemm", lambda: found)
 
 
-def test_where_it_is_installed_it_is_timed(fbgemm):
-    ids = torch.tensor([3, 1, 4, 1] * methods.BAG)
-    forward = methods.forward_ways(20, 8, len(ids))
-    assert forward[f"{external.FBGEMM}, bags of 1"](ids).shape == (len(ids), 8)
-    assert methods.bag_ways(20, 8, len(ids))[external.FBGEMM](ids).shape == (4, 8)
-    step = steps.sgd_ways(20, 8, len(ids))[f"{external.FBGEMM}, SGD"]
+def test_where_it_is_installed_it_is_timed(installed):
+    ids = torch.tensor([3, 1, 4, 1] * candidates.BAG)
+    forward = candidates.lookups(20, 8, len(ids))
+    assert forward[f"{fbgemm.FBGEMM}, bags of 1"](ids).shape == (len(ids), 8)
+    assert candidates.bags(20, 8, len(ids))[fbgemm.FBGEMM](ids).shape == (4, 8)
+    step = candidates.sgd_steps(20, 8, len(ids))[f"{fbgemm.FBGEMM}, SGD"]
     step(ids)
-    table = external.fbgemm_table(20, 8)
+    table = fbgemm.fbgemm_table(20, 8)
     assert float(table.split_embedding_weights()[0].abs().min()) > 0  # no page of zeros is shared
 
 
 def test_where_it_is_not_nothing_is_missing(monkeypatch):
-    monkeypatch.setattr(external, "_fbgemm", lambda: None)
-    assert external.fbgemm_table(20, 8) is None
-    for ways in (methods.forward_ways(20, 8, 4), steps.sgd_ways(20, 8, 4)):
-        assert not any(name.startswith(external.FBGEMM) for name in ways)
+    monkeypatch.setattr(fbgemm, "_fbgemm", lambda: None)
+    assert fbgemm.fbgemm_table(20, 8) is None
+    for group in (candidates.lookups(20, 8, 4), candidates.sgd_steps(20, 8, 4)):
+        assert not any(name.startswith(fbgemm.FBGEMM) for name in group)
 
 
 def test_bags_are_summed_alike():
-    ids = torch.arange(20).repeat(8)[: 4 * methods.BAG]
-    ways = methods.bag_ways(20, 8, len(ids))
-    assert {way(ids).shape for way in ways.values()} == {torch.Size([4, 8])}
+    ids = torch.arange(20).repeat(8)[: 4 * candidates.BAG]
+    group = candidates.bags(20, 8, len(ids))
+    assert {candidate(ids).shape for candidate in group.values()} == {torch.Size([4, 8])}
 
 
 def test_checked_and_unchecked_lookups_agree():
     ids = torch.tensor([3, 1, 4, 1])
-    for ways in methods.check_ways(20, 8):
-        bare, checked = ways.values()
+    for group in candidates.id_checks(20, 8):
+        bare, checked = group.values()
         assert torch.equal(bare(ids), checked(ids))
 
 
 def test_searches_find_the_same_items():
     ids = torch.tensor([3, 1, 4])
-    ways = methods.search_ways(3000, 8)
-    (scores, items) = ways["scores of all items"](ids)
-    (ours, which) = ways["topk of nn.Embedding"](ids)
+    group = candidates.searches(3000, 8)
+    (scores, items) = group["scores of all items"](ids)
+    (ours, which) = group["topk of nn.Embedding"](ids)
     torch.testing.assert_close(ours, scores)
     assert torch.equal(which, items)
