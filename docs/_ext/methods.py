@@ -14,11 +14,11 @@ from generated import replace_pages
 from sphinx.application import Sphinx
 
 import memcom
+from memcom._files import shipped
 from memcom._text import table
 from memcom.embeddings import DISTINCT
 
 NUM_EMBEDDINGS, EMBEDDING_DIM, RATIO = 10_000, 64, 16
-RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "results"
 SWEEPS = ("every-method", "every-method-lastfm")
 
 PAGES = {
@@ -73,7 +73,8 @@ def measured() -> dict[str, list[str]]:
     """Return the losses of each method in the committed sweeps of the whole registry."""
     found: dict[str, list[str]] = {}
     for sweep in SWEEPS:
-        with (RESULTS / sweep / "summary.csv").open(encoding="utf-8", newline="") as file:
+        path = shipped(f"experiments/results/{sweep}/summary.csv")
+        with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["loss"] and row["ratio"]:
                     bounds = (row["loss"], row["loss_low"], row["loss_high"])

@@ -17,18 +17,9 @@ from typing import Any
 import pytest
 
 from memcom.course.build.kernel import kernel_environment
+from tests.browsing import CHROMIUM, opened
 from tests.course.build import sample
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false"},  # the offer covers the page
     "notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not drawn
@@ -131,18 +122,8 @@ def wait_for_picture(page: Any, timeout: float) -> Any:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=CHROMIUM,
-            headless=True,
-            args=ARGUMENTS,
-            viewport={"width": 1200, "height": 900},
-        )
-        try:
-            yield context
-        finally:
-            context.close()
+    with opened(tmp_path / "profile", width=1200) as context:
+        yield context
 
 
 def test_a_notebook_is_alive(lab: tuple[Path, str], browser: Any, tmp_path: Path) -> None:
