@@ -206,7 +206,7 @@ browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on t
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_pages_in_a_browser(site: Path, width: int, scheme: Any, tmp_path: Path) -> None:
-    """No page is wider than the window, and nothing is said on the console or asked of a network."""
+    """No page is wider than the window, logs an error, or asks a network for anything."""
     pytest.importorskip("playwright")
     complaints: list[str] = []
     with opened(tmp_path / "profile", width, color_scheme=scheme) as context:
