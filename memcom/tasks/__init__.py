@@ -18,22 +18,15 @@ from memcom.tasks.metrics import (
     recall_at_k,
 )
 from memcom.tasks.protocol import Outcome, Setting, Size, Task, get_task, task_names
-from memcom.tasks.ranking import (
-    Evaluation,
-    HeldOut,
-    HistoryRanker,
-    ItemBias,
-    MostPopular,
-    PairwiseOptions,
-    Ranker,
-    TrainingOptions,
-    evaluate,
-    fit,
+from memcom.tasks.ranking.evaluation import Evaluation, HeldOut, evaluate
+from memcom.tasks.ranking.loss import (
     pairwise_loss,
     ranknet_loss,
     sampled_softmax_loss,
     softmax_loss,
 )
+from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.tasks.ranking.training import PairwiseOptions, TrainingOptions, fit
 from memcom.tasks.streaming import Stream, StreamOptions, StreamResult, run_stream
 from memcom.tasks.supervised import (
     Classifier,

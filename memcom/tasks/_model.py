@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -41,6 +42,18 @@ class TaskModel(nn.Module):
     def output_nbytes(self) -> int:
         """Stored bytes of the rest of the model."""
         return stored_nbytes(self) - self.input_nbytes
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode without gradients, and back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
 
 
 def stored_nbytes(module: nn.Module) -> int:

@@ -157,11 +157,7 @@ class TaskRun:
 
 
 def sort_options(setting: Setting, *classes: type) -> list[Any]:
-    """Return an object of each dataclass, made from those of the setting's options that it has.
-
-    Raises:
-        TypeError: None of the classes has an option.
-    """
+    """Return an object of each dataclass from the options it has; all have to be used."""
     given: dict[str, Any] = dict(setting.options)
     if setting.learning_rate is not None:
         given["learning_rate"] = setting.learning_rate
@@ -178,16 +174,7 @@ def sort_options(setting: Setting, *classes: type) -> list[Any]:
 def default_options(
     learning_rates: list[float], *defaults: Any, **changes: Any
 ) -> Mapping[str, Any]:
-    """Return a profile of a `Task`: the grid of learning rates, and a value for every option.
-
-    Args:
-        learning_rates: The grid.
-        *defaults: Dataclass objects that hold the options.
-        **changes: Options with another value.
-
-    Returns:
-        Option -> JSON value.
-    """
+    """Return a profile of a `Task`: the grid of learning rates, and a JSON value per option."""
     every: dict[str, Any] = {}
     for each in defaults:
         every |= asdict(each)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,16 +26,15 @@ from memcom.budget import Plan, plan, plan_tables
 from memcom.data import LabelledRows
 from memcom.data.containers import TRAIN, split_code
 from memcom.embeddings import CompressedEmbedding, FieldEmbeddings, Occurrences, parse_spec
-from memcom.tasks._fit import FitRecord
 from memcom.tasks._model import dense_layers
-from memcom.tasks._run import TaskRun, asked_ratio, default_options
+from memcom.tasks._run import asked_ratio, default_options
 from memcom.tasks.metrics import auc, log_loss
 from memcom.tasks.protocol import Task
 from memcom.tasks.supervised import (
     Classifier,
     Prior,
     SupervisedOptions,
-    fit_supervised,
+    SupervisedRun,
     predict,
 )
 
@@ -266,25 +264,18 @@ class ClickOptions:
             raise ValueError(f"model must be 'dlrm' or 'dcn', got {self.model!r}")
 
 
-class ClickRun(TaskRun):
-    """A click model, trained by its log loss, which chooses the epoch too."""
+class ClickRun(SupervisedRun):
+    """A click model; the epoch is chosen by log loss."""
 
     options = (ClickOptions, SupervisedOptions)
     controls = ("prior", "bias-only")
     sign = -1
     data: LabelledRows
     shape: ClickOptions
-    training: SupervisedOptions
 
-    @cached_property
-    def train(self) -> ClickExamples:
-        """Training rows."""
-        return ClickExamples.of(self.data, "train")
-
-    @cached_property
-    def valid(self) -> ClickExamples:
-        """Validation rows."""
-        return ClickExamples.of(self.data, "valid")
+    def examples(self, split: str) -> ClickExamples:
+        """Return the rows of a split."""
+        return ClickExamples.of(self.data, split)
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of every field's table; together they meet the budget."""
@@ -322,19 +313,13 @@ class ClickRun(TaskRun):
             dropout=shape.dropout,
         )
 
-    def fit(self, model: Classifier) -> FitRecord:
-        """Train on the training part; the score is minus the log loss on the validation part."""
-
-        def score(logits: Tensor, label: Tensor) -> float:
-            return -float(log_loss(logits, label).mean())
-
-        return fit_supervised(
-            model, self.train, self.valid, score, self.training, seed=self.setting.seed
-        )
+    def score(self, logits: Tensor, label: Tensor) -> float:
+        """Return minus the log loss."""
+        return -float(log_loss(logits, label).mean())
 
     def measure(self, model: Classifier) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return the log loss (nats) of each test row, and the AUC of all of them together."""
-        test = ClickExamples.of(self.data, "test")
+        test = self.examples("test")
         logits = predict(model, test)
         return {"log_loss": log_loss(logits, test.label).numpy()}, {"auc": auc(logits, test.label)}
 

@@ -13,7 +13,7 @@ from memcom.data import Interactions
 
 @dataclass(frozen=True)
 class Histories:
-    """The items of every user, one user after another.
+    """Items of every user, one user after another.
 
     Attributes:
         offsets: ``(num_users + 1,)`` int64.
@@ -25,7 +25,7 @@ class Histories:
 
     @classmethod
     def of(cls, data: Interactions, *splits: str) -> Histories:
-        """The items of one split, or of several joined, oldest split first."""
+        """Return the items of one split, or of several joined, oldest split first."""
         parts = [data.history(split) for split in splits]
         users = np.concatenate([np.repeat(np.arange(len(o) - 1), np.diff(o)) for o, _ in parts])
         items = np.concatenate([part for _, part in parts])
@@ -35,7 +35,7 @@ class Histories:
 
     @classmethod
     def from_lengths(cls, lengths: Tensor, items: Tensor) -> Histories:
-        """From the number of items of each user."""
+        """Return histories from the number of items of each user."""
         return cls(torch.cat([lengths.new_zeros(1), torch.cumsum(lengths, 0)]), items)
 
     def __len__(self) -> int:
@@ -48,16 +48,16 @@ class Histories:
 
     @property
     def rows(self) -> Tensor:
-        """The user of each item, ``(n,)``."""
+        """User of each item, ``(n,)``."""
         users = torch.arange(len(self), device=self.items.device)
         return torch.repeat_interleave(users, self.lengths)
 
     def to(self, device: torch.device | str) -> Histories:
-        """The same on another device."""
+        """Copy to a device."""
         return Histories(self.offsets.to(device), self.items.to(device))
 
     def take(self, users: Tensor) -> Histories:
-        """The histories of ``users (m,)`` only, in that order, numbered from 0."""
+        """Return the histories of ``users (m,)``, in that order, numbered from 0."""
         lengths = self.lengths[users]
         starts = self.offsets[users] - torch.cumsum(lengths, 0) + lengths
         shift = torch.repeat_interleave(starts, lengths)
@@ -65,7 +65,7 @@ class Histories:
         return Histories.from_lengths(lengths, self.items[places])
 
     def divide(self, chosen: Tensor) -> tuple[Histories, Histories]:
-        """The items that are chosen (a boolean for each) and the others, per user."""
+        """Return the chosen items (``chosen`` is a boolean per item) and the others, per user."""
         parts = []
         for mask in (chosen, ~chosen):
             lengths = torch.bincount(self.rows[mask], minlength=len(self))

@@ -1,15 +1,15 @@
-"""Metrics, one value per user or row where they are means: nDCG@k, Recall@k, accuracy, log loss.
+"""Metrics with a value per user or row: nDCG@k, Recall@k, accuracy, log loss. And AUC.
 
-AUC alone belongs to all rows together. Ranking metrics, for many users at once:
+The ranking metrics are computed for many users at once:
 
     DCG@k = sum over relevant items of 1 / log2(rank + 1), where rank <= k
     nDCG  = DCG / (DCG of a ranking with all relevant items in front)
 
-Unusual here is the exact treatment of ties. Items of equal score share their positions: each gets
+Ties are treated exactly, which is unusual. Items of equal score share their positions: each gets
 the mean discount of the positions that the tied items take up together, which is the expected
 value under a random order (McSherry and Najork 2008, and scikit-learn's `ndcg_score`). Ids are
-sorted by popularity, so breaking ties by id would hand a scorer that knows nothing the score of
-the popular items. Compressors that give several items one vector do produce ties.
+sorted by popularity, so breaking ties by id would give a constant scorer the score of the popular
+items. Compressors that give several items one vector do produce ties.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Relevance = Tensor | tuple[Tensor, Tensor]
 
 
 def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
-    """Normalised discounted cumulative gain of the first k positions, binary relevance.
+    """Return the normalised discounted cumulative gain of the first k positions, binary relevance.
 
     Args:
         scores: ``(users, items)`` floating point, higher is better. An item at ``-inf`` is no
@@ -32,8 +32,8 @@ def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
         k: Number of positions that count; fewer items than k all count.
 
     Returns:
-        ``(users,)`` float32 values in [0, 1]; NaN for a user without relevant items, who can be
-        ranked neither well nor badly. Average with ``nanmean``.
+        ``(users,)`` float32 values in [0, 1]; NaN for a user without relevant items. Average with
+        ``nanmean``.
 
     Raises:
         ValueError: Shapes do not fit, ``k < 1``, or a score is NaN.
@@ -42,7 +42,7 @@ def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
 
 
 def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
-    """Share of a user's relevant items that are among the first k.
+    """Return the share of a user's relevant items that are among the first k.
 
     Args:
         scores: As for `ndcg_at_k`.
@@ -51,8 +51,8 @@ def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
 
     Returns:
         ``(users,)`` float32 values in [0, 1], NaN for a user without relevant items. The
-        denominator is the number of relevant items, so that with more than k of them 1 cannot be
-        reached.
+        denominator is the number of relevant items, so with more than k of them the value stays
+        below 1.
 
     Raises:
         ValueError: As `ndcg_at_k`.
@@ -61,7 +61,7 @@ def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
 
 
 def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tuple[Tensor, Tensor]:
-    """`ndcg_at_k` and `recall_at_k` for the price of one.
+    """Return `ndcg_at_k` and `recall_at_k`, computed together.
 
     Args:
         scores: As for `ndcg_at_k`.
@@ -85,17 +85,16 @@ def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tu
 
 
 def auc(scores: Tensor, label: Tensor) -> float:
-    """Area under the ROC curve: how often a positive row scores above a negative one.
+    """Return the area under the ROC curve: how often a positive row scores above a negative one.
 
-    A tie counts one half, as in the rank-sum statistic of Mann and Whitney, by which it is
-    computed in one sort.
+    A tie counts one half. Computed in one sort, by the rank-sum statistic of Mann and Whitney.
 
     Args:
         scores: ``(n,)`` floating point, higher says positive.
         label: ``(n,)`` boolean or 0/1.
 
     Returns:
-        A number in [0, 1]; 0.5 for scores that know nothing.
+        A number in [0, 1]; 0.5 for constant scores.
 
     Raises:
         ValueError: Shapes differ, a score is NaN, or there is only one class.
@@ -120,7 +119,7 @@ def auc(scores: Tensor, label: Tensor) -> float:
 
 
 def log_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Negative log likelihood of each row's label, in nats.
+    """Return the negative log likelihood of each row's label, in nats.
 
     Args:
         logits: ``(n,)`` log odds of class 1, or ``(n, classes)`` unnormalised log probabilities.
@@ -142,7 +141,7 @@ def log_loss(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def accuracy(scores: Tensor, label: Tensor) -> Tensor:
-    """Whether each row's label has the highest score.
+    """Return 1 for each row whose label has the highest score.
 
     Args:
         scores: ``(n, classes)`` floating point.
@@ -181,9 +180,9 @@ def _positions(scores: Tensor, k: int) -> int:
 def _expected_gains(scores: Tensor, relevant: Relevance, gains: Tensor) -> tuple[Tensor, Tensor]:
     """Expected gains ``(users, g)`` of the relevant items, and their number, per user.
 
-    ``gains (k, g)`` is what position 0 .. k - 1 is worth. Only items that reach the score of the
-    last position can earn anything. For these, the number of better items and of equal ones says
-    which positions they share.
+    ``gains (k, g)`` are the gains of positions 0 .. k - 1. Only items that reach the score of the
+    last position gain anything. Their numbers of better and of equal items give the positions
+    they share.
     """
     users, items, num_relevant = _pairs(relevant, scores)
     k = len(gains)

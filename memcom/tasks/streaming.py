@@ -36,11 +36,12 @@ from memcom.tasks._fit import (
     require_at_least_one,
     seeded,
 )
+from memcom.tasks._model import evaluating
 from memcom.tasks._run import TaskRun, default_options, mean_metrics, plan_table
 from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import ndcg_and_recall_at_k
 from memcom.tasks.protocol import Outcome, Task
-from memcom.tasks.ranking import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
 
 
 @dataclass(frozen=True)
@@ -269,17 +270,14 @@ def _fit_past(
     )
 
 
-@torch.no_grad()
 def _measure(model: Ranker, stream: Stream, events: np.ndarray, k: int) -> tuple[Tensor, Tensor]:
     """nDCG@k and Recall@k of each event, on the CPU."""
-    training = model.training
-    model.eval()
     values = []
-    for start in range(0, len(events), 512):
-        scores, wanted = _scores(model, stream, events[start : start + 512])
-        one_each = torch.arange(len(wanted) + 1, device=model.device)
-        values.append(torch.stack(ndcg_and_recall_at_k(scores, (one_each, wanted), k)))
-    model.train(training)
+    with evaluating(model):
+        for start in range(0, len(events), 512):
+            scores, wanted = _scores(model, stream, events[start : start + 512])
+            one_each = torch.arange(len(wanted) + 1, device=model.device)
+            values.append(torch.stack(ndcg_and_recall_at_k(scores, (one_each, wanted), k)))
     ndcg, recall = torch.cat(values, dim=1).cpu()
     return ndcg, recall
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 
 from memcom.optim import LazyAdam
 from memcom.tasks._fit import FitRecord, Learner, learned_parameters, require_at_least_one
-from memcom.tasks._model import TaskModel
+from memcom.tasks._model import TaskModel, evaluating
+from memcom.tasks._run import TaskRun
 
 
 class Classifier(TaskModel):
@@ -169,7 +171,6 @@ def fit_supervised(
         )
 
 
-@torch.no_grad()
 def predict(model: Classifier, examples: Examples, *, batch_size: int = 2048) -> Tensor:
     """Return the logits of all rows. The model is put into evaluation mode and back.
 
@@ -181,9 +182,37 @@ def predict(model: Classifier, examples: Examples, *, batch_size: int = 2048) ->
     Returns:
         ``(n, classes)`` or ``(n,)`` float32 logits, on the CPU.
     """
-    training, device = model.training, model.device
-    model.eval()
+    device = model.device
     every = torch.arange(len(examples.label)).split(batch_size)
-    logits = [model(*(p.to(device) for p in examples.take(rows))).cpu() for rows in every]
-    model.train(training)
+    with evaluating(model):
+        logits = [model(*(p.to(device) for p in examples.take(rows))).cpu() for rows in every]
     return torch.cat(logits)
+
+
+class SupervisedRun(TaskRun):
+    """A classifier, trained by its log loss. A subclass gives examples, models and metrics."""
+
+    training: SupervisedOptions
+
+    def examples(self, split: str) -> Examples:
+        """Return the examples of a split."""
+        raise NotImplementedError
+
+    def score(self, logits: Tensor, label: Tensor) -> float:
+        """Return the validation score, higher is better."""
+        raise NotImplementedError
+
+    @cached_property
+    def train(self) -> Any:
+        """Training examples."""
+        return self.examples("train")
+
+    @cached_property
+    def valid(self) -> Any:
+        """Validation examples."""
+        return self.examples("valid")
+
+    def fit(self, model: Classifier) -> FitRecord:
+        """Train on the training part, and choose the epoch on the validation part."""
+        seed = self.setting.seed
+        return fit_supervised(model, self.train, self.valid, self.score, self.training, seed=seed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,9 +19,8 @@ from memcom.budget import Plan
 from memcom.data import LabelledBags
 from memcom.data.containers import split_code
 from memcom.embeddings import CompressedEmbedding, EmbeddingBag, Occurrences
-from memcom.tasks._fit import FitRecord
 from memcom.tasks._model import dense_layers
-from memcom.tasks._run import TaskRun, default_options, plan_table
+from memcom.tasks._run import default_options, plan_table
 from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import accuracy, log_loss
 from memcom.tasks.protocol import Task
@@ -30,7 +28,7 @@ from memcom.tasks.supervised import (
     Classifier,
     Prior,
     SupervisedOptions,
-    fit_supervised,
+    SupervisedRun,
     predict,
 )
 
@@ -143,26 +141,16 @@ class TextOptions:
     max_tokens: int = 256
 
 
-class TextRun(TaskRun):
-    """A text classifier, trained by its log loss; the epoch is chosen by accuracy."""
+class TextRun(SupervisedRun):
+    """A text classifier; the epoch is chosen by accuracy."""
 
     options = (TextOptions, SupervisedOptions)
     controls = ("prior",)
     data: LabelledBags
     shape: TextOptions
-    training: SupervisedOptions
 
-    @cached_property
-    def train(self) -> TextExamples:
-        """Training texts."""
-        return self._texts("train")
-
-    @cached_property
-    def valid(self) -> TextExamples:
-        """Validation texts."""
-        return self._texts("valid")
-
-    def _texts(self, split: str) -> TextExamples:
+    def examples(self, split: str) -> TextExamples:
+        """Return the texts of a split."""
         return TextExamples.of(self.data, split, max_tokens=self.shape.max_tokens)
 
     def plans(self) -> dict[str, Plan]:
@@ -186,19 +174,13 @@ class TextRun(TaskRun):
             tables["tokens"], self.data.num_classes, hidden=shape.hidden, dropout=shape.dropout
         )
 
-    def fit(self, model: Classifier) -> FitRecord:
-        """Train on the training part; the score is the accuracy on the validation part."""
-
-        def score(logits: Tensor, label: Tensor) -> float:
-            return float(accuracy(logits, label).mean())
-
-        return fit_supervised(
-            model, self.train, self.valid, score, self.training, seed=self.setting.seed
-        )
+    def score(self, logits: Tensor, label: Tensor) -> float:
+        """Return the accuracy."""
+        return float(accuracy(logits, label).mean())
 
     def measure(self, model: Classifier) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return accuracy and log loss (nats) of each text of the test part."""
-        test = self._texts("test")
+        test = self.examples("test")
         logits, label = predict(model, test), test.label
         hits, losses = accuracy(logits, label).numpy(), log_loss(logits, label).numpy()
         return {"accuracy": hits, "log_loss": losses}, {}

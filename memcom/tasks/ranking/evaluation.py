@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from memcom.data import Interactions
+from memcom.tasks._model import evaluating
 from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import ndcg_and_recall_at_k
 from memcom.tasks.ranking.model import Ranker
@@ -84,7 +85,6 @@ class HeldOut:
         return HeldOut(self.known.to(device), self.wanted.to(device), self.users.to(device))
 
 
-@torch.no_grad()
 def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
     """Return nDCG@k and Recall@k of every user, over all items not in the history.
 
@@ -101,17 +101,15 @@ def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
     Raises:
         ValueError: A score is NaN, as after training has diverged.
     """
-    training = model.training
-    model.eval()
     values = []
     batch = max(1, min(512, MAX_SCORES // model.num_items))
     everyone = torch.arange(len(held_out.users), device=held_out.users.device)
-    for users in everyone.split(batch):
-        known, wanted = held_out.known.take(users), held_out.wanted.take(users)
-        scores = model(known.items, known.offsets)
-        scores[known.rows, known.items] = -torch.inf
-        found = ndcg_and_recall_at_k(scores, (wanted.offsets, wanted.items), k)
-        values.append(torch.stack(found))
-    model.train(training)
+    with evaluating(model):
+        for users in everyone.split(batch):
+            known, wanted = held_out.known.take(users), held_out.wanted.take(users)
+            scores = model(known.items, known.offsets)
+            scores[known.rows, known.items] = -torch.inf
+            found = ndcg_and_recall_at_k(scores, (wanted.offsets, wanted.items), k)
+            values.append(torch.stack(found))
     ndcg, recall = torch.cat(values, dim=1).cpu()
     return Evaluation(held_out.users.cpu(), ndcg, recall, k)

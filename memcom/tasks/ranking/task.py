@@ -160,12 +160,12 @@ def _step_ratio(
     model: Ranker, baseline: Ranker, data: Interactions, options: TrainingOptions
 ) -> float:
     """Median ratio of the times of a training step."""
-    divided = [DividedHistories(data, options, torch.Generator().manual_seed(0)) for _ in range(2)]
-    pairs = zip((baseline, model), divided, strict=True)
-    of_full, of_model = (ranker_learner(each, part, options) for each, part in pairs)
+    divided = [DividedHistories(data, options, 0, model.device) for _ in range(2)]
+    of_full = ranker_learner(baseline, divided[0], options)
+    of_method = ranker_learner(model, divided[1], options)
     users, generator = divided[0].users, torch.Generator().manual_seed(0)
     found = interleave(
-        {"full": of_full.step, "method": of_model.step},
+        {"full": of_full.step, "method": of_method.step},
         lambda: users[torch.randperm(len(users), generator=generator)[: options.batch_size]],
         warm_up=2,
         least_rounds=15,

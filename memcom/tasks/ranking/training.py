@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,22 @@ from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
 from memcom.tasks.ranking.loss import pairwise_loss, sampled_softmax_loss, softmax_loss
 from memcom.tasks.ranking.model import Ranker
+
+
+class Batch(NamedTuple):
+    """Training histories of some users, divided at random.
+
+    Attributes:
+        given: Input histories.
+        held_out: Items to be predicted, of the same users.
+        samples: int64 ``(S,)`` items drawn with replacement; None for the exact softmax.
+        log_q: float32 ``(num_items,)``, logarithm of the probability of drawing each item.
+    """
+
+    given: Histories
+    held_out: Histories
+    samples: Tensor | None
+    log_q: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,26 +89,9 @@ class TrainingOptions:
             return self.num_samples
         return 0 if num_items <= 20_000 else 4096
 
-    def loss(
-        self,
-        model: Ranker,
-        given: Histories,
-        held_out: Histories,
-        samples: Tensor | None,
-        log_q: Tensor,
-    ) -> Tensor:
-        """Return the training loss of a batch.
-
-        Args:
-            model: Scores any items.
-            given: Input histories.
-            held_out: Items to be predicted, of the same users.
-            samples: int64 ``(S,)`` items drawn with replacement; None for the exact softmax.
-            log_q: ``(num_items,)`` logarithm of the probability of drawing each item.
-
-        Returns:
-            A scalar.
-        """
+    def loss(self, model: Ranker, batch: Batch) -> Tensor:
+        """Return the training loss of a batch, a scalar."""
+        given, held_out, samples, log_q = batch
         if samples is None:
             return softmax_loss(model, given, held_out)
         return sampled_softmax_loss(model, given, held_out, samples, log_q)
@@ -116,78 +115,72 @@ class PairwiseOptions(TrainingOptions):
         if self.num_samples is None or self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
 
-    def loss(
-        self,
-        model: Ranker,
-        given: Histories,
-        held_out: Histories,
-        samples: Tensor | None,
-        log_q: Tensor,
-    ) -> Tensor:
+    def loss(self, model: Ranker, batch: Batch) -> Tensor:
         """Return RankNet over all pairs of a held-out item and a sample; see `pairwise_loss`."""
-        assert samples is not None
-        return pairwise_loss(model, given, held_out, samples)
+        assert batch.samples is not None
+        return pairwise_loss(model, batch.given, batch.held_out, batch.samples)
 
 
 class DividedHistories:
-    """Batches of training histories, divided at random anew each time.
+    """Batches of training histories, each divided anew.
 
     Args:
         data: Gives the training histories, and the popularity that samples are drawn by.
         options: How to divide, and how many samples to draw.
-        generator: Random generator on the CPU, so that a seed means the same on every device.
+        seed: Seed of the divisions and samples, drawn on the CPU, so that it means the same on
+            every device.
+        device: Device of the batches.
 
     Attributes:
+        generator: The random generator.
         users: int64 ``(m,)``, the users with at least two training items.
-        log_q: float32 ``(num_items,)``, logarithm of the probability of drawing each item.
 
     Raises:
         ValueError: No user has two training items.
     """
 
     def __init__(
-        self, data: Interactions, options: TrainingOptions, generator: torch.Generator
+        self,
+        data: Interactions,
+        options: TrainingOptions,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.histories = Histories.of(data, "train")
         self.users = (self.histories.lengths >= 2).nonzero()[:, 0]
         if not len(self.users):
             raise ValueError(f"{data.name}: no user has two training items, nothing to learn from")
-        self.options, self.generator = options, generator
+        self.options, self.device = options, device
+        self.generator = torch.Generator().manual_seed(seed)
         self.num_samples = options.samples_for(data.num_items)
         counts = torch.as_tensor(data.item_counts, dtype=torch.float64)
         q = (counts + 1) ** options.popularity  # items never seen are drawn as well
         self._cumulative = torch.cumsum(q, 0)
-        self.log_q = torch.log(q / q.sum()).float()
+        self._log_q = torch.log(q / q.sum()).float().to(device)
 
-    def batch(self, users: Tensor) -> tuple[Histories, Histories, Tensor | None]:
-        """Return the input and the held-out part of ``users (m,)``, and the samples ``(S,)``."""
+    def batch(self, users: Tensor) -> Batch:
+        """Divide the histories of ``users (m,)`` at random, and draw the samples."""
         histories = self.histories.take(users)
         items = len(histories.items)
         chosen = torch.rand(items, generator=self.generator) < self.options.held_out
-        held_out, given = histories.divide(chosen)
-        return given, held_out, self._draw() if self.num_samples else None
+        held_out, given = (part.to(self.device) for part in histories.divide(chosen))
+        return Batch(given, held_out, self._draw(), self._log_q)
 
-    def _draw(self) -> Tensor:
+    def _draw(self) -> Tensor | None:
+        if not self.num_samples:
+            return None
         draws = torch.rand(self.num_samples, generator=self.generator, dtype=torch.float64)
         samples = torch.searchsorted(self._cumulative, draws * self._cumulative[-1])
-        return samples.clamp(max=len(self._cumulative) - 1)
+        return samples.clamp(max=len(self._cumulative) - 1).to(self.device)
 
 
 def ranker_learner(
     model: Ranker, histories: DividedHistories, options: TrainingOptions, **schedule: Any
 ) -> Learner:
     """Return the learner of a ranker; ``schedule`` are `Learner`'s ``num_steps`` and ``reward``."""
-    device = model.device
-    log_q = histories.log_q.to(device)
-
-    def loss(users: Tensor) -> Tensor:
-        given, held_out, samples = histories.batch(users)
-        samples = samples if samples is None else samples.to(device)
-        return options.loss(model, given.to(device), held_out.to(device), samples, log_q)
-
     return Learner(
         model,
-        loss,
+        lambda users: options.loss(model, histories.batch(users)),
         _adamw(model, options),
         batch_size=options.batch_size,
         generator=histories.generator,
@@ -235,7 +228,7 @@ def fit(
             f"the model ranks {model.num_items} items, {data.name} has {data.num_items}"
         )
     valid = HeldOut.of(data, "valid").to(model.device)
-    histories = DividedHistories(data, options, torch.Generator().manual_seed(seed))
+    histories = DividedHistories(data, options, seed, model.device)
     num_steps = options.epochs * -(-len(histories.users) // options.batch_size)
 
     def score() -> float:
