@@ -13,12 +13,8 @@ class RayCluster:
     """The nodes of a Ray cluster. Only this process reads and writes the store.
 
     Connects to the cluster that RAY_ADDRESS names or that runs on this machine, or starts one. The
-    package has to be installed on the nodes. Ray runs a trial again if its worker or node dies.
-
-    Args:
-        data: The loaded data, sent to each node once.
-        jobs: Trials at a time; by default as many as the cluster has room for.
-        pack: Trials that share a GPU.
+    package has to be installed on the nodes. Each node gets the data once. Ray runs a trial again
+    if its worker or node dies. ``pack`` trials share a GPU.
     """
 
     def __init__(self, data: Any, jobs: int | None = None, pack: int = 4) -> None:

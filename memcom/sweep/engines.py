@@ -58,21 +58,7 @@ class InProcess:
 
 
 def start(engine: str, data: Any, store: Store, jobs: int | None = None) -> Engine:
-    """Start an engine.
-
-    Args:
-        engine: One of `ENGINES`.
-        data: The loaded data.
-        store: Where processes of this machine write their records.
-        jobs: Trials at a time; by default as many as the machine or cluster has room for.
-
-    Returns:
-        The engine, to be closed by the caller.
-
-    Raises:
-        ValueError: There is no such engine, or `jobs` is below 1.
-        ModuleNotFoundError: It needs a package that is not installed; the extra is named.
-    """
+    """Start an engine by name; the caller closes it. A package that is missing is named."""
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     if engine not in ENGINES:

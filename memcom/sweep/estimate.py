@@ -78,15 +78,10 @@ def finished_seconds(table: Table, store: Store) -> dict[str, float]:
 
 
 def probe_seconds(table: Table) -> float | None:
-    """Estimate the seconds of a full-table trial that runs all epochs, from one and six epochs.
+    """Estimate the seconds of a full-table trial with all epochs, from one and six epochs.
 
-    On a CPU these are seconds of CPU time, so that other load does not count.
-
-    Args:
-        table: With its data.
-
-    Returns:
-        The estimate; None if the task has no option ``epochs`` or the probe fails.
+    On a CPU these are seconds of CPU time, so that other load does not count. None if the task has
+    no option ``epochs`` or the probe fails.
     """
     full = next(cell.first for cell in table.cells if cell.first.method == "full")
     if "epochs" not in table.options:

@@ -20,7 +20,8 @@ class Cell:
 
     Attributes:
         grid: The trials with the first seed, one per learning rate.
-        seeds: Number of seeds of the learning rate that validation chooses.
+        seeds: Number of seeds of the learning rate that validation chooses; 1 for a control that
+            learns nothing.
         size: Planned bytes of the input embedding; None if the method cannot be that small.
         impossible: Why it cannot; empty if it can.
     """
@@ -36,14 +37,9 @@ class Cell:
         return self.grid[0]
 
     @property
-    def num_seeds(self) -> int:
-        """Number of seeds; 1 for a control that learns nothing."""
-        return 1 if self.first.learning_rate is None else self.seeds
-
-    @property
     def num_trials(self) -> int:
         """Trials of the whole row: the grid, and the other seeds of the chosen rate."""
-        return 0 if self.impossible else len(self.grid) + self.num_seeds - 1
+        return 0 if self.impossible else len(self.grid) + self.seeds - 1
 
     def progress(self, store: Store) -> Progress:
         """Read the cell's trials from the store; choose the learning rate if the grid is done."""
@@ -54,7 +50,7 @@ class Cell:
         if finished and len(records) == len(trials):
             sign = 1 if get_task(self.first.task).higher_is_better else -1
             chosen = max(finished, key=lambda each: sign * each.outcome.valid)  # type: ignore[union-attr]
-            more = [replace(chosen.trial, seed=seed) for seed in range(1, self.num_seeds)]
+            more = [replace(chosen.trial, seed=seed) for seed in range(1, self.seeds)]
             trials += more
             records |= _stored(more, store)
         return Progress(trials, records, chosen)
@@ -156,15 +152,16 @@ def tables(spec: Spec, data: Any = None) -> Iterator[Table]:
         pinned = source.pinned(loaded)
         for options in spec.variants():
             varied = {name: options[name] for name in spec.vary}
-            cells = [_cell(grid, spec, task, loaded) for grid in spec.grids(options, pinned)]
+            cells = [_cell(grid, spec.seeds, task, loaded) for grid in spec.grids(options, pinned)]
             yield Table(pinned, loaded, task, options, varied, cells)
 
 
-def _cell(grid: tuple[Trial, ...], spec: Spec, task: Task, data: Any) -> Cell:
+def _cell(grid: tuple[Trial, ...], seeds: int, task: Task, data: Any) -> Cell:
+    seeds = 1 if grid[0].learning_rate is None else seeds
     try:
-        return Cell(grid, spec.seeds, task.size(grid[0], data))
+        return Cell(grid, seeds, task.size(grid[0], data))
     except BudgetError as error:
-        return Cell(grid, spec.seeds, None, str(error))
+        return Cell(grid, seeds, None, str(error))
     except TypeError as error:  # the method has no such option
         raise ValueError(f"{grid[0].method}: {error}") from error
 

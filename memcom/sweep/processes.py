@@ -33,10 +33,7 @@ MAX_STARTS = 3  # of one worker in a row
 class LocalProcesses:
     """Worker processes of this machine, by joblib's loky; each reads the data once.
 
-    Args:
-        data: The loaded data.
-        store: Where workers write their records.
-        jobs: Number of workers; by default one per core, or four per GPU.
+    By default there is one worker per core, or four per GPU.
     """
 
     def __init__(self, data: Any, store: Store, jobs: int | None = None) -> None:
@@ -53,17 +50,7 @@ class LocalProcesses:
         return self.jobs
 
     def submit(self, trial: Trial) -> Future[Record]:
-        """Run the trial in a free worker.
-
-        Args:
-            trial: The configuration.
-
-        Returns:
-            A future of its record, which is in the store by then.
-
-        Raises:
-            RuntimeError: No worker is free, or workers die as soon as they are started.
-        """
+        """Run the trial in a free worker, which stores its record."""
         if not self.workers:  # all at once: a start takes seconds
             device = [self.devices[n % len(self.devices)] for n in range(self.jobs)]
             self.workers = [_Worker(self.source, self.store, device[n]) for n in range(self.jobs)]

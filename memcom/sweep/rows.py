@@ -190,11 +190,11 @@ def _status(cell: Cell, found: Progress) -> str:
     if cell.impossible:
         return f"cannot be that small: {cell.impossible}"
     ran, finished, failures = len(found.records), len(found.outcomes), found.failures
-    if finished == cell.num_seeds:
+    if finished == cell.seeds:
         return "finished"
     if finished and ran == cell.num_trials:
-        missing = cell.num_seeds - finished
-        return f"{missing} of {cell.num_seeds} seeds failed: {failures[-1].failed}"
+        missing = cell.seeds - finished
+        return f"{missing} of {cell.seeds} seeds failed: {failures[-1].failed}"
     if len(failures) == len(cell.grid) == ran:
         return f"failed: {failures[-1].failed}"
     return f"unfinished: {ran} of {cell.num_trials} trials"

@@ -47,17 +47,7 @@ class Store:
         return self.folder.joinpath("trials", *parts, name)
 
     def get(self, trial: Trial) -> Record | None:
-        """Return the record of a trial, or None if it has not been run.
-
-        Args:
-            trial: The configuration.
-
-        Returns:
-            The record.
-
-        Raises:
-            ValueError: The file is damaged; it is named.
-        """
+        """Return the record of a trial, None if it has not run; ValueError names a damaged file."""
         if trial.key in self._read:
             return self._read[trial.key]
         path = self.path(trial)
@@ -102,15 +92,9 @@ class Store:
         return write_json(self._times(trial), times)
 
     def lock(self, trial: Trial) -> Any:
-        """Lock a trial, so that no other process runs it.
+        """Return a lock on a trial, to be released by the caller; None if another process holds it.
 
         Partly written files that a killed process left of the trial are removed.
-
-        Args:
-            trial: The configuration.
-
-        Returns:
-            A lock, to be released by the caller; None if another process holds it.
         """
         from filelock import FileLock, Timeout
 

@@ -105,18 +105,7 @@ class Record:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:
-        """Return the record of the JSON values of `as_json`.
-
-        Args:
-            content: JSON values.
-
-        Returns:
-            The record.
-
-        Raises:
-            ValueError: The format is another, or the configuration does not match its key.
-            KeyError: A field is missing.
-        """
+        """Return the record of `as_json`; ValueError if the configuration does not fit its key."""
         if content.get("format") != FORMAT:
             raise ValueError(f"format {content.get('format')!r} is not {FORMAT}")
         trial = Trial(**content["setting"], source=Source(**content["data"]))
@@ -133,16 +122,7 @@ class Record:
 
 
 def run_trial(trial: Trial, data: Any, device: str = "cpu") -> Record:
-    """Run one trial with one CPU thread; a failure becomes a failed record, not an exception.
-
-    Args:
-        trial: The configuration.
-        data: The loaded data.
-        device: ``"cpu"`` or ``"cuda:0"``.
-
-    Returns:
-        The record.
-    """
+    """Run one trial with one CPU thread; an exception becomes a failed record."""
     start, threads = time.perf_counter(), torch.get_num_threads()
     torch.set_num_threads(1)
     outcome, failed, trace = None, "", ""

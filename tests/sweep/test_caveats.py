@@ -6,10 +6,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from memcom.sweep import Row, Spec, Store, run, summarise
-from memcom.sweep.caveats import about_epochs, about_rates, about_signal, caveats
+from memcom.sweep.caveats import about_epochs, about_rates, about_signal
 from tests.tasks.data import planted
 
 OPTIONS = {"epochs": 16, "embedding_dim": 8, "batch_size": 50, "weight_decay": 0.0}
@@ -60,30 +59,3 @@ def test_rates_at_an_end_of_their_grid_are_counted():
     for words in ("Of 5 rows", "1 had one", "2 chose the lowest", "1 chose the highest"):
         assert words in about_rates(rows)
     assert about_rates([row("hash", rate_end="")]) == ""
-
-
-@pytest.mark.parametrize("grid", [(3e-2,), (1e-2, 3e-2), (1e-4, 3e-2, 10.0)])
-def test_rows_know_their_end_of_the_grid_and_their_last_epochs(tmp_path, grid):
-    spec = Spec(
-        methods=("hash",),
-        ratios=(4,),
-        seeds=2,
-        learning_rates=grid,
-        options=OPTIONS | {"epochs": 6, "evaluate_every": 3},
-    )
-    (table,) = run(spec, tmp_path, data=planted(), progress=False)
-    store = Store(tmp_path)
-    rows = summarise(table, store)
-    records = store.records()
-    for each in rows:
-        runs = [r for r in records if r.trial.method == each.method]
-        runs = [r for r in runs if r.trial.learning_rate == each.learning_rate]
-        if each.method == "popular":
-            assert (each.rate_end, each.last_epoch) == ("", 0)
-            continue
-        where = grid.index(each.learning_rate)
-        place = {0: "lowest", len(grid) - 1: "highest"}.get(where, "")
-        assert each.rate_end == ("only" if len(grid) == 1 else place)
-        assert each.last_epoch == sum(r.outcome.best_epoch == 6 for r in runs)
-    assert any(each.last_epoch for each in rows)
-    assert len(caveats(table, rows)) >= 2

@@ -45,7 +45,7 @@ def bootstrapped_loss(own, other):
 
 
 def assert_is_the_loss(loss, own, other):
-    assert loss.value == pytest.approx(1 - own.mean() / other.mean(), rel=1e-6)
+    assert loss.value == pytest.approx(1 - own.mean() / other.mean(), abs=1e-6)  # float32
     low, high = bootstrapped_loss(own, other)
     assert [loss.low, loss.high] == pytest.approx([low, high], abs=0.1 * (high - low))
 
@@ -95,6 +95,21 @@ def test_bytes_are_those_stored(rows, data):
             assert row.nbytes <= full / row.ratio
             assert row.compression_ratio == full / row.nbytes
             assert row.total_nbytes == row.nbytes + 100
+
+
+@pytest.mark.parametrize("grid", [(0.2,), (0.1, 0.2), (0.1, 0.2, 0.3)])
+def test_rows_know_their_end_of_the_grid_and_their_last_epochs(tmp_path, data, grid):
+    (table,) = run(spec(learning_rates=grid), tmp_path, data=data, progress=False)
+    rows, ends = summarise(table, Store(tmp_path), draws=10), set()
+    for row in rows[1:]:  # all but popular, which learns nothing
+        where = grid.index(row.learning_rate)
+        place = {0: "lowest", len(grid) - 1: "highest"}.get(where, "")
+        assert row.rate_end == ("only" if len(grid) == 1 else place)
+        seeds = [r for r in row.records if r.trial.learning_rate == row.learning_rate]
+        assert row.last_epoch == sum(r.outcome.best_epoch == 3 for r in seeds)
+        ends.add(row.rate_end)
+    assert len(ends) == len(grid)
+    assert (rows[0].rate_end, rows[0].last_epoch) == ("", 0)
 
 
 def test_an_unfinished_row_says_so(tmp_path, data):

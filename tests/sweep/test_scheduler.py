@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from memcom.sweep import Record, Store, Table, Trial, run, tables
-from memcom.sweep.scheduler import run_pending
+from memcom.sweep import Record, Store, Table, Trial, run, summarise, tables
+from memcom.sweep.scheduler import run_pending, time_methods
 from memcom.sweep.trial import UndeliveredError, run_trial
 from tests.sweep.toy import NUM_TRIALS, contents, runs, spec
 
@@ -212,3 +212,34 @@ def test_every_combination_of_varied_options_is_a_table(tmp_path, data):
 def test_data_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="needs Interactions"):
         run(spec(data="nycflights"), tmp_path, data=object(), progress=False)
+
+
+def test_every_table_is_timed_once_and_controls_are_not(tmp_path, data, monkeypatch):
+    timed = spec(task="tests.sweep.toy:TIMED", ratios=(2,), seeds=1)
+    (table,) = run(timed, tmp_path, data=data, times=True, progress=False)
+    others = {row.method: row.others for row in summarise(table, Store(tmp_path), draws=10)}
+    assert "lookup_time" not in others.pop("popular")
+    assert {(each["lookup_time"], each["step_time"]) for each in others.values()} == {(0.5, 2.0)}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "times").iterdir()}
+    assert len(times) == len(others) == 6
+    monkeypatch.setattr(Store, "put_times", pytest.fail)
+    run(timed, tmp_path, data=data, times=True, progress=False)
+
+
+def test_an_error_of_timing_loses_no_scores(tmp_path, data):
+    def broken(*_: object) -> None:
+        raise RuntimeError("no clock")
+
+    run(spec(ratios=(2,)), tmp_path, data=data, progress=False)
+    (table,) = tables(spec(ratios=(2,)), data)
+    broken_table = dataclasses.replace(table, task=dataclasses.replace(table.task, time=broken))
+    with pytest.warns(UserWarning, match="full: .*no clock"):
+        time_methods(broken_table, Store(tmp_path), progress=False)
+    rows = summarise(table, Store(tmp_path), draws=10)
+    assert all(row.status == "finished" and "lookup_time" not in row.others for row in rows)
+
+
+def test_a_task_without_times_says_so_before_anything_is_run(tmp_path, data):
+    with pytest.raises(ValueError, match=r"toy.*takes no times"):
+        run(spec(), tmp_path, data=data, times=True)
+    assert not list(tmp_path.iterdir())

@@ -51,7 +51,7 @@ def run(setting: Setting, data: Interactions, device: str) -> Outcome:
         valid=float(rng.random()),
         size=toy_size(setting, data),
         output_nbytes=100,
-        best_epoch=1,
+        best_epoch=int(rng.integers(1, setting.options["epochs"] + 1)),
         units={"score": units},
     )
 
@@ -68,13 +68,20 @@ TASK = Task(
     run=run,
     size=toy_size,
     profiles={
-        "fast": {"learning_rates": [0.1, 0.2], "embedding_dim": 16, "work": 0},
-        "full": {"learning_rates": [0.1], "embedding_dim": 16, "work": 1},
+        "fast": {"learning_rates": [0.1, 0.2], "embedding_dim": 16, "epochs": 3, "work": 0},
+        "full": {"learning_rates": [0.1], "embedding_dim": 16, "epochs": 3, "work": 1},
     },
     controls=("popular",),
     untrained=("popular",),
 )
 NAME = "tests.sweep.toy:TASK"
+
+
+def toy_time(setting: Setting, data: Any) -> dict[str, float]:
+    return {"lookup_time": 0.5, "step_time": 2.0}
+
+
+TIMED = replace(TASK, time=toy_time)
 
 METHODS = ("hash", "memcom")
 # (small-dim, low-rank, truncate, hash, memcom) x 2 ratios and full, each 2 rates and 2 more seeds;
