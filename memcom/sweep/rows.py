@@ -212,15 +212,13 @@ def _scores(metric: str, outcomes: Sequence[Sequence[Outcome]], draws: int) -> d
     """The scores of the rows that have any, by place in the table."""
     scored = {i: each for i, each in enumerate(outcomes) if each}
     units = {
-        str(i): np.stack([each.units[metric] for each in seeds])
+        i: np.stack([each.units[metric] for each in seeds])
         for i, seeds in scored.items()
         if all(metric in each.units for each in seeds)
     }
     drawn = bootstrap(units, draws=draws)
     return {
-        i: _Scores(
-            np.array([each.metrics[metric] for each in seeds]), units.get(str(i)), drawn.get(str(i))
-        )
+        i: _Scores(np.array([each.metrics[metric] for each in seeds]), units.get(i), drawn.get(i))
         for i, seeds in scored.items()
     }
 

@@ -52,7 +52,7 @@ def run(
         data: Loaded data to use for the spec's one source, instead of loading it.
         engine: ``"local"``, ``"processes"`` or ``"ray"``.
         jobs: Trials at a time; by default as many as the engine has room for.
-        retry_failed: Run earlier failed trials once more.
+        retry_failed: Remove the records of failed trials first, so that they run again.
         times: When a table is done, time its methods against the full table.
         progress: Show a progress bar.
 
@@ -94,7 +94,7 @@ def run_pending(
     """Run all missing trials of a table. Returns when every one is stored, by any process."""
     if retry_failed:
         for record in (each for cell in table.progress(store) for each in cell.failures):
-            store.forget(record.trial)
+            store.remove(record.trial)
     scheduler = Scheduler(store, engine)
     total = sum(cell.num_trials for cell in table.cells)
     found = table.progress(store)
@@ -170,10 +170,11 @@ class Scheduler:
         """
         trial, lock, alone = self.running.pop(future)
         try:
+            if self.store.get(trial) is not None:  # the worker has stored it
+                return
             error = future.exception()
             if error is None:
-                if self.store.get(trial) is None:  # the worker has not stored it
-                    self.store.put(future.result())
+                self.store.put(future.result())
                 return
             self.lost[trial] += 1
             self.lost_alone[trial] += alone

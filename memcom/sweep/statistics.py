@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+Name = TypeVar("Name", str, int)
 _CHUNK = 50  # bootstrap draws at a time
 
 
@@ -49,8 +50,8 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def bootstrap(
-    values: Mapping[str, np.ndarray], *, draws: int = 2000, seed: int = 0
-) -> dict[str, np.ndarray]:
+    values: Mapping[Name, np.ndarray], *, draws: int = 2000, seed: int = 0
+) -> dict[Name, np.ndarray]:
     """Return bootstrap means over users and seeds.
 
     Args:

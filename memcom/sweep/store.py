@@ -32,7 +32,6 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._read: dict[str, Record] = {}
-        self._forgotten: dict[str, str] = {}  # key -> when the forgotten record was finished
 
     def path(self, trial: Trial) -> Path:
         """Return the path of a trial's record, written or not."""
@@ -53,11 +52,8 @@ class Store:
         path = self.path(trial)
         if not path.exists():
             return None
-        record = _load(path)
-        if self._forgotten.get(trial.key) == record.finished:
-            return None
-        self._read[trial.key] = record
-        return record
+        self._read[trial.key] = _load(path)
+        return self._read[trial.key]
 
     def records(self) -> list[Record]:
         """Return all records in the folder, in the order of their paths."""
@@ -70,12 +66,10 @@ class Store:
         self._read[record.trial.key] = record
         return path
 
-    def forget(self, trial: Trial) -> None:
-        """Treat the record of a trial as missing until a newer one takes its place."""
-        record = self.get(trial)
-        if record is not None:
-            self._forgotten[trial.key] = record.finished
-            del self._read[trial.key]
+    def remove(self, trial: Trial) -> None:
+        """Remove the record of a trial, so that it runs again."""
+        self._read.pop(trial.key, None)
+        self.path(trial).unlink(missing_ok=True)
 
     def times(self, trial: Trial) -> dict[str, float]:
         """Return what `put_times` wrote, or nothing; ValueError names a damaged file."""

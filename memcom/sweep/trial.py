@@ -74,11 +74,6 @@ class Record:
     seconds: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def finished(self) -> str:
-        """When the trial ended, to the microsecond."""
-        return str(self.about.get("finished"))
-
     def as_json(self) -> dict[str, Any]:
         """Return the record as JSON values; arrays are float32, compressed, in base 85."""
         status = "failed" if self.outcome is None else "finished"

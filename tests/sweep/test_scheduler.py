@@ -74,10 +74,10 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path, data):
 
 
 class Unlucky:
-    """An engine with two slots whose first trials end with an error instead of a record."""
+    """An engine with two slots whose first trials end with an error, stored before or not."""
 
-    def __init__(self, data: Any, errors: list[Exception]) -> None:
-        self.data, self.errors = data, errors
+    def __init__(self, data: Any, errors: list[Exception], store: Store | None = None) -> None:
+        self.data, self.errors, self.store = data, errors, store
         self.alone: list[bool] = []
         self.futures: list[Future[Record]] = []
 
@@ -95,6 +95,8 @@ class Unlucky:
             if error is None:
                 future.set_result(run_trial(trial, self.data))
             else:
+                if self.store is not None:
+                    self.store.put(run_trial(trial, self.data))
                 future.set_exception(error)
 
         threading.Timer(0.01, end).start()
@@ -124,6 +126,13 @@ def test_a_trial_fails_after_losing_three_workers_alone(tmp_path, data):
     (record,) = Store(tmp_path).records()
     assert "worker died 3 times" in record.failed
     assert len(engine.alone) == 4  # the first was not known to be alone: there were two slots
+
+
+def test_a_record_stored_before_its_worker_died_counts(tmp_path, data):
+    engine = Unlucky(data, [RuntimeError("died")] * 7, Store(tmp_path))
+    run_pending(few_trials(data), Store(tmp_path), engine, progress=False)
+    assert len(engine.alone) == len(Store(tmp_path).records()) == 7
+    assert not any(record.failed for record in Store(tmp_path).records())
 
 
 def test_a_trial_that_cannot_be_sent_stops_the_sweep_and_is_no_failure(tmp_path, data):
@@ -230,8 +239,9 @@ def test_an_error_of_timing_loses_no_scores(tmp_path, data):
     def broken(*_: object) -> None:
         raise RuntimeError("no clock")
 
-    run(spec(ratios=(2,)), tmp_path, data=data, progress=False)
-    (table,) = tables(spec(ratios=(2,)), data)
+    full = spec(methods=(), ratios=())
+    run(full, tmp_path, data=data, progress=False)
+    (table,) = tables(full, data)
     broken_table = dataclasses.replace(table, task=dataclasses.replace(table.task, time=broken))
     with pytest.warns(UserWarning, match="full: .*no clock"):
         time_methods(broken_table, Store(tmp_path), progress=False)
