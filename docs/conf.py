@@ -39,6 +39,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 default_role = "py:obj"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 88

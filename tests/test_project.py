@@ -298,6 +298,69 @@ def test_make_prepares_and_then_does_its_job(target: str, job: str, tmp_path: Pa
     assert not (tmp_path / ".venv").exists()
 
 
+# --- the community's files ------------------------------------------------------------------------
+
+GITHUB = sorted((ROOT / ".github").rglob("*.yml"))
+
+
+@pytest.mark.parametrize("path", [*GITHUB, ROOT / "CITATION.cff"], ids=lambda path: path.name)
+def test_yaml_is_read(path: Path) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_the_workflow_calls_what_exists() -> None:
+    """Each step is a target of the Makefile, a script, or pip and pytest with known extras."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    commands = [step["run"].split() for step in steps if "run" in step]
+    assert {tuple(words[:2]) for words in commands if words[0] == "make"} == {
+        *(("make", "lint"), ("make", "setup"), ("make", "test"), ("make", "run")),
+    }
+    for words in commands:
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.M), words
+        elif words[0] == "bash":
+            assert (ROOT / words[1]).is_file()
+        else:
+            assert words[:2] == ["python", "-m"]
+            for extras in re.findall(r"\.\[(.*?)\]", words[-1]):
+                assert set(extras.split(",")) <= set(EXTRAS)
+    pythons = {
+        python
+        for job in ("test", "other-systems")
+        for python in workflow["jobs"][job]["strategy"]["matrix"]["python"]
+    }
+    assert {"3.10", "3.11", "3.12", "3.13"} <= pythons
+
+
+def test_issue_forms_have_what_the_site_needs() -> None:
+    forms = [path for path in GITHUB if "ISSUE" in str(path) and path.stem != "config"]
+    assert {path.stem for path in forms} == {"bug", "figure", "compressor"}
+    for path in forms:
+        form = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert {"name", "description", "body"} <= set(form)
+        for field in form["body"]:
+            assert field["type"] in {"input", "textarea", "checkboxes"}
+            assert field["attributes"]["label"]
+
+
+def test_citation_names_the_kit_and_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"]
+    (paper,) = citation["references"]
+    assert paper["title"] == "Learning Compressed Embeddings for On-Device Inference"
+    assert paper["url"].endswith("2203.10135")
+    assert len(paper["authors"]) == 7
+
+
+def test_the_dev_container_calls_make() -> None:
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8")
+    assert json.loads(text)["postCreateCommand"] == "make setup"
+
+
 # --- documents and what git holds -----------------------------------------------------------------
 
 

@@ -123,7 +123,6 @@ def contents(pages: dict[str, tuple[str, list[str]]]) -> str:
                 "use when": card.use_when,
                 "bytes": stored(name),
                 "distinct": card.distinct,
-                "paper": paper(card),
             }
         )
     head = INTRODUCTION.format(count=len(rows), n=NUM_EMBEDDINGS, e=EMBEDDING_DIM, ratio=RATIO)

@@ -16,6 +16,7 @@ from typing import Any
 
 from generated import replace_pages
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.util.nodes import make_refnode
 
 import memcom
@@ -65,7 +66,7 @@ def page(room: str) -> str:
     """Write the page of a room."""
     names = exported(room)
     lines = [room, "=" * len(room), "", f".. automodule:: {room}", "   :no-members:", ""]
-    lines += [f".. currentmodule:: {room}", "", ".. list-table::", "   :widths: auto", ""]
+    lines += [f".. currentmodule:: {room}", "", ".. list-table::", "   :class: exports", ""]
     for name in names:
         lines += [f"   * - :py:obj:`{name}`", f"     - {summary(room, name)}"]
     for name in names:
@@ -129,9 +130,20 @@ def plain_signature(
     return signature.replace("<factory>", "..."), returns
 
 
+def skip_field(
+    app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
+) -> bool | None:
+    """Leave out a field of a named tuple; its class describes it."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the pages and the links."""
     app.connect("builder-inited", write, priority=100)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-skip-member", skip_field)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
     return {"parallel_read_safe": True, "parallel_write_safe": True}

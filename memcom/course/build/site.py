@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,11 @@ def build(site: Path, last: dict[str, Any], executed: dict[str, Any], docs: Path
 
 def _sphinx(docs: Path, target: Path, doctrees: Path) -> str:
     """Call Sphinx, warnings as errors; return its complaints."""
+    if missing := [name for name in ("sphinx", "myst_nb", "furo") if find_spec(name) is None]:
+        return (
+            f"the pages need {', '.join(missing)}: pip install -c constraints.txt -e '.[docs]'; "
+            "then build them with `memcom site`"
+        )
     options = ["-W", "--keep-going", "-q", "-d", str(doctrees)]
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-b", "html", *options, str(docs), str(target)],
