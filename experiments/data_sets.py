@@ -1,6 +1,6 @@
-"""Write experiments/results/data-sets.csv: sizes of the ranking data sets, and their tails.
+"""Write experiments/results/data-sets.csv: the sizes of the ranking data sets, and their heads.
 
-    python experiments/data_sets.py
+    python -m experiments.data_sets
 
 Needs the data sets: in the folder MEMCOM_DATA, or downloaded.
 """
@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.claims.memcom_claims import RANKING
 from memcom._files import write_csv
 from memcom.data import load
 
 OUT = Path(__file__).resolve().parent / "results" / "data-sets.csv"
-SHARE = 16  # of so many ids one counts to the head
+RANKING = ("movielens", "ml-1m", "lastfm-2k", "google-local", "gowalla", "amazon-book-part")
+HEAD = 16  # one of this many ids belongs to the head
 
 
 def facts(name: str) -> dict[str, Any]:
-    """One data set's row."""
+    """Sizes of one data set, and the share of the interactions that its head gets."""
     data = load(name)
     counts = np.sort(np.bincount(data.item, minlength=data.num_items))[::-1]
     return {
@@ -30,7 +30,7 @@ def facts(name: str) -> dict[str, Any]:
         "num_items": data.num_items,
         "num_interactions": len(data),
         "median_count": float(np.median(counts)),
-        "head_share": round(counts[: data.num_items // SHARE].sum() / counts.sum(), 4),
+        "head_share": round(counts[: data.num_items // HEAD].sum() / counts.sum(), 4),
     }
 
 

@@ -38,3 +38,4 @@ from memcom.course.explorers.explorer import tour_all as tour_all
 from memcom.course.profiles import Profile as Profile
 from memcom.course.profiles import profile as profile
 from memcom.course.records import record as record
+from memcom.course.results import results_folder as results_folder

@@ -1,4 +1,4 @@
-"""Figures: pure functions that take data and return a matplotlib `Figure`, never showing it.
+"""Pictures of sweeps and of costs, in one theme; functions return a matplotlib `Figure`.
 
 `show(figure, alt=...)` puts one into a notebook with a description; `theme()` gives your own
 figures the same look.
@@ -6,12 +6,13 @@ figures the same look.
 
 from __future__ import annotations
 
+from memcom.plots.costs import bytes_by_method as bytes_by_method
+from memcom.plots.costs import speed_against_table as speed_against_table
+from memcom.plots.curves import loss_by_data as loss_by_data
+from memcom.plots.curves import quality_against_ratio as quality_against_ratio
 from memcom.plots.display import show as show
 from memcom.plots.display import to_html as to_html
 from memcom.plots.display import to_png as to_png
-from memcom.plots.losses import loss_by_data as loss_by_data
-from memcom.plots.results import bytes_by_method as bytes_by_method
-from memcom.plots.results import quality_against_ratio as quality_against_ratio
 from memcom.plots.standing import describe_standing as describe_standing
 from memcom.plots.standing import loss_against as loss_against
 from memcom.plots.standing import standing as standing

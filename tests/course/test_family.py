@@ -14,7 +14,6 @@ import torch
 import memcom
 from memcom import collisions
 from memcom.course.family import equal_pairs, exports, family_table, sparse_gradients
-from memcom.course.family_markdown import family_markdown
 from memcom.embeddings import DISTINCT
 
 N, E, RATIO = 2000, 16, 4
@@ -198,22 +197,3 @@ def test_unknown_names_are_refused(monkeypatch):
     monkeypatch.delattr(memcom.FullEmbedding, "card")
     with pytest.raises(ValueError, match="FullEmbedding has no card"):
         family_table(N, E, names=["full"])
-
-
-def test_markdown_is_one_table_with_a_line_per_method(rows):
-    text = family_markdown(list(rows.values()))
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(rows)
-    columns = {len(re.split(r"(?<!\\)\|", line)) for line in lines}
-    assert len(columns) == 1
-    memcom_line = next(line for line in lines if line.startswith("| `memcom` |"))
-    assert "[Pansare et al. 2022](https://arxiv.org/abs/2203.10135)" in memcom_line
-    assert f"{rows['memcom'].nbytes:,}" in memcom_line
-    assert "- `int8`: every number is stored in 8 bits, so ratio < 4." in text
-
-
-def test_markdown_explains_only_the_words_it_uses(rows):
-    text = family_markdown([rows["memcom"]])
-    assert "**if weights differ**" in text
-    assert "**never**" not in text
-    assert "cannot meet" not in text

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 import torch
+from memcom.course.family_markdown import family_markdown
 
 import memcom
 from benchmarks.candidates import shipped
 from memcom.collisions.distinct import uniqueness
 from memcom.course.family import family_table
-from memcom.course.family_markdown import family_markdown
 from memcom.embeddings import REGISTRY
 from memcom.export import load, save
 from memcom.plots import method_style

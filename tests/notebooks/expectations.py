@@ -287,7 +287,7 @@ def _(recorded, results):
     assert recorded["different_winners"] >= 1
     assert recorded["largest_swing"] > 0.01  # a seed alone moves a score by more than a percent
     assert recorded["width_paired"] < recorded["width_alone"]
-    assert sum(recorded["answers"].values()) >= 30
+    assert sum(recorded["verdicts"].values()) >= 30
     assert recorded["tables_drawn"] >= 10
     assert recorded["distinct_memcom"] == 1.0
     assert recorded["distinct_hash"] < 0.1

@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-mpl = pytest.importorskip("matplotlib")
-
-import matplotlib.pyplot as plt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+pytest.importorskip("matplotlib")
 
 import memcom
-from memcom import collisions, plots
+from memcom import collisions
 from memcom.course import figures
 from tests.course.figures.pictures import COUNTS, memcom_layer
+from tests.plots import looks
 
 NAMES = [f"film {i}" for i in range(300)]
 METERS = [
@@ -63,35 +59,14 @@ every = pytest.mark.parametrize("name", FIGURES)
 
 @every
 def test_it_is_pure(name):
-    before = dict(mpl.rcParams)
-    figure = FIGURES[name]()
-    assert isinstance(figure, Figure)
-    assert dict(mpl.rcParams) == before
-    assert plots.to_png(figure).startswith(b"\x89PNG")
-    assert plt.get_fignums() == []
-    assert figure.axes[0].get_title(loc="left") or figure.get_suptitle()
+    looks.check_purity(FIGURES[name])
 
 
 @every
 def test_it_looks_the_same_whatever_the_reader_has_set(name):
-    plain = plots.to_png(FIGURES[name](), 40)
-    with mpl.rc_context({"font.size": 25, "axes.grid": False, "lines.linewidth": 9}):
-        assert plots.to_png(FIGURES[name](), 40) == plain
+    looks.check_independence(FIGURES[name])
 
 
 @every
 def test_no_text_sticks_out_of_it(name):
-    figure = FIGURES[name]()
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    width, height = figure.bbox.width, figure.bbox.height
-    ticks = {id(t) for ax in figure.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())}
-    for text in figure.findobj(Text):
-        if not text.get_visible() or not text.get_text() or id(text) in ticks:
-            continue  # matplotlib keeps invisible ticks beyond the limits
-        box = text.get_window_extent(renderer)
-        assert box.x0 > -2, text
-        assert box.x1 < width + 2, text
-        assert box.y0 > -2, text
-        assert box.y1 < height + 2, text
+    looks.check_room(FIGURES[name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -17,7 +16,6 @@ from memcom.course.figures.traffic import (
     traffic_of,
     zipf_ids,
 )
-from memcom.plots.bench import mean_ratios, speed_against_table
 
 METERS = [
     {"label": "full table", "formula": 4_000_000, "resident": 4_400_000},
@@ -111,66 +109,3 @@ def test_what_cannot_be_that_small_says_so():
     assert "cannot be 64 times smaller" in describe_lookup_bytes("memcom", **size, cache=1)
     figure = lookup_bytes("memcom", **size, cache=1)
     assert any("own weight" in text.get_text() for text in figure.axes[0].texts)
-
-
-def row(method, batch, ratio, ids="zipf", baseline="nn.Embedding"):
-    low, high = 0.9 * ratio, 1.1 * ratio
-    place = {"method": method, "baseline": baseline, "batch": batch, "ids": ids}
-    return {**place, "ratio": ratio, "ratio_low": low, "ratio_high": high}
-
-
-ROWS = [
-    row("nn.Embedding", 4096, 1.0),
-    row("memcom", 4096, 0.4),
-    row("memcom", 4096, 0.9, "uniform"),
-    row("memcom", 65536, 0.5),
-    row("qr", 65536, 0.3),
-]
-
-
-def test_kinds_of_ids_are_put_together_by_the_geometric_mean():
-    ratios = mean_ratios(ROWS)
-    assert list(ratios) == [
-        ("memcom", "nn.Embedding", 4096),
-        ("memcom", "nn.Embedding", 65536),
-        ("qr", "nn.Embedding", 65536),
-    ]
-    first = ratios["memcom", "nn.Embedding", 4096]
-    assert first.middle == pytest.approx(0.6)
-    assert (first.low, first.high) == pytest.approx((0.36, 0.99))
-
-
-def test_the_quickest_stands_on_top_and_each_batch_has_a_marker():
-    steps = [row("memcom, SGD", 4096, 0.4, baseline="nn.Embedding, sparse SGD")]
-    steps += [row("memcom, lazy Adam", 4096, 0.1, baseline="nn.Embedding, SparseAdam")]
-    figure = speed_against_table({"lookup": ROWS, "step": steps})
-    left, right = figure.axes
-    assert [tick.get_text() for tick in left.get_yticklabels()] == ["qr", "memcom"]
-    names = [tick.get_text() for tick in right.get_yticklabels()]
-    assert names == ["memcom, lazy Adam / SparseAdam", "memcom, SGD / sparse SGD"]
-    drawn_points = {line.get_label(): line for line in left.lines[1:]}
-    assert list(drawn_points) == ["4,096", "65,536"]
-    assert len({line.get_marker() for line in drawn_points.values()}) == 2
-    assert np.sort(drawn_points["65,536"].get_xdata()) == pytest.approx([0.3, 0.5])
-
-
-@pytest.mark.parametrize(
-    ("slowest", "labels"), [(4.0, ["0.5×", "1×", "2×"]), (900.0, ["1×", "10×"])]
-)
-def test_a_short_axis_is_labelled_between_the_powers_of_ten(slowest, labels):
-    figure = speed_against_table({"lookup": [*ROWS, row("slow", 65536, slowest)]})
-    figure.canvas.draw()
-    axis = figure.axes[0].xaxis
-    low, high = axis.get_view_interval()
-    shown = [
-        label.get_text()
-        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
-        if low <= place <= high
-    ]
-    assert set(labels) <= set(shown)
-    assert ("0.5×" in shown) == (slowest < 100)
-
-
-def test_a_panel_of_baselines_alone_is_refused():
-    with pytest.raises(ValueError, match="lookup has no method"):
-        speed_against_table({"lookup": ROWS[:1]})

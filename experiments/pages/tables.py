@@ -1,0 +1,183 @@
+"""Tables of the committed sweeps in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from experiments.claims import Finding, Results, percent
+from experiments.data_sets import RANKING
+from memcom._text import duration, table
+from memcom.sweep import Interval
+
+METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
+FEW = METHODS[:4]
+TIMES = {"lookup_time": "lookup", "step_time": "step"}
+MAX_NAMED = 3  # versions that a sentence names
+
+# What to take: method as in a specification, what it stores, when; the loss is measured.
+CHOICE = (
+    ("qr", "ml-1m", "two small tables, rows multiplied", "first choice wherever it fits"),
+    ("mixed-radix", "quotient-remainder", "three or more such tables", "`qr` cannot be that small"),
+    ("memcom", "ml-1m", "shared rows, a number per id", "each id needs its own weight"),
+    (
+        "memcom(bits=16, weight_bits=8)", "weight-bits", "the same in 16 and 8 bits",
+        "as `memcom`; freeze after training",
+    ),
+    ("hash", "ml-1m", "shared rows", "no list of ids, or more than 64×"),
+    ("truncate", "ml-1m", "rows of the frequent ids", "the head has half of all lookups"),
+)  # fmt: skip
+
+
+def losses(results: Results, methods: Sequence[str] = METHODS, ratio: float = 16) -> str:
+    """Return the ranking data sets side by side: losses in percent at one ratio."""
+    rows = []
+    for data in RANKING:
+        full = results.finished(data, method="full")
+        if full.empty:
+            continue
+        found = {name: results.loss(data, name, ratio) for name in methods}
+        cells = {name: f"{100 * loss.value:.1f}" if loss else "" for name, loss in found.items()}
+        rows.append({"data": data, "full": f"{full['value'].iloc[0]:.4f}"} | cells)
+    return table(rows, right=["full", *methods])
+
+
+def choice(results: Results, ratio: float = 16) -> str:
+    """Return the methods to choose from, with what each loses on ml-1m."""
+    rows = []
+    for method, sweep, stores, when in CHOICE:
+        where = {} if sweep == "ml-1m" else {"data": "ml-1m"}
+        loss = results.loss(sweep, method, ratio, **where)
+        cell = f"{100 * loss.value:.1f} %" if loss else ""
+        name = method.partition("(")[0] + (" in 16/8 bits" if "(" in method else "")
+        rows.append({"take": f"`{name}`" if "(" not in method else f"`memcom`, {name[7:]}"})
+        rows[-1] |= {"it stores": stores, "when": when, f"loss at {ratio:g}×": cell}
+    return table(rows, right=[f"loss at {ratio:g}×"])
+
+
+def data_sets(results: Results) -> str:
+    """Return the sizes of the ranking data sets and the share of their heads."""
+    rows = [
+        {
+            "data": row.data,
+            "users": f"{row.num_users:,}",
+            "items": f"{row.num_items:,}",
+            "interactions": f"{row.num_interactions:,}",
+            "median per item": f"{row.median_count:g}",
+            "share of the top 1/16": f"{row.head_share:.0%}",
+        }
+        for row in results.data_sets.itertuples()
+    ]
+    return table(rows, right=[name for name in rows[0] if name != "data"])
+
+
+def verdicts(findings: Iterable[Finding]) -> str:
+    """Return every claim with its verdict, without the numbers."""
+    return table(
+        [
+            {"claim": found.statement, "by": found.source, "holds here": _bold(found.verdict)}
+            for found in findings
+        ]
+    )
+
+
+def evidence(findings: Iterable[Finding]) -> str:
+    """Return every claim with its verdict and the numbers, under its topic."""
+    lines: list[str] = []
+    topic = ""
+    for found in findings:
+        if found.topic != topic:
+            topic = found.topic
+            lines += [f"## {topic}", ""]
+        lines += [f"{_bold(found.verdict)} · {found.statement} *({found.source})*", ""]
+        lines += [f": {found.evidence}.", ""] if found.evidence else []
+    return "\n".join(lines).rstrip()
+
+
+def made(trials: pd.DataFrame) -> str:
+    """Return how trials were made, in a sentence; a trial that sweeps share counts once."""
+    trials = trials.drop_duplicates("key")
+    seeds = ", ".join(str(int(seed)) for seed in sorted(trials["seed"].unique()))
+    versions = ", ".join(_versions(name, trials[name]) for name in ("torch", "python", "commit"))
+    return (
+        f"{len(trials):,} trials, {(trials['status'] == 'failed').sum()} failed, seeds {seeds}; "
+        f"{duration(float(trials['seconds'].sum()))} of computing with one thread each on "
+        f"{' and '.join(sorted(trials['machine'].dropna().unique()))}; {versions}."
+    )
+
+
+def sweep_tables(results: Results, sweep: str) -> str:
+    """Return every row of a sweep: a Markdown table for each table of it."""
+    summary = results.rows[results.rows["sweep"] == sweep]
+    blocks = []
+    for where in results.tables(sweep):
+        rows = summary
+        for name, value in where.items():
+            rows = rows[rows[name] == value]
+        if where:
+            names = {name: f"{value:g}" if isinstance(value, float) else value
+                     for name, value in where.items()}  # fmt: skip
+            title = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in names.items())
+            blocks.append(f"## {title}")
+        done = rows[rows["status"] == "finished"]
+        timed = [name for name in TIMES if name in rows and rows[name].notna().any()]
+        lines = [_cells(row, timed) for _, row in done.iterrows()]
+        blocks.append(table(lines, right=[name for name in lines[0] if name != "method"]))
+        undone = rows[rows["status"] != "finished"]
+        if len(undone):
+            blocks.append("Not there:")
+            blocks.append(
+                "\n".join(
+                    f"- `{row.method}` at {row.ratio:g}×: {row.status}"
+                    for row in undone.itertuples()
+                )
+            )
+    return "\n\n".join(blocks)
+
+
+def _cells(row: pd.Series, timed: Sequence[str]) -> Mapping[str, str]:
+    value, loss = (
+        Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("value", "loss")
+    )
+    span = "" if pd.isna(value.low) else f" ({value.low:.4f} to {value.high:.4f})"
+    rate, epoch = _trained(row)
+    return {
+        "asked": _unless_nan(row["ratio"], "{:g}×"),
+        "method": row["method"],
+        "bytes": f"{row['nbytes']:,}",
+        "ratio": _unless_nan(row["compression_ratio"], "{:.2f}"),
+        f"{row['metric']} (95 %)": f"{value.value:.4f}{span}",
+        "loss (95 %)": "" if pd.isna(loss.value) else percent(loss),
+        "p": _unless_nan(row["p_holm"], "{:.2g}"),
+        "rate": rate,
+        "epoch": epoch,
+        **{TIMES[name]: _unless_nan(row[name], "{:.2f}") for name in timed},
+    }
+
+
+def _trained(row: pd.Series) -> tuple[str, str]:
+    """Learning rate and epoch, marked if a better one may lie beyond those that were tried."""
+    if pd.isna(row["learning_rate"]):
+        return "", ""
+    end, last = row.get("rate_end"), row.get("last_epoch", 0)
+    rate, epoch = f"{row['learning_rate']:g}", f"{row['best_epoch']:.0f}"
+    return (
+        f"{rate}, {end}" if isinstance(end, str) else rate,
+        f"{epoch}, last" if 2 * last > row["seeds"] else epoch,
+    )
+
+
+def _versions(name: str, column: pd.Series) -> str:
+    """A few versions by name, many by their number; ``trials.csv`` has them all."""
+    found = sorted(map(str, column.dropna().unique()))
+    return f"{name} {' and '.join(found)}" if len(found) <= MAX_NAMED else f"{len(found)} {name}s"
+
+
+def _unless_nan(value: Any, form: str) -> str:
+    return "" if pd.isna(value) else form.format(value)
+
+
+def _bold(verdict: str) -> str:
+    return f"**{verdict}**" if verdict in ("yes", "no") else verdict

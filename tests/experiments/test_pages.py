@@ -1,0 +1,154 @@
+"""The generated pages: current, and their tables are those of the CSV files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("scipy.stats")
+pytest.importorskip("matplotlib")
+
+from experiments.claims import Results
+from experiments.pages import pictures, tables
+from experiments.pages.__main__ import FAMILY, pages, read_spec, stale
+from experiments.pages.numbers import Numbers, check, two_digits, words
+
+RESULTS = Path(pictures.RESULTS)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return Results()
+
+
+def cells(text):
+    """The cells of the Markdown tables in a text, a list a line, without the rules."""
+    lines = [line for line in text.splitlines() if re.match(r"\|[^:-]", line)]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_pages_and_pictures_are_current():
+    every = [*pages(), *(picture.path for picture in pictures.ALL)]
+    old = stale(path for path in every if path != FAMILY)
+    assert not old, f"run python -m experiments.pages; not current: {', '.join(map(str, old))}"
+
+
+@pytest.mark.slow
+def test_the_table_of_all_methods_is_current():
+    """Builds, plans and exports every method."""
+    assert not stale([FAMILY]), f"run python -m experiments.pages {FAMILY}"
+
+
+def test_every_sweep_and_every_specification_has_its_page():
+    specs = {path.stem for path in (RESULTS.parent).glob("*.toml")}
+    assert set(Results().sweeps) == specs
+    assert {RESULTS.parents[1] / "docs" / "results" / f"{name}.md" for name in specs} < set(pages())
+
+
+def test_links_between_pages_lead_somewhere():
+    docs = FAMILY.parent
+    for page in (docs / "results").glob("*.md"):
+        for target in re.findall(r"\]\(([\w-]+\.md|[./\w-]+\.png)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_losses_side_by_side_are_those_of_the_sweeps(results):
+    head, *lines = cells(tables.losses(results, ["qr", "hash"]))
+    assert head == ["data", "full", "qr", "hash"]
+    assert len(lines) == 6
+    for data, full, qr, hashing in lines:
+        rows = pd.read_csv(RESULTS / data / "summary.csv").set_index(["method", "ratio"])
+        assert float(full) == pytest.approx(rows.xs("full")["ndcg"].item(), abs=1e-4)
+        for method, cell in (("qr", qr), ("hash", hashing)):
+            assert float(cell) == pytest.approx(100 * rows.loc[(method, 16), "loss"], abs=0.051)
+
+
+def test_a_sweep_page_has_every_row(results):
+    for sweep in results.sweeps:
+        rows = pd.read_csv(RESULTS / sweep / "summary.csv")
+        text = tables.sweep_tables(results, sweep)
+        done = [line for line in cells(text) if line[0] != "asked"]
+        finished = rows[rows["status"] == "finished"]
+        assert len(done) == len(finished)
+        assert sorted(line[1] for line in done) == sorted(finished["method"])
+        assert text.count("\n- `") == len(rows) - len(finished)
+
+
+def test_a_rate_or_an_epoch_at_the_end_of_what_was_tried_says_so(results):
+    head, *lines = cells(tables.sweep_tables(results, "gowalla"))
+    rows = pd.read_csv(RESULTS / "gowalla" / "summary.csv").dropna(subset=["learning_rate"])
+    trained = [line for line in lines if line[head.index("rate")]]
+    for line, row in zip(trained, rows.itertuples(), strict=True):
+        end = f", {row.rate_end}" if isinstance(row.rate_end, str) else ""
+        assert line[head.index("rate")] == f"{row.learning_rate:g}{end}"
+        last = ", last" if row.last_epoch > row.seeds / 2 else ""
+        assert line[head.index("epoch")] == f"{row.best_epoch:.0f}{last}"
+
+
+def test_times_have_columns_where_they_were_taken(results):
+    assert "lookup" in cells(tables.sweep_tables(results, "every-method"))[0]
+    assert "lookup" not in cells(tables.sweep_tables(results, "ml-1m"))[0]
+
+
+def test_a_trial_that_sweeps_share_counts_once(results):
+    trials = results.trials
+    unique = trials["key"].nunique()
+    assert unique < len(trials)
+    assert tables.made(trials).startswith(f"{unique:,} trials, 0 failed, seeds 0, 1, 2;")
+
+
+@pytest.mark.parametrize(("count", "end"), [(3, "commit c0 and c1 and c2."), (4, "4 commits.")])
+def test_few_versions_are_named_and_many_are_counted(results, count, end):
+    trials = results.trials.drop_duplicates("key")
+    commits = [f"c{place % count}" for place in range(len(trials))]
+    assert tables.made(trials.assign(commit=commits)).endswith(end)
+
+
+def test_a_specification_is_split_into_words_and_content(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("# A title\n# of two lines.\n#   memcom sweep mine.toml\n# Notes.\nseeds = 3\n")
+    assert read_spec(path) == (
+        "mine", "A title of two lines.", "memcom sweep mine.toml", "Notes.", "seeds = 3",
+    )  # fmt: skip
+
+
+def test_numbers_in_sentences(results):
+    numbers = Numbers(results)
+    rows = pd.read_csv(RESULTS / "ml-1m" / "summary.csv").set_index(["method", "ratio"])
+    assert numbers.loss("ml-1m", "qr", 16) == 100 * rows.loc[("qr", 16), "loss"]
+    assert numbers.each("ml-1m gowalla", "qr", 16) == "3.9 and 8.9"
+    assert numbers.least("ml-1m", 16) == "qr"
+    assert numbers.versus("ml-1m", "qr", "hash", 4, 16) == "yes"
+    with pytest.raises(LookupError, match="no qr at 40"):
+        numbers.loss("ml-1m", "qr", 40)
+    assert [two_digits(each) for each in (11.44, 9.96, 3.91, 0.382)] == ["11", "10", "3.9", "0.4"]
+    assert words(["a", "b", "c"]) == "a, b and c"
+
+
+def test_numbers_over_several_sweeps(results):
+    """Rank correlation and counts of pairs, straight from the files."""
+    from scipy import stats
+
+    numbers = Numbers(results)
+    losses = [
+        pd.read_csv(RESULTS / sweep / "summary.csv").set_index(["ratio", "method"])["loss"].xs(at)
+        for sweep, at in (("every-method", 8), ("every-method-lastfm", 16))
+    ]
+    both = pd.concat(losses, axis=1).dropna().to_numpy()
+    expected = stats.spearmanr(both[:, 0], both[:, 1]).statistic
+    assert numbers.agreement(8) == (pytest.approx(expected), len(both))
+    pairs = pd.read_csv(RESULTS / "every-method-lastfm" / "pairs.csv")
+    better = ((pairs["method"] == "memcom") & (pairs["loss_high"] < 0)).sum()
+    assert numbers.standing("every-method-lastfm", "memcom")["better"] == better
+    trials = pd.read_csv(RESULTS / "gowalla" / "trials.csv")
+    at_rate = trials[(trials["method"] == "full") & (trials["learning_rate"] == 0.01)]
+    assert numbers.at_rate("gowalla", "full", 0.01) == pytest.approx(at_rate["ndcg"].mean())
+
+
+def test_a_sentence_that_no_longer_holds_stops_the_page():
+    assert check(True) == ""
+    with pytest.raises(ValueError, match="no longer agrees"):
+        check(False)
