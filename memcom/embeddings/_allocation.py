@@ -1,4 +1,4 @@
-"""Who gets how many numbers: rows of different widths under one hard budget."""
+"""Rows of different widths under one hard budget."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from memcom.embeddings._arguments import whole
 
 
 def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:
-    """Widths in proportion to ``weights``, clipped to ``embedding_dim``; they add up exactly.
+    """Return widths in proportion to ``weights``, clipped to ``embedding_dim``, of an exact sum.
 
-    Row i gets ``floor(c w_i)`` numbers, with the largest c whose total is within the budget. What
-    rounding leaves over goes, one number each, to the rows that missed the next one most closely;
-    on ties to the row of the smaller index. A row of larger weight is never narrower.
+    Row i gets ``floor(c w_i)`` numbers, with the largest c whose total is within the budget. The
+    remainder goes, one number each, to the rows that missed the next one most closely; on ties to
+    the row of the smaller index. A row of larger weight is never narrower.
 
     Args:
         weights: ``(n,)`` positive and finite; only their proportions matter.
@@ -52,7 +52,7 @@ def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:
 
 
 def power_law(num_embeddings: int, alpha: float, device: torch.device | str = "cpu") -> Tensor:
-    """Weights ``(i + 1)**-alpha`` of ids sorted by descending frequency, float64 ``(n,)``."""
+    """Return weights ``(i + 1)**-alpha`` of ids sorted by frequency, float64 ``(n,)``."""
     if not alpha >= 0:
         raise ValueError(f"alpha must be >= 0, got {alpha}")
     rank = torch.arange(1, num_embeddings + 1, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""Arguments of compressors: which are valid, which a budget chooses from, and what they imply."""
+"""Arguments of compressors: checks, the sizes a budget can choose from, and what follows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Sizes(NamedTuple):
-    """The sizes one compressor can take, from small to large.
+    """Sizes one compressor can take, from small to large.
 
     Attributes:
         scales: Ascending integers, one for each size.
@@ -19,9 +19,14 @@ class Sizes(NamedTuple):
     arguments: Callable[[int], dict[str, Any]]
     floor: str
 
+    @classmethod
+    def of(cls, option: str, scales: Sequence[int], floor: str) -> Sizes:
+        """Return sizes of which each is the value of one option."""
+        return cls(scales, lambda scale: {option: scale}, floor)
+
 
 def whole(name: str, value: int, low: int, high: int | None = None) -> int:
-    """``value`` if it is a whole number in ``[low, high]``, else an error that says so."""
+    """Return ``value`` if it is an integer in ``[low, high]``, else raise an error with both."""
     top = "" if high is None else f" and <= {high}"
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
@@ -31,10 +36,26 @@ def whole(name: str, value: int, low: int, high: int | None = None) -> int:
 
 
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:
-    """``value`` if it is one of ``options``, else an error that lists them."""
+    """Return ``value`` if it is one of ``options``, else raise an error that lists them."""
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
     return value
+
+
+def group_count(embedding_dim: int, num_groups: int) -> int:
+    """Return ``num_groups`` if it divides ``embedding_dim``, else list the divisors in an error."""
+    whole("num_groups", num_groups, 1, embedding_dim)
+    if embedding_dim % num_groups:
+        raise ValueError(
+            f"embedding_dim {embedding_dim} must split into equal parts, so the number of parts "
+            f"is one of {divisors(embedding_dim)}, got {num_groups}"
+        )
+    return num_groups
+
+
+def divisors(number: int) -> list[int]:
+    """Divisors of a positive integer, ascending."""
+    return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def split_width(embedding_dim: int, parts: int) -> list[int]:
@@ -55,15 +76,3 @@ def factor_std(std: float, parts: int, fusion: str) -> float:
     Variances add under a sum and multiply under a product of zero-mean rows.
     """
     return {"sum": std / parts**0.5, "mult": std ** (1 / parts), "concat": std}[fusion]
-
-
-def group_count(embedding_dim: int, num_groups: int) -> int:
-    """``num_groups`` if it divides ``embedding_dim``, else an error that says which do."""
-    whole("num_groups", num_groups, 1, embedding_dim)
-    if embedding_dim % num_groups:
-        fit = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
-        raise ValueError(
-            f"embedding_dim {embedding_dim} must split into equal parts, so the number of parts "
-            f"is one of {fit}, got {num_groups}"
-        )
-    return num_groups

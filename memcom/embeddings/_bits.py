@@ -1,7 +1,7 @@
 """Small integers, packed bit by bit.
 
-A code of b bits costs b bits: code number k lies in the bits ``[b k, b k + b)`` of one long string
-of bits, least significant first, kept as uint8. One read touches at most ``ceil(b / 8) + 1`` bytes.
+Code number k of b bits lies in the bits ``[b k, b k + b)`` of one string of bits, least significant
+first, kept as uint8. One read touches at most ``ceil(b / 8) + 1`` bytes.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
-    """Codes number ``index``.
+    """Read the codes number ``index``.
 
     Args:
-        packed: What `pack` gave.
-        index: int64 tensor of any shape, which codes to read.
+        packed: The result of `pack`.
+        index: int64 tensor of any shape.
         bits: Bits of a code.
 
     Returns:
@@ -84,7 +84,7 @@ class PackedAddress(NamedTuple):
     """An address that is looked up, not computed: code number i of a packed map.
 
     Attributes:
-        packed: What `pack` gave for the row of every id.
+        packed: The result of `pack` for the row of every id.
         bits: Bits of a row number.
     """
 
@@ -92,5 +92,5 @@ class PackedAddress(NamedTuple):
     bits: int
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Rows of int64 ``ids`` of any shape."""
+        """Return the rows of int64 ``ids`` of any shape."""
         return unpack(self.packed, ids, self.bits)

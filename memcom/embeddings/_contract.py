@@ -1,14 +1,14 @@
-"""The contract every compressor fulfils, written once.
+"""The contract that every compressor fulfils.
 
-`CompressedEmbedding` is what a caller may rely on; `TableEmbedding` is the same for the many
-methods that are *address -> look up -> fuse*, which then only have to say their `recipe`.
+`CompressedEmbedding` is the contract; `TableEmbedding` implements it for the many methods that are
+*address -> look up -> fuse*, which only define a `recipe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from memcom.embeddings.learning import Occurrences
     from memcom.embeddings.schedules import Schedule
 
+Layer = TypeVar("Layer", bound="CompressedEmbedding")
+
 
 class Common(TypedDict, total=False):
-    """The keyword arguments that every compressor takes, with torch's names and meaning.
+    """Keyword arguments that every compressor takes, with torch's names and meaning.
 
     Attributes:
         padding_idx: This id gives zeros and gets no gradient; may be negative. Default None.
@@ -43,8 +45,8 @@ class CompressedEmbedding(nn.Module):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
-    `reset_parameters` and, so that a byte budget can be met, `sizes`. One whose vectors take much
-    more work than reading a row sets `each_once`.
+    `reset_parameters` and `sizes`; where it needs them also `freeze`, `schedule`, `learned_options`
+    and `learn`. One whose vectors take much more work than reading a row sets `each_once`.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -61,16 +63,18 @@ class CompressedEmbedding(nn.Module):
     card: ClassVar[Card]
     """Facts of the method; every class of the registry has one."""
 
-    each_once: bool = False  # compose ids that a batch repeats once, and copy the vectors
+    each_once: bool = False  # compose an id that a batch repeats once, and copy its vector
 
     def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:
-        """Remember the keyword arguments, so that a saved file can rebuild the layer."""
+        """Keep the keyword arguments, so that a saved file can rebuild the layer."""
         layer = super().__new__(cls)
-        placed = {"device", "dtype"}  # the tensors themselves say these
+        placed = {"device", "dtype"}  # the tensors tell these
         layer.__dict__["own_arguments"] = {k: v for k, v in arguments.items() if k not in placed}
         return layer
 
     own_arguments: dict[str, Any]
+    seeds: Tensor
+    _seeds: Sequence[int] = ()
 
     def __init__(
         self,
@@ -93,17 +97,27 @@ class CompressedEmbedding(nn.Module):
         self.sparse = sparse
 
     def new_table(self, rows: int, width: int) -> nn.Parameter:
-        """An undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
+        """Return an undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
         return nn.Parameter(torch.empty(rows, width, **self._factory))
 
-    def new_seeds(self, *seeds: int) -> Tensor:
-        """Hash seeds as an int64 tensor, to be registered as a buffer."""
-        for seed in seeds:
-            whole("seed", seed, 0, 2**32 - 1)
-        return torch.tensor(seeds, dtype=torch.int64, device=self._factory["device"])
+    def undrawn(self, cls: type[Layer], dtype: torch.dtype, **sizes: Any) -> Layer:
+        """Return a layer of another class for the same ids, on the meta device: shapes only."""
+        common: Any = {"padding_idx": self.padding_idx, "sparse": self.sparse, "dtype": dtype}
+        return cls(self.num_embeddings, self.embedding_dim, device="meta", **common, **sizes)
+
+    def add_seeds(self, *seeds: int) -> None:
+        """Register hash seeds as the int64 buffer ``seeds``."""
+        self._seeds = [whole("seed", seed, 0, 2**32 - 1) for seed in seeds]
+        stored = torch.tensor(self._seeds, dtype=torch.int64, device=self._factory["device"])
+        self.register_buffer("seeds", stored)
+
+    def reset_seeds(self) -> None:
+        """Set the seeds, if there are any, to those the layer was made with."""
+        if self._seeds:
+            self.seeds.copy_(torch.tensor(self._seeds))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors of ``ids``.
+        """Return the vectors of ``ids``.
 
         Args:
             ids: int32 or int64 tensor of any shape, empty too, values in ``[0, num_embeddings)``.
@@ -123,33 +137,33 @@ class CompressedEmbedding(nn.Module):
         return vectors
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Vectors of checked int64 ``ids``, before padding is blanked out."""
-        raise TypeError(f"{type(self).__name__} does not say how it composes a vector")
+        """Return the vectors of checked int64 ``ids``, before padding is zeroed."""
+        raise TypeError(f"{type(self).__name__} does not define compose")
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Which rows of which tables each id reads.
+        """Return the rows that each id reads, table by table.
 
         Args:
             ids: int32 or int64 tensor of any shape.
 
         Returns:
             A dict from the table's name in the layer's state to an int64 tensor: of the shape of
-            ``ids`` where one row of the table is read, ``(*ids.shape, k)`` where k are. If the
-            order of the k rows makes no difference to the vector, they are ascending.
+            ``ids`` for one row of the table, ``(*ids.shape, k)`` for k. If the order of the k rows
+            makes no difference to the vector, they are ascending.
         """
-        raise TypeError(f"{type(self).__name__} does not say which rows it reads")
+        raise TypeError(f"{type(self).__name__} does not define addresses")
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw new parameters, so that every composed row has variance ``std**2``.
 
         The default is that of `torch.nn.Embedding`.
         """
-        raise TypeError(f"{type(self).__name__} does not say how it is initialised")
+        raise TypeError(f"{type(self).__name__} does not define reset_parameters")
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """The sizes a budget can choose from; see `memcom.budget`."""
-        raise TypeError(f"{cls.__name__} has no sizes to choose from")
+        """Return the sizes a budget can choose from; see `memcom.budget`."""
+        raise TypeError(f"{cls.__name__} does not define sizes")
 
     def distinctness(self) -> Statement:
         """Return whether two ids can have the same vector, given the options of this layer."""
@@ -200,27 +214,24 @@ class CompressedEmbedding(nn.Module):
         return None
 
     def row_tables(self) -> list[str]:
-        """Names of the large parameters that are read with `memcom.kernels.read_rows`.
+        """Return the names of large parameters that are read with `memcom.kernels.read_rows`.
 
         `memcom.quantize` replaces these by tables that are stored packed and unpack a row when it
-        is read. None, unless a method says otherwise.
+        is read. None by default.
         """
         return []
 
     def freeze(self) -> CompressedEmbedding:
-        """The layer as it is stored and shipped; itself, for most methods.
+        """Return the layer as it is stored and shipped; itself by default.
 
-        A method that trains something larger than it ships (learned codes, weights to be rounded,
-        masks) returns a new, ordinary layer that holds what is left.
+        A method that trains more than it ships (learned codes, weights to be rounded, masks)
+        returns a new, ordinary layer.
         """
         return self
 
     @torch.no_grad()
     def materialize(self, chunk_size: int = 65536) -> Tensor:
-        """The full table this layer stands for, ``(num_embeddings, embedding_dim)``.
-
-        Computed ``chunk_size`` ids at a time, so that only the result itself is large.
-        """
+        """Compute the full table, ``(num_embeddings, embedding_dim)``, in chunks of ids."""
         nothing = self(torch.empty(0, dtype=torch.int64, device=self.device))
         table = nothing.new_empty(self.num_embeddings, self.embedding_dim)
         for ids in self.all_ids(chunk_size):
@@ -228,14 +239,14 @@ class CompressedEmbedding(nn.Module):
         return table
 
     def all_ids(self, chunk_size: int = 65536) -> Iterator[Tensor]:
-        """All ids in ascending order, ``chunk_size`` at a time, on the layer's device."""
+        """Yield all ids in ascending order, ``chunk_size`` at a time, on the layer's device."""
         for start in range(0, self.num_embeddings, chunk_size):
             stop = min(start + chunk_size, self.num_embeddings)
             yield torch.arange(start, stop, device=self.device)
 
     @property
     def device(self) -> torch.device:
-        """Where the layer is, by its first parameter or buffer."""
+        """Device of the first parameter or buffer."""
         return next(chain(self.parameters(), self.buffers())).device
 
     @property
@@ -245,7 +256,7 @@ class CompressedEmbedding(nn.Module):
 
     @property
     def frozen_nbytes(self) -> int:
-        """Bytes that the layer stores once it is frozen: what a byte budget is held against."""
+        """Bytes that the layer stores once it is frozen; byte budgets mean these."""
         return self.freeze().nbytes
 
     @property
@@ -255,11 +266,11 @@ class CompressedEmbedding(nn.Module):
 
     @property
     def compression_ratio(self) -> float:
-        """Bytes of the uncompressed fp32 table over bytes stored here."""
+        """Bytes of the uncompressed fp32 table over `nbytes`."""
         return self.full_nbytes / self.nbytes
 
     def extra_repr(self) -> str:
-        """The arguments all compressors share, then the bytes."""
+        """Return the arguments all compressors share, then the bytes."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         sparse = ", sparse=True" if self.sparse else ""
         return (
@@ -269,7 +280,7 @@ class CompressedEmbedding(nn.Module):
 
 
 class TableEmbedding(CompressedEmbedding):
-    """A compressor that is address -> look up -> fuse: it only has to say its `recipe`."""
+    """A compressor that is address -> look up -> fuse: a subclass defines its `recipe`."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """Vectors of ``ids``, in one compiled sweep where `memcom.kernels` can; else as any other.
@@ -291,15 +302,15 @@ class TableEmbedding(CompressedEmbedding):
 
     @property
     def is_recipe_alone(self) -> bool:
-        """Whether the recipe says everything: nothing is done to its vectors afterwards."""
+        """True if `compose` carries out the recipe and does nothing else."""
         return type(self).compose is TableEmbedding.compose
 
     def recipe(self) -> Recipe:
-        """Which rows of which tables are read, and how they become one vector."""
-        raise TypeError(f"{type(self).__name__} has no recipe")
+        """Return the rows of tables that are read, and their fusion."""
+        raise TypeError(f"{type(self).__name__} does not define recipe")
 
     def row_tables(self) -> list[str]:
-        """The tables of rows; weights (one column that multiplies, or `Recipe.weights`) are not."""
+        """Return the tables of rows, without weights (a column that multiplies)."""
         recipe = self.recipe()
         tables = {r.name: r.table for r in recipe.reads if isinstance(r.table, Tensor)}
         weighs = recipe.fusion == "mult"
@@ -310,7 +321,7 @@ class TableEmbedding(CompressedEmbedding):
         return lookup(ids, self.recipe(), sparse=self.sparse)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Which rows of which tables each id reads; see `CompressedEmbedding.addresses`."""
+        """Return the rows that each id reads; see `CompressedEmbedding.addresses`."""
         ids = check_ids(ids, self.num_embeddings)
         recipe = self.recipe()
         rows: dict[str, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Layers whose table is one flat array: every coordinate is a cell of its own address."""
+"""Layers whose table is one flat array: every coordinate has its own address."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ MAX_CELLS = 2**HASH_BITS  # a hash addresses no more
 
 
 class FlatEmbedding(CompressedEmbedding):
-    """``x_i[j] = memory[cell(i, j)]``; a subclass creates ``memory`` and says the `cells`."""
+    """``x_i[j] = memory[cell(i, j)]``; a subclass creates ``memory`` and defines `cells`."""
 
     memory: nn.Parameter
 
     each_once = True
 
     def cells(self, ids: Tensor) -> Tensor:
-        """Cells of checked int64 ``ids``: ``(*ids.shape, embedding_dim)``."""
-        raise TypeError(f"{type(self).__name__} does not say which cells it reads")
+        """Return the cells of checked int64 ``ids``: ``(*ids.shape, embedding_dim)``."""
+        raise TypeError(f"{type(self).__name__} does not define cells")
 
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a cell for every coordinate."""
         return read_rows(self.memory, self.cells(ids), sparse=self.sparse).squeeze(-1)
 
     def row_tables(self) -> list[str]:
-        """The memory."""
+        """Name the memory."""
         return ["memory"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """The cell of every coordinate, in the order of the coordinates."""
+        """Return the cell of every coordinate, in the order of the coordinates."""
         return {"memory": self.cells(check_ids(ids, self.num_embeddings))}
 
 
 def derived_seeds(seed: Tensor, count: int) -> Tensor:
-    """``count`` hash seeds that are determined by one: ``murmur3(0..count-1, seed)``, int64."""
+    """Return ``count`` hash seeds that follow from one: ``murmur3(0..count-1, seed)``, int64."""
     return murmur3(torch.arange(count, device=seed.device), seed)

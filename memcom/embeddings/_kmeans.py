@@ -1,4 +1,4 @@
-"""Lloyd's k-means on a sample, in bounded memory: enough to group rows of a table."""
+"""Lloyd's k-means in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ROUNDS = 16
 def kmeans(
     points: Tensor, num_clusters: int, *, iterations: int = 20, generator: torch.Generator | None
 ) -> Tensor:
-    """Cluster centres.
+    """Return cluster centres.
 
-    A cluster that loses all its points is given the point that is farthest from its centre, so
-    no centre is ever undefined, and with no more distinct points than clusters all are hit.
+    A cluster that loses all its points gets the point that is farthest from its centre, so no
+    centre is undefined, and with no more distinct points than clusters all are hit.
 
     Args:
         points: ``(num_points, width)``, at least one.
-        num_clusters: How many centres.
+        num_clusters: Number of centres.
         iterations: Rounds of assignment and averaging, at most.
         generator: Source of the initial choice of points; on the CPU.
 
@@ -44,10 +44,7 @@ def kmeans(
 
 
 def _spread(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
-    """First centres, in `_ROUNDS` draws that prefer points far from those drawn before.
-
-    With one point per round this is k-means++ (Arthur and Vassilvitskii, 2007).
-    """
+    """Draw first centres in `_ROUNDS` rounds; one point a round is k-means++ (Arthur 2007)."""
     weight = torch.ones(len(points), dtype=torch.float64, device=points.device)
     centres = points[:0]
     for part in torch.arange(num_clusters).tensor_split(min(num_clusters, _ROUNDS)):
@@ -61,7 +58,7 @@ def _spread(points: Tensor, num_clusters: int, generator: torch.Generator | None
 
 
 def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest centre of each point, and the squared distance to it, both ``(num_points,)``."""
+    """Return the nearest centre of each point and the squared distance, both ``(num_points,)``."""
     found = [
         (centres.square().sum(1) - 2 * piece @ centres.T).min(1)
         for piece in points.split(max(1, _CELLS // len(centres)))
@@ -71,7 +68,7 @@ def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def means(points: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    """Mean point of each group, zeros for an empty one, and the groups' sizes."""
+    """Return the mean point of each group, zeros for an empty one, and the groups' sizes."""
     sizes = torch.bincount(group, minlength=num_groups)
     sums = points.new_zeros(num_groups, points.shape[1]).index_add_(0, group, points)
     return sums / sizes.clamp(min=1).unsqueeze(1), sizes

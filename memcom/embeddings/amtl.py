@@ -8,9 +8,11 @@ CIKM 2021, https://arxiv.org/abs/2108.11513.
     gradient of the mask: that of softmax(s / temperature), passed straight through
 
 h and l are the unshared twins for frequent and for rare ids, f_i the id's frequency and rank, and
-a_i a weight that rises with its frequency. Stored in the end are the first k_i numbers of every
-row. The price is this kit's way to a wanted size: it is a Lagrange multiplier, and the total width
-can only fall as it rises, so bisection finds the price at which a budget is met.
+a_i a weight that rises with its frequency. The first k_i numbers of every row are stored.
+
+The paper lets the loss alone decide the widths and reports the size that came out. The price is
+this kit's way to a wanted size: a Lagrange multiplier. The total width can only fall as it rises,
+so bisection finds the price at which a budget is met; `AMTLSchedule` raises it in training.
 """
 
 from __future__ import annotations
@@ -46,14 +48,14 @@ class AMTLEmbedding(CompressedEmbedding):
         embedding_dim: Width of the vectors, e.
         num_values: Numbers that are kept in the end, at most.
         hidden_dim: Units of the hidden layer of each twin.
-        temperature: Of the softmax whose gradient the mask gets.
+        temperature: Temperature of the softmax whose gradient the mask gets.
         **common: See `Common`.
 
     State: ``table`` (num_embeddings, e), drawn from N(0, 1); ``hidden`` (2 hidden_dim, 3) and
     ``output`` (2 (e + 1), hidden_dim), the twins; ``frequency`` (num_embeddings, 1), the logarithm
     of the counts on a scale from 0 to 1; ``price`` (1,).
 
-    ``output`` starts at 0. What it adds to is a fixed start of this kit's: ``2 log(1 + k)`` for
+    ``output`` starts at 0. It is added to fixed scores of this kit's choice: ``2 log(1 + k)`` for
     frequent ids and ``log(1 + k)`` for rare ones, so that numbers have diminishing returns and
     frequent ids get more of them before anything is learned. At price 0 every row is full.
 
@@ -100,10 +102,10 @@ class AMTLEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def set_counts(self, counts: Tensor) -> None:
-        """Say how often each id occurs; otherwise Zipf's law is assumed.
+        """Set the frequencies; before that, Zipf's law is assumed.
 
         Args:
-            counts: ``(num_embeddings,)``, at least 0, not all 0.
+            counts: ``(num_embeddings,)`` occurrences, at least 0, not all 0.
 
         Raises:
             ValueError: The shape or a value is wrong.
@@ -120,7 +122,7 @@ class AMTLEmbedding(CompressedEmbedding):
         self.set_counts(counts)
 
     def scores(self, ids: Tensor) -> Tensor:
-        """Scores of the widths 0, ..., e before the price: ``(*ids.shape, e + 1)``."""
+        """Score the widths 0, ..., e before the price: ``(*ids.shape, e + 1)``."""
         dtype = torch.promote_types(self.table.dtype, torch.float32)
         frequency = self.frequency[ids].to(dtype)
         rank = 1 - ids.unsqueeze(-1).to(dtype).log1p() / math.log1p(self.num_embeddings)
@@ -134,7 +136,7 @@ class AMTLEmbedding(CompressedEmbedding):
         return blended + (1 + frequent) * widths.log1p()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The first k_i numbers, with a gradient for k_i."""
+        """Show the first k_i numbers, with a gradient for k_i."""
         rows = read_rows(self.table, ids, sparse=self.sparse)
         scores = self._priced(self.scores(ids), self.price)
         number = torch.arange(self.embedding_dim, device=ids.device)
@@ -148,13 +150,13 @@ class AMTLEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def sizes_of(self, ids: Tensor) -> Tensor:
-        """Widths of ``ids``, int64 of their shape."""
+        """Return the widths of ``ids``, int64 of their shape."""
         ids = check_ids(ids, self.num_embeddings)
         return self._priced(self.scores(ids), self.price).argmax(-1)
 
     @torch.no_grad()
     def price_for(self, num_values: int) -> float:
-        """The lowest price, up to bisection, at which all rows together have ``num_values``."""
+        """Return the lowest price, up to bisection, at which all rows have ``num_values``."""
         scores = torch.cat([self.scores(ids) for ids in self.all_ids()])
 
         def total(price: float) -> int:
@@ -169,26 +171,24 @@ class AMTLEmbedding(CompressedEmbedding):
         return high
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``table``: every id has its own row."""
+        """Return ``table``: every id has its own row."""
         return {"table": check_ids(ids, self.num_embeddings)}
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The rows in their widths, at a higher price if they have too many numbers together.
+        """Return the rows in their widths, at a higher price if they exceed ``num_values``.
 
         On the meta device, where widths are not known, all ``num_values`` numbers.
         """
         if self.table.is_meta:
-            return JaggedEmbedding.planned(self, self.num_values, self.table.dtype)
+            return self.undrawn(JaggedEmbedding, self.table.dtype, num_values=self.num_values)
         sizes = torch.cat([self.sizes_of(ids) for ids in self.all_ids()])
         if int(sizes.sum()) > self.num_values:
             price = self.price_for(self.num_values)
             chunks = (self._priced(self.scores(ids), price) for ids in self.all_ids())
             sizes = torch.cat([scores.argmax(-1) for scores in chunks])
-        table = self.table.detach()
-        return JaggedEmbedding.from_table(
-            table, sizes, padding_idx=self.padding_idx, sparse=self.sparse
-        )
+        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
+        return JaggedEmbedding.from_table(self.table.detach(), sizes, **common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -209,18 +209,18 @@ class AMTLEmbedding(CompressedEmbedding):
         optimizer: torch.optim.Optimizer | None = None,
         reward: Callable[[], float] | None = None,
     ) -> AMTLSchedule:
-        """Come down to the budget in the first half of the steps."""
+        """Return a schedule that reaches the budget in half of the steps."""
         half = max(1, num_steps // 2)
         return AMTLSchedule(self, prune_steps=half, every=interval(num_steps))
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of kept values from 1 to all."""
+        """Offer every number of kept values from 1 to all."""
         return JaggedEmbedding.sizes(num_embeddings, embedding_dim)
 
 
 class AMTLSchedule(Schedule[AMTLEmbedding]):
-    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+    """A price that rises until the budget is met, at every interval.
 
     Args:
         emb: The layer; call its `set_counts` before, if the counts are known.
@@ -237,7 +237,7 @@ class AMTLSchedule(Schedule[AMTLEmbedding]):
         self.history: list[tuple[int, float, int]] = []
 
     def update(self, ids: Tensor) -> None:
-        """Find the price of the numbers that may be in use now."""
+        """Set the price at which no more numbers are in use than are allowed now."""
         if not self.due:
             return
         emb = self.emb
@@ -247,7 +247,7 @@ class AMTLSchedule(Schedule[AMTLEmbedding]):
         self.history.append((self.steps, float(emb.price), used))
 
     def export(self) -> CompressedEmbedding:
-        """The rows in their widths; the training layer's price is brought to the budget, too."""
+        """Return the rows in their widths; the layer's price is set to the budget, too."""
         with torch.no_grad():
             self.emb.price.fill_(self.emb.price_for(self.emb.num_values))
         return self.emb.freeze()

@@ -1,7 +1,7 @@
 """Bags: compose every row first, then pool.
 
-For a product of tables the order matters: the sum of products is not the product of sums. Layers
-that pool each table by itself and combine afterwards are right only for bags of one id.
+The order matters for a product of tables: the sum of products is not the product of sums. Layers
+that pool each table and combine afterwards are right only for bags of one id.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["EmbeddingBag"]
 class EmbeddingBag(nn.Module):
     """`torch.nn.EmbeddingBag` over any compressor.
 
-    The pooling is torch's own, applied to the composed rows, so that empty bags, offsets, padding
-    and weights mean what they mean there::
+    The pooling is torch's, applied to the composed rows, so that empty bags, offsets, padding and
+    weights mean the same::
 
         ids      [ 3 1 | 4 1 5 | | 9 ]      offsets [0, 2, 5, 5]
         vectors  [ v v | v v v | | v ]  ->  4 pooled rows, the third all zeros
@@ -91,7 +91,7 @@ class EmbeddingBag(nn.Module):
     def _fused(
         self, ids: Tensor, offsets: Tensor | None, per_sample_weights: Tensor | None
     ) -> Tensor | None:
-        """The same in one compiled sweep, where `memcom.kernels` can."""
+        """Pool in one compiled pass, where `memcom.kernels` can."""
         layer = self.embedding
         if not (isinstance(layer, TableEmbedding) and layer.is_recipe_alone):
             return None
@@ -106,5 +106,5 @@ class EmbeddingBag(nn.Module):
         return fused_bag(layer, ids.flatten(), offsets, self.mode, per_sample_weights)
 
     def extra_repr(self) -> str:
-        """The mode."""
+        """Return the mode."""
         return f"mode={self.mode!r}"

@@ -9,7 +9,7 @@ https://arxiv.org/abs/2109.02471.
     x_i = T_1[block_1] + ... + T_B[block_B]    (or *, or side by side)
 
 Succession is mixed radix with radices 2^t. The table shrinks as far as one likes, in steps of one
-bit. One table *shared* by all blocks and a sum or product can never tell apart ids whose blocks are
+bit. One table *shared* by all blocks under a sum or product cannot tell apart ids whose blocks are
 the same in another order: of 2^24 codes in blocks of 8 bits only 2,829,056 vectors are distinct.
 """
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -62,8 +61,6 @@ class BinaryCodeEmbedding(TableEmbedding):
         paper=Paper("Yan et al.", 2021, "https://arxiv.org/abs/2109.02471"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -84,7 +81,7 @@ class BinaryCodeEmbedding(TableEmbedding):
         self.fusion = choice("fusion", fusion, FUSIONS)
         self.hash = hash
         if hash is not None:
-            self.register_buffer("seeds", self.new_seeds(hash))
+            self.add_seeds(hash)
         rows = [digit.modulus for digit in self.digits()]
         widths = fusion_widths(embedding_dim, len(rows), fusion)
         if shared:
@@ -94,17 +91,16 @@ class BinaryCodeEmbedding(TableEmbedding):
                     f"rows of a shared table, got {embedding_dim}"
                 )
             rows, widths = [max(rows)], widths[:1]
-        pairs = zip(rows, widths, strict=True)
-        self.tables = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.tables = nn.ParameterList(map(self.new_table, rows, widths))
         self.reset_parameters()
 
     def digits(self) -> list[Digit]:
-        """The address of each block."""
+        """Return the address of each block."""
         seed = None if self.hash is None else self.seeds[0]
         return code_digits(self.num_embeddings, self.block_bits, self.strategy, seed)
 
     def recipe(self) -> Recipe:
-        """One read per block."""
+        """Read one row per block."""
         digits = self.digits()
         names = ["tables.0" if self.shared else f"tables.{j}" for j in range(len(digits))]
         tables = list(self.tables) * (len(digits) if self.shared else 1)
@@ -115,20 +111,17 @@ class BinaryCodeEmbedding(TableEmbedding):
         parts = -(-self.code_bits // self.block_bits)
         for table in self.tables:
             nn.init.normal_(table, std=factor_std(std, parts, self.fusion))
-        if self.hash is not None:
-            self.seeds.copy_(torch.tensor([self.hash]))
+        self.reset_seeds()
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for hash, fusion and the number of tables."""
         if self.hash is not None and self.num_embeddings > 2**HASH_BITS:
             return Statement("by chance", "two ids are equal if their hashed codes are")
         if self.fusion == "concat" or len(self.digits()) == 1:
             return Statement("always", "no two ids have the same blocks, and each has its place")
         if not self.shared:
             return self.card.statement
-        permuted = (
-            "ids whose blocks are permutations of each other, as (1, 0) and (0, 1), are equal"
-        )
+        permuted = "ids with the same blocks in another order, as (1, 0) and (0, 1), are equal"
         return Statement("never" if self.hash is None else "by chance", permuted)
 
     @classmethod
@@ -143,7 +136,7 @@ class BinaryCodeEmbedding(TableEmbedding):
         strategy: str = "succession",
         **options: Any,
     ) -> Sizes:
-        """Every block length from one bit to the whole code that leaves each block its share."""
+        """Offer every block length from one bit to the whole code that gives each block a width."""
         length = code_bits(num_embeddings, hash)
 
         def fits(bits: int) -> bool:
@@ -155,12 +148,9 @@ class BinaryCodeEmbedding(TableEmbedding):
             moduli = [digit.modulus for digit in digits]
             return max(moduli) if shared else sum(moduli)
 
-        every = [bits for bits in range(1, length + 1) if fusion != "concat" or fits(bits)]
-        return Sizes(
-            sorted(every, key=rows),
-            lambda scale: {"block_bits": scale},
-            "blocks of one or two bits, with as many rows as their values, are the smallest",
-        )
+        lengths = [bits for bits in range(1, length + 1) if fusion != "concat" or fits(bits)]
+        floor = "blocks of one or two bits, with as many rows as their values, are the smallest"
+        return Sizes.of("block_bits", sorted(lengths, key=rows), floor)
 
 
 def code_bits(num_embeddings: int, hash: int | None) -> int:
@@ -171,7 +161,7 @@ def code_bits(num_embeddings: int, hash: int | None) -> int:
 def code_digits(
     num_embeddings: int, block_bits: int, strategy: str, seed: Tensor | int | None
 ) -> list[Digit]:
-    """The blocks' addresses; without a hash the last run of bits has only the rows ids reach."""
+    """Addresses of the blocks; without a hash the last run of bits has only the rows ids reach."""
     length = code_bits(num_embeddings, None if seed is None else 0)
     hashed = seed if isinstance(seed, Tensor) else None
     digits = binary_code_digits(length, block_bits, strategy=strategy, seed=hashed)

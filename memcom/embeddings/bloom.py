@@ -7,8 +7,8 @@ Input/Output Networks", RecSys 2017, https://arxiv.org/abs/1706.03993.
 
 A Bloom filter whose bits are rows: each hash alone collides, all of them at once hardly ever. Two
 ids are one to the model if they read the same k rows in any order, which happens to a pair with
-probability of about k! / m^k; otherwise they only share a part of their vectors. There is nothing
-to decide and no number of the id's own, so the table may be as small as one likes.
+probability of about k! / m^k; otherwise they share a part of their vectors. No id stores a number,
+so the table may be arbitrarily small.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit
@@ -56,8 +55,6 @@ class BloomEmbedding(TableEmbedding):
         paper=Paper("Serrà and Karatzoglou", 2017, "https://arxiv.org/abs/1706.03993"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -71,13 +68,12 @@ class BloomEmbedding(TableEmbedding):
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
         self.num_hashes = whole("num_hashes", num_hashes, 1)
-        self.seed = whole("seed", seed, 0, 2**32 - 1)
         self.table = self.new_table(num_buckets, embedding_dim)
-        self.register_buffer("seeds", self.new_seeds(*consecutive_seeds(seed, num_hashes)))
+        self.add_seeds(*consecutive_seeds(seed, num_hashes))
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """One read of the same table per hash."""
+        """Read one row of the same table per hash."""
         digits = (Digit(self.num_buckets, seed=seed) for seed in self.seeds.unbind())
         return Recipe(tuple(Read("table", self.table, digit) for digit in digits))
 
@@ -90,23 +86,21 @@ class BloomEmbedding(TableEmbedding):
         reads = self.num_hashes
         rows = reads + reads * (reads - 1) / self.num_buckets
         nn.init.normal_(self.table, std=std * rows**-0.5)
-        self.seeds.copy_(torch.tensor(consecutive_seeds(self.seed, reads)))
+        self.reset_seeds()
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the number of rows and hashes."""
         codes = math.comb(self.num_buckets + self.num_hashes - 1, self.num_hashes)
         return fewer_codes(codes, self.num_embeddings, "sets of rows", self.card.statement)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of rows from 1 to ``num_embeddings``."""
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            "one row is stored at the least",
-        )
+        """Offer every number of rows from 1 to ``num_embeddings``."""
+        rows = range(1, num_embeddings + 1)
+        return Sizes.of("num_buckets", rows, "one row is stored at the least")
 
 
 def consecutive_seeds(seed: int, count: int) -> list[int]:
-    """``count`` seeds from ``seed`` on, modulo 2^32."""
+    """Return ``count`` seeds from ``seed`` on, modulo 2^32."""
+    whole("seed", seed, 0, 2**32 - 1)
     return [(seed + j) % 2**32 for j in range(count)]

@@ -5,9 +5,10 @@ https://arxiv.org/abs/2210.05974.
 
     x_i = column_1 | ... | column_c,    column_j = T0_j[map_j(i)] + T1_j[h_j(i)]
 
-Between epochs `recluster` groups the ids by what their columns have become (k-means): T0 holds the
-centres, map the stored cluster numbers; a fresh random hash h spreads each cluster's ids over T1,
-which starts from their mean residuals. The map costs c ceil(log2 m) bits an id, and counts.
+Between epochs `recluster` groups the ids by their present columns (k-means): T0 holds the centres,
+map the stored cluster numbers; a fresh random hash h spreads each cluster's ids over T1, which
+starts from their mean residuals. The map costs c ceil(log2 m) bits an id, and counts.
+`CCESchedule` does it during training.
 """
 
 from __future__ import annotations
@@ -61,7 +62,6 @@ class CCEEmbedding(CompressedEmbedding):
     )
 
     map: Tensor
-    seeds: Tensor
 
     def __init__(
         self,
@@ -83,11 +83,11 @@ class CCEEmbedding(CompressedEmbedding):
         size = packed_nbytes(num_embeddings * num_columns, bits_for(num_buckets))
         device = self.centres.device
         self.register_buffer("map", torch.empty(size, dtype=torch.uint8, device=device))
-        self.register_buffer("seeds", self.new_seeds(*range(seed, seed + num_columns)))
+        self.add_seeds(*range(seed, seed + num_columns))
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Centre plus residual, columns side by side."""
+        """Add centre and residual, columns side by side."""
         return self._columns(ids).flatten(-2)
 
     def _columns(self, ids: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class CCEEmbedding(CompressedEmbedding):
         )
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """One row of each table per column."""
+        """Return one row of each table per column."""
         ids = check_ids(ids, self.num_embeddings).unsqueeze(-1)
         column = torch.arange(self.num_columns, device=ids.device)
         cluster = unpack(self.map, ids * self.num_columns + column, bits_for(self.num_buckets))
@@ -108,16 +108,16 @@ class CCEEmbedding(CompressedEmbedding):
         return murmur3(ids + torch.zeros_like(seeds), seeds) % self.num_buckets
 
     def row_tables(self) -> list[str]:
-        """Both tables."""
+        """Name both tables."""
         return ["centres", "residuals"]
 
     @torch.no_grad()
     def recluster(self, *, iterations: int = 20, generator: torch.Generator | None = None) -> None:
         """Cluster the current vectors; call it between epochs, for the first three quarters.
 
-        Vectors move to their centre plus the mean residual of their new bucket. The tables change
-        under the optimiser: its moments for them are stale afterwards and best cleared. Needs
-        memory for the new tables and map and for one chunk of ids, whatever num_embeddings.
+        Vectors move to their centre plus the mean residual of their new bucket. An optimizer's
+        moments of both tables are stale afterwards and best cleared. Memory: the new tables and
+        map, and one chunk of ids.
 
         Args:
             iterations: Rounds of k-means, on a sample of at most 256 ids per cluster.
@@ -157,10 +157,10 @@ class CCEEmbedding(CompressedEmbedding):
         """Draw the tables, so that a composed row has variance ``std**2``; first hashes again."""
         for table in (self.centres, self.residuals):
             nn.init.normal_(table, std=std * 0.5**0.5)
-        columns = torch.arange(self.num_columns, device=self.seeds.device)
-        self.seeds.copy_(columns + self.seed)
+        self.reset_seeds()
         if self.map.is_meta:
             return
+        columns = torch.arange(self.num_columns, device=self.seeds.device)
         first = columns + self.seed + self.num_columns
         bits = bits_for(self.num_buckets)
         chunks = self.all_ids()
@@ -174,7 +174,7 @@ class CCEEmbedding(CompressedEmbedding):
         optimizer: torch.optim.Optimizer | None = None,
         reward: Callable[[], float] | None = None,
     ) -> CCESchedule:
-        """Cluster anew every eighth of the steps, up to three quarters of them."""
+        """Return a schedule that clusters every eighth of the steps, up to three quarters."""
         every, last = max(1, num_steps // 8), num_steps * 3 // 4
         return CCESchedule(self, every=every, last=last, optimizer=optimizer)
 
@@ -182,7 +182,7 @@ class CCEEmbedding(CompressedEmbedding):
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, num_columns: int = 4, **options: Any
     ) -> Sizes:
-        """Every number of rows from 1 to ``num_embeddings``."""
+        """Offer every number of rows from 1 to ``num_embeddings``."""
         while embedding_dim % num_columns:
             num_columns -= 1
         return Sizes(
@@ -199,15 +199,15 @@ def _sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
 
 
 class CCESchedule(Schedule[CCEEmbedding]):
-    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+    """Clusterings at regular steps of the training.
 
     Args:
         emb: The layer; it has its size from the first step on.
         every: Steps between two clusterings.
-        last: No clustering after this step, so that what it moved can settle. The paper stops
-            after three quarters of the training.
-        optimizer: Forgets its moments of both tables, which mean other ids afterwards.
-        seed: Of the samples of k-means and of the new hashes.
+        last: No clustering after this step, so that the tables can settle. The paper stops after
+            three quarters of the training.
+        optimizer: Its moments of both tables are cleared.
+        seed: Seed of the samples of k-means and of the new hashes.
 
     Attributes:
         history: Steps at which the table was clustered.

@@ -1,11 +1,11 @@
-"""Sparse rows: every row stores some of its chunks, and which they are (compressed sparse rows).
+"""Sparse rows: every row stores some of its chunks, and their columns (compressed sparse rows).
 
     x_i[c] = values[p]  if columns[p] = c for a p in [o_i, o_(i+1)),  else 0
 
 A chunk is ``chunk_dim`` consecutive coordinates; with 1 any set of numbers can be kept. Stored are
 the kept chunks, the column of each (ceil(log2(chunks of a row)) bits) and n + 1 row offsets
-(ceil(log2(kept + 1)) bits). This is what PEP and FIITED end in. Built directly it keeps chunks
-chosen at random: the control that a pruning method has to beat at the same bytes.
+(ceil(log2(kept + 1)) bits). PEP and FIITED freeze to this layer. Built directly it keeps chunks
+chosen at random: the control that a pruning method has to beat at equal bytes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class CSREmbedding(CompressedEmbedding):
         embedding_dim: Width of the vectors that come out.
         num_chunks: Chunks kept in all rows together.
         chunk_dim: Coordinates of a chunk. The last of a row is cut off if it does not fit.
-        longest: Most chunks of one row; a lookup reads so many. All of a row by default.
-        seed: Of the chunks kept at random. `from_chunks` takes any others.
+        longest: Most chunks of one row, which is what a lookup reads. All of a row by default.
+        seed: Seed of the chunks kept at random. `from_chunks` takes any others.
         **common: See `Common`.
 
     State: ``values`` (num_chunks, chunk_dim), drawn so that the mean square over all coordinates
@@ -98,7 +98,7 @@ class CSREmbedding(CompressedEmbedding):
         padding_idx: int | None = None,
         sparse: bool = False,
     ) -> CSREmbedding:
-        """Keep some chunks of every row.
+        """Make a layer of some chunks of every row.
 
         Args:
             chunks: ``(kept.sum(), chunk_dim)``, the kept chunks, row by row.
@@ -135,7 +135,7 @@ class CSREmbedding(CompressedEmbedding):
         return layer
 
     def _set_places(self, places: Tensor) -> None:
-        """Store which chunks are kept: ascending ``row * row_chunks + column``."""
+        """Store the places of the kept chunks: ascending ``row * row_chunks + column``."""
         columns = torch.zeros(self.num_chunks, dtype=torch.int64, device=places.device)
         columns[: len(places)] = places % self.row_chunks
         self.columns.copy_(pack(columns, bits_for(self.row_chunks)))
@@ -148,26 +148,26 @@ class CSREmbedding(CompressedEmbedding):
         return unpack(self.offsets, ids, bits), unpack(self.offsets, ids + 1, bits)
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Read ``longest`` chunks from where the row begins and put its own in their places."""
+        """Read ``longest`` chunks from the row's begin and put its own in their places."""
         start, end = self._bounds(ids)
         place = start.unsqueeze(-1) + torch.arange(self.longest, device=ids.device)
         own = place < end.unsqueeze(-1)
         place = place.clamp(max=self.num_chunks - 1)
         chunks = read_rows(self.values, place, sparse=self.sparse)
-        # One column more than there are takes what belongs to other rows, and is cut off.
+        # An extra column takes the chunks of other rows, and is cut off.
         column = unpack(self.columns, place, bits_for(self.row_chunks))
         column = torch.where(own, column, self.row_chunks).unsqueeze(-1).expand(chunks.shape)
         row = chunks.new_zeros(*ids.shape, self.row_chunks + 1, self.chunk_dim)
         return row.scatter(-2, column, chunks).flatten(-2)[..., : self.embedding_dim]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``rows``: the id itself, or ``num_embeddings`` for all ids that store nothing."""
+        """Return ``rows``: the id itself, or ``num_embeddings`` for ids that store nothing."""
         ids = check_ids(ids, self.num_embeddings)
         start, end = self._bounds(ids)
         return {"rows": ids.masked_fill(start == end, self.num_embeddings)}
 
     def row_tables(self) -> list[str]:
-        """The chunks; where they are stays as it is."""
+        """Name the chunks; their places stay as they are."""
         return ["values"]
 
     @torch.no_grad()
@@ -185,9 +185,7 @@ class CSREmbedding(CompressedEmbedding):
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, chunk_dim: int = 1, **options: Any
     ) -> Sizes:
-        """Every number of chunks from 1 to all."""
-        return Sizes(
-            range(1, num_embeddings * -(-embedding_dim // chunk_dim) + 1),
-            lambda scale: {"num_chunks": scale},
-            "where each row begins is stored in at least one bit",
-        )
+        """Offer every number of chunks from 1 to all."""
+        chunks = range(1, num_embeddings * -(-embedding_dim // chunk_dim) + 1)
+        floor = "where each row begins is stored in at least one bit"
+        return Sizes.of("num_chunks", chunks, floor)

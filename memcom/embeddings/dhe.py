@@ -1,4 +1,4 @@
-"""DHE: no table at all; a network computes the vector from hashes of the id.
+"""DHE: no table; a network computes the vector from hashes of the id.
 
 Kang, Cheng, Yao, Yi, Chen, Hong, Chi, "Learning to Embed Categorical Features without Embedding
 Tables for Recommendation", KDD 2021, https://arxiv.org/abs/2010.10784.
@@ -6,9 +6,9 @@ Tables for Recommendation", KDD 2021, https://arxiv.org/abs/2010.10784.
     code(i) = h_1(i), ..., h_k(i)             k hashes of 32 bits
     x_i = MLP( encode(code(i)) )              encode: to uniform [-1, 1], or to N(0, 1)
 
-Everything stored is the network, so its size has nothing to do with the number of ids, and every
-number serves every id. Codes are computed when they are needed and never kept: keeping them would
-take k n numbers, more than the table that is to be saved.
+Only the network is stored, so the size does not depend on the number of ids, and every number
+serves every id. Codes are computed when needed and never kept: keeping them would take k n
+numbers, more than the table itself.
 
 The paper hashes into 10^6 values and normalises batches. Here the hashes keep all their 32 bits,
 and batch norm is off unless asked for, because with it a vector in training depends on the other
@@ -59,7 +59,7 @@ class DHEmbedding(CompressedEmbedding):
 
     State: ``weights.0`` (out, in), ``biases.0`` (1, out), ...: one pair per hidden layer and one
     for the output; ``norms.0.weight``, ...: as `torch.nn.BatchNorm1d`, if asked for; ``seeds``
-    (1,) int64. For how it is drawn see `reset_parameters`.
+    (1,) int64. `reset_parameters` says how it is drawn.
     """
 
     card = Card(
@@ -72,8 +72,6 @@ class DHEmbedding(CompressedEmbedding):
         paper=Paper("Kang et al.", 2021, "https://arxiv.org/abs/2010.10784"),
         slow="multiplies matrices for every id: the network is all that it stores",
     )
-
-    seeds: Tensor
 
     def __init__(
         self,
@@ -93,17 +91,16 @@ class DHEmbedding(CompressedEmbedding):
             raise ValueError("widths must hold the width of the code at least, got none")
         self.encoding = choice("encoding", encoding, ("uniform", "gaussian"))
         self.activation = choice("activation", activation, tuple(ACTIVATIONS))
-        self.seed = seed
         pairs = pairwise([*self.widths, embedding_dim])
         self.weights = nn.ParameterList(self.new_table(b, a) for a, b in pairs)
         self.biases = nn.ParameterList(self.new_table(1, len(w)) for w in self.weights)
         hidden = self.widths[1:] if batch_norm else []
         self.norms = nn.ModuleList(_BatchNorm(width, **self._factory) for width in hidden)
-        self.register_buffer("seeds", self.new_seeds(seed))
+        self.add_seeds(seed)
         self.reset_parameters()
 
     def codes(self, ids: Tensor) -> Tensor:
-        """Hashes of int64 ``ids``: ``(*ids.shape, k)``, int64 in ``[0, 2**32)``.
+        """Return the hashes of int64 ``ids``: ``(*ids.shape, k)``, int64 in ``[0, 2**32)``.
 
         Gaussians are made in pairs, so an odd k takes one hash more.
         """
@@ -112,7 +109,7 @@ class DHEmbedding(CompressedEmbedding):
         return murmur3(ids.unsqueeze(-1), derived_seeds(self.seeds[0], hashes))
 
     def encode(self, codes: Tensor) -> Tensor:
-        """``(..., k)`` fp32 numbers from the hashes."""
+        """Turn hashes into fp32 numbers ``(..., k)``."""
         unit = (codes.float() + 0.5) * 2.0**-HASH_BITS  # in (0, 1]
         if self.encoding == "uniform":
             return 2 * unit - 1
@@ -123,7 +120,7 @@ class DHEmbedding(CompressedEmbedding):
 
     @property
     def each_once(self) -> bool:  # type: ignore[override]
-        """Not where a batch is normalised: how often an id occurs in it matters there."""
+        """False with batch norm, where it matters how often an id occurs in the batch."""
         return not self.norms
 
     def compose(self, ids: Tensor) -> Tensor:
@@ -136,23 +133,23 @@ class DHEmbedding(CompressedEmbedding):
         return x.reshape(*ids.shape, self.embedding_dim)
 
     def row_tables(self) -> list[str]:
-        """The weights: a unit's are a row."""
+        """Name the weights: those of a unit are a row."""
         return [f"weights.{j}" for j in range(len(self.weights))]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """The hashes, as ``"codes"``: there is no table, and ids with equal codes are equal."""
+        """Return the hashes as ``"codes"``: there is no table; ids of equal codes are equal."""
         return {"codes": self.codes(check_ids(ids, self.num_embeddings))}
 
     def materialize(self, chunk_size: int = 4096) -> Tensor:
-        """The full table, in smaller chunks: an id takes k hashes on the way."""
+        """Return the full table, in small chunks: an id takes k hashes on the way."""
         return super().materialize(chunk_size)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the network, so that its outputs have variance ``std**2``.
 
-        Weights are normal, scaled to give every unit variance 1 before its activation. Biases take
-        the mean of the activation away: without that all vectors would share a large part.
+        Weights are normal, scaled to give every unit variance 1 before its activation. Biases
+        subtract the mean of the activation, which all vectors would share otherwise.
         """
         mean, variance = 0.0, 1 / 3 if self.encoding == "uniform" else 1.0
         for j, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -163,20 +160,18 @@ class DHEmbedding(CompressedEmbedding):
         for norm in self.norms:
             assert isinstance(norm, _BatchNorm)
             norm.reset_parameters()
-        self.seeds.copy_(torch.tensor([self.seed]))
+        self.reset_seeds()
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """A code and two hidden layers of one width, from 1 up."""
-        return Sizes(
-            range(1, max(1, math.isqrt(num_embeddings * embedding_dim)) + 1),
-            lambda scale: {"widths": [scale] * 3},
-            "layers of one unit are the smallest network",
-        )
+        """Offer a code and two hidden layers of one width, from 1 up."""
+        scales = range(1, max(1, math.isqrt(num_embeddings * embedding_dim)) + 1)
+        floor = "layers of one unit are the smallest network"
+        return Sizes(scales, lambda scale: {"widths": [scale] * 3}, floor)
 
 
 def _matrix(weight: Tensor | QuantizedTable) -> Tensor:
-    """All rows of a plain or a packed matrix."""
+    """A plain matrix, or all rows of a packed one."""
     if isinstance(weight, Tensor):
         return weight
     return read_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
@@ -194,7 +189,7 @@ class _BatchNorm(nn.BatchNorm1d):
 
 @functools.cache
 def activation_moments(activation: str) -> tuple[float, float]:
-    """Mean and variance of an activation of N(0, 1), by numerical integration."""
+    """Return mean and variance of an activation of N(0, 1), by numerical integration."""
     z = torch.linspace(-10, 10, 20001, dtype=torch.float64, device="cpu")
     density = torch.softmax(-z * z / 2, dim=0)
     value = ACTIVATIONS[activation](z)

@@ -3,12 +3,14 @@
 Chen, Li, Sun, "Differentiable Product Quantization for End-to-End Embedding Compression", ICML
 2020, https://arxiv.org/abs/1908.09756.
 
+    x_i = V_1[c_1(i)] | ... | V_D[c_D(i)]      V_j: K x (e / D),   c_j(i) in {0, ..., K - 1}
+
     q_i = Q[i], cut into D groups             Q: n x e, thrown away after training
     softmax    c_j = argmax_k <q_ij, K_jk>    gradient as of sum_k softmax_k(<q_ij, K_jk>) V_jk
     centroid   c_j = argmin_k |q_ij - V_jk|   gradient passed straight through to q_ij
-    x_i = V_1[c_1] | ... | V_D[c_D]
 
-Training stores *more* than a full table; `freeze()` gives the small layer, and budgets mean that.
+Training stores *more* than a full table. `freeze` gives the small layer, a `CodebookEmbedding` of
+D log2(K) bits per id beside the codewords; budgets are held against that.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
-from memcom.embeddings._arguments import Sizes, choice, group_count, whole
+from memcom.embeddings._arguments import Sizes, choice, divisors, group_count, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
@@ -33,7 +35,7 @@ __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
 @register("dpq")
 class DPQEmbedding(CompressedEmbedding):
-    """Learns a code of ``num_groups`` symbols for each id.
+    """A code of ``num_groups`` symbols for each id, learned with the model.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -86,11 +88,11 @@ class DPQEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def tiers(self) -> list[tuple[int, int]]:
-        """Pairs (number of ids, codewords they may use), most frequent ids first."""
+        """Return pairs (number of ids, codewords they may use), most frequent ids first."""
         return [(self.num_embeddings, self.num_codewords)]
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The chosen codewords, with a gradient for the choice."""
+        """Read the chosen codewords, with a gradient for the choice."""
         query, scores = self._scores(ids)
         rows = read_rows(self.values, self._rows(scores), sparse=self.sparse)
         if self.form == "softmax":
@@ -117,16 +119,19 @@ class DPQEmbedding(CompressedEmbedding):
         return query, scores.masked_fill(number >= allowed[..., None, None], -torch.inf)
 
     def _rows(self, scores: Tensor) -> Tensor:
-        first = torch.arange(self.num_groups, device=scores.device) * self.num_codewords
-        return scores.argmax(-1) + first
+        return scores.argmax(-1) + self._first(scores.device)
+
+    def _first(self, device: torch.device) -> Tensor:
+        """First row of each codebook."""
+        return torch.arange(self.num_groups, device=device) * self.num_codewords
 
     @torch.no_grad()
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``values``: the chosen row of each group. The query only makes the choice."""
+        """Return ``values``: the chosen row of each group. The query only makes the choice."""
         return {"values": self._rows(self._scores(check_ids(ids, self.num_embeddings))[1])}
 
     def regularizer(self, ids: Tensor, commitment: float = 0.25) -> Tensor:
-        """A loss that draws codewords and queries together, for ``form="centroid"``.
+        """Return a loss that draws codewords and queries together, for ``form="centroid"``.
 
         Args:
             ids: int32 or int64 tensor of any shape.
@@ -142,22 +147,14 @@ class DPQEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The codes as they are now, packed, and the codewords; the query table is dropped."""
-        frozen = CodebookEmbedding(
-            self.num_embeddings,
-            self.embedding_dim,
-            num_groups=self.num_groups,
-            tiers=self.tiers(),
-            padding_idx=self.padding_idx,
-            sparse=self.sparse,
-            device="meta",
-            dtype=self.values.dtype,
-        )
+        """Return the present codes, packed, and the codewords; the query table is dropped."""
+        sizes: dict[str, Any] = {"num_groups": self.num_groups, "tiers": self.tiers()}
+        frozen = self.undrawn(CodebookEmbedding, self.values.dtype, **sizes)
         if self.values.is_meta:
             return frozen
         frozen = frozen.to_empty(device=self.device)
         frozen.values.copy_(self.values)
-        first = torch.arange(self.num_groups, device=self.device) * self.num_codewords
+        first = self._first(self.device)
         codes = [(self.addresses(ids)["values"] - first).int() for ids in self.all_ids(4096)]
         for tier, part in enumerate(torch.cat(codes).split([size for size, _ in self.tiers()])):
             frozen.set_codes(tier, part)
@@ -179,39 +176,38 @@ class DPQEmbedding(CompressedEmbedding):
         self.query.mul_(std / size)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the number of codes."""
         codes = self.num_codewords**self.num_groups
         return fewer_codes(codes, self.num_embeddings, "codes", self.card.statement)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Numbers of groups and codewords, by bytes; more bytes always mean longer codes.
+        """Offer numbers of groups and codewords, by bytes; more bytes always mean longer codes.
 
         Codes have 4 to 8 bits: with fewer, groups are so narrow that little is left to learn.
         """
         most = min(8, max(2, num_embeddings.bit_length() - 1))
-        groups = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
-        if "num_groups" in options:
-            groups = [options["num_groups"]]
+        groups = [options["num_groups"]] if "num_groups" in options else divisors(embedding_dim)
         books = [2**b for b in range(min(4, most), most + 1)]
         if "num_codewords" in options:
             books = [options["num_codewords"]]
-        kept: list[tuple[int, int]] = []
-        longest = 0.0
+
+        def arguments(size: tuple[int, int]) -> dict[str, int]:
+            return {"num_groups": size[0], "num_codewords": size[1]}
 
         def stored(size: tuple[int, int]) -> int:
-            arguments = {**options, "num_groups": size[0], "num_codewords": size[1]}
-            return cls(num_embeddings, embedding_dim, device="meta", **arguments).frozen_nbytes
+            own = {**options, **arguments(size)}
+            return cls(num_embeddings, embedding_dim, device="meta", **own).frozen_nbytes
 
+        kept: list[tuple[int, int]] = []
+        longest = 0
         for size in sorted(((d, k) for d in groups for k in books), key=stored):
-            if size[0] * (size[1].bit_length() - 1) > longest:
-                longest = size[0] * (size[1].bit_length() - 1)
+            length = size[0] * (size[1].bit_length() - 1)
+            if length > longest:
+                longest = length
                 kept.append(size)
-        return Sizes(
-            range(len(kept)),
-            lambda scale: {"num_groups": kept[scale][0], "num_codewords": kept[scale][1]},
-            "the codewords are stored in fp32 beside the codes of every id",
-        )
+        floor = "the codewords are stored in fp32 beside the codes of every id"
+        return Sizes(range(len(kept)), lambda scale: arguments(kept[scale]), floor)
 
 
 class CodebookEmbedding(CompressedEmbedding):
@@ -254,14 +250,14 @@ class CodebookEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """One codeword per group, side by side."""
+        """Read one codeword per group, side by side."""
         return read_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
 
     def _rows(self, ids: Tensor) -> Tensor:
         groups = torch.arange(self.num_groups, device=ids.device)
         start, codes = 0, torch.zeros_like(ids).unsqueeze(-1) + groups
         for (size, codewords), packed in zip(self.tiers, self.codes.buffers(), strict=True):
-            # Ids of other tiers wrap round; what they read is thrown away.
+            # Ids of other tiers wrap round; their reads are thrown away.
             own = ((ids - start) % size).unsqueeze(-1) * self.num_groups + groups
             found = unpack(packed, own, bits_for(codewords))
             codes = torch.where((ids >= start).unsqueeze(-1), found, codes)
@@ -269,11 +265,11 @@ class CodebookEmbedding(CompressedEmbedding):
         return codes + groups * self.num_codewords
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``values``: one row per group."""
+        """Return ``values``: one row per group."""
         return {"values": self._rows(check_ids(ids, self.num_embeddings))}
 
     def row_tables(self) -> list[str]:
-        """The codebooks."""
+        """Name the codebooks."""
         return ["values"]
 
     @torch.no_grad()
@@ -282,15 +278,15 @@ class CodebookEmbedding(CompressedEmbedding):
         bits = bits_for(self.tiers[tier][1])
         self.codes.get_buffer(str(tier)).copy_(pack(codes, bits))
 
+    def distinctness(self) -> Statement:
+        """Return the statement for the number of codes."""
+        learned = Statement("learned", "two ids are equal if all their codes are")
+        codes = self.num_codewords**self.num_groups
+        return fewer_codes(codes, self.num_embeddings, "codes", learned)
+
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw codewords from N(0, std^2), and codes at random."""
         nn.init.normal_(self.values, std=std)
         for tier, (ids, codewords) in enumerate(self.tiers):
             device = self.values.device
             self.set_codes(tier, torch.randint(codewords, (ids, self.num_groups), device=device))
-
-    def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
-        learned = Statement("learned", "two ids are equal if all their codes are")
-        codes = self.num_codewords**self.num_groups
-        return fewer_codes(codes, self.num_embeddings, "codes", learned)

@@ -5,10 +5,18 @@ Luo et al., "Fine-Grained Embedding Dimension Optimization During Training for R
 
     x_i = C_1 | C_2 | ...      C_c = slots[directory[i, c]],  or zeros where the entry is empty
 
-A row is cut into chunks; each chunk lives in a physical slot, found through a directory, or nowhere
-at all. `memcom.embeddings.FIITEDSchedule` keeps a utility for every chunk, takes slots from chunks
-of low utility and gives them to chunks whose utility rises. Stored in the end are the chunks left
-over, as compressed sparse rows, which is smaller than the directory.
+A row is cut into chunks; each chunk lives in a physical slot, found through a directory, or
+nowhere. `FIITEDSchedule` keeps a utility for every chunk, takes slots from chunks of low utility
+and gives them to chunks whose utility rises. The remaining chunks are stored as compressed sparse
+rows, which is smaller than the directory.
+
+The paper builds a chunk's utility from access frequency and gradients; its exact formula is not
+known to us, and this one is the kit's:
+
+    u <- decay * u + sum over the batch's lookups of  (1 - mix) + mix |g| / mean |g|
+
+g is the gradient that the chunk's coordinates get from one lookup. A chunk without a slot reads as
+zeros and still gets one, so it can earn its way back.
 """
 
 from __future__ import annotations
@@ -30,6 +38,8 @@ from memcom.embeddings.schedules import Schedule, forget_moments, interval
 from memcom.kernels import read_rows
 
 __all__ = ["FIITEDEmbedding", "FIITEDSchedule"]
+
+LARGEST = 1e12  # weight of a new lookup at which all utilities are scaled back
 
 
 @register("fiited")
@@ -80,25 +90,24 @@ class FIITEDEmbedding(CompressedEmbedding):
         self.row_chunks = -(-embedding_dim // self.chunk_dim)
         total = num_embeddings * self.row_chunks
         self.num_chunks = whole("num_chunks", num_chunks, 1, total)
-        self.capacity = (
-            total if capacity is None else whole("capacity", capacity, num_chunks, total)
-        )
+        capacity = total if capacity is None else capacity
+        self.capacity = whole("capacity", capacity, num_chunks, total)
         self.slots = self.new_table(self.capacity, self.chunk_dim)
         shape, device = (num_embeddings, self.row_chunks), self.slots.device
-        whole_numbers = torch.int32 if self.capacity < 2**31 else torch.int64
-        self.register_buffer("directory", torch.empty(shape, dtype=whole_numbers, device=device))
+        integers = torch.int32 if self.capacity < 2**31 else torch.int64
+        self.register_buffer("directory", torch.empty(shape, dtype=integers, device=device))
         self.register_buffer("utility", torch.empty(shape, device=device))
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Read every chunk's slot; blank those that have none."""
+        """Read every chunk's slot; zero those that have none."""
         slot = self.directory[ids].long()
         chunks = read_rows(self.slots, slot.clamp(min=0), sparse=self.sparse)
         row = chunks.masked_fill((slot < 0).unsqueeze(-1), 0).flatten(-2)
         return row[..., : self.embedding_dim]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``chunks``: a pseudo-table whose row 0 is "nowhere" and row s + 1 is slot s."""
+        """Return ``chunks``: rows of a pseudo-table; 0 is "nowhere" and s + 1 is slot s."""
         return {"chunks": self.directory[check_ids(ids, self.num_embeddings)].long() + 1}
 
     @property
@@ -108,34 +117,22 @@ class FIITEDEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The chunks that have a slot, or the ``num_chunks`` of highest utility among them.
+        """Return the chunks that have a slot, or the ``num_chunks`` of highest utility among them.
 
         On the meta device, where utilities are not known, ``num_chunks`` of them.
         """
         if self.slots.is_meta:
-            return CSREmbedding(
-                self.num_embeddings,
-                self.embedding_dim,
-                num_chunks=self.num_chunks,
-                chunk_dim=self.chunk_dim,
-                padding_idx=self.padding_idx,
-                sparse=self.sparse,
-                device="meta",
-                dtype=self.slots.dtype,
-            )
+            sizes = {"num_chunks": self.num_chunks, "chunk_dim": self.chunk_dim}
+            return self.undrawn(CSREmbedding, self.slots.dtype, **sizes)
         kept = self.directory >= 0
         if int(kept.sum()) > self.num_chunks:
             ranked = self.utility.masked_fill(~kept, -torch.inf).flatten()
             kept = torch.zeros_like(ranked, dtype=torch.bool)
             kept[ranked.topk(self.num_chunks).indices] = True
             kept = kept.view_as(self.directory)
-        return CSREmbedding.from_chunks(
-            self.slots.detach()[self.directory[kept].long()],
-            kept,
-            self.embedding_dim,
-            padding_idx=self.padding_idx,
-            sparse=self.sparse,
-        )
+        chunks = self.slots.detach()[self.directory[kept].long()]
+        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
+        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -154,7 +151,7 @@ class FIITEDEmbedding(CompressedEmbedding):
         optimizer: torch.optim.Optimizer | None = None,
         reward: Callable[[], float] | None = None,
     ) -> FIITEDSchedule:
-        """Come down to the budget in the first half of the steps."""
+        """Return a schedule that reaches the budget in half of the steps."""
         half, every = max(1, num_steps // 2), interval(num_steps)
         return FIITEDSchedule(self, prune_steps=half, every=every, optimizer=optimizer)
 
@@ -162,27 +159,25 @@ class FIITEDEmbedding(CompressedEmbedding):
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, chunk_dim: int = 4, **options: Any
     ) -> Sizes:
-        """Every number of chunks from 1 to all."""
+        """Offer every number of chunks from 1 to all."""
         width = min(chunk_dim, embedding_dim)
         return CSREmbedding.sizes(num_embeddings, embedding_dim, chunk_dim=width)
 
 
-LARGEST = 1e12  # weight of a new lookup at which all utilities are scaled back
-
-
 class FIITEDSchedule(Schedule[FIITEDEmbedding]):
-    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+    """Slots for the chunks of highest utility, at every interval.
 
-    The gradient is taken by a hook on the layer's output, so the layer has to be called as a module
-    and not be compiled while it trains. `close` removes the hook.
+    All other chunks lose their slots. A chunk that comes back starts from zeros in the first free
+    slot, so nothing changes until it learns. A hook on the layer's output takes the gradient: call
+    the layer as a module, and do not compile it while it trains.
 
     Args:
         emb: The layer.
         prune_steps: From this step on ``num_chunks`` chunks have slots.
         every: Steps between two changes.
-        decay: What a step leaves of a utility, in (0, 1].
+        decay: Share of a utility that a step leaves, in (0, 1].
         mix: Weight of the gradient against plain frequency, in [0, 1].
-        optimizer: Forgets its moments of slots that get a new chunk.
+        optimizer: Its moments of slots that get a new chunk are cleared.
 
     Attributes:
         history: Triples (step, chunks that lost their slot, chunks that got one).
@@ -211,7 +206,7 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
         self._seen: list[tuple[Tensor, Tensor]] = []
         # Instead of shrinking all utilities in every step, new lookups count for more and more.
         self._unit = 1.0
-        emb.utility.mul_(1e-6)  # what is known before the first lookup only breaks ties
+        emb.utility.mul_(1e-6)  # the utilities before the first lookup only break ties
         self._hook = emb.register_forward_hook(self._watch)
 
     def close(self) -> None:
@@ -224,7 +219,7 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
             vectors.register_hook(lambda gradient: self._seen.append((ids, gradient.detach())))
 
     def update(self, ids: Tensor) -> None:
-        """Raise the utilities of what was looked up; move slots when it is time."""
+        """Raise the utilities of the ids that were looked up; move slots when it is time."""
         self._unit /= self.decay
         for looked_up, gradient in self._seen:
             self._credit(looked_up, gradient)
@@ -239,7 +234,7 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
         emb = self.emb
         width = emb.row_chunks * emb.chunk_dim
         flat = gradient.reshape(len(ids), emb.embedding_dim).float()
-        flat = torch.nn.functional.pad(flat, (0, width - emb.embedding_dim))
+        flat = nn.functional.pad(flat, (0, width - emb.embedding_dim))
         norms = flat.view(len(ids), emb.row_chunks, emb.chunk_dim).norm(dim=-1)
         earned = (1 - self.mix) + self.mix * norms / norms.mean().clamp(min=1e-30)
         if emb.padding_idx is not None:

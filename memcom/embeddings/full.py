@@ -6,7 +6,7 @@
 | `small-dim` | T[i] of width d < e, then zeros     | n d            |
 | `truncate`  | T[i] if i < K, else the shared T[K] | (K + 1) e      |
 
-These are the baselines that a cleverer method has to beat at the same bytes.
+These are the baselines that any other method has to beat at equal bytes.
 """
 
 from __future__ import annotations
@@ -43,18 +43,13 @@ class FullEmbedding(TableEmbedding):
         look=("full", 0),
     )
 
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        **common: Unpack[Common],
-    ) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, **common: Unpack[Common]) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.table = self.new_table(num_embeddings, embedding_dim)
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """One read, by the id itself."""
+        """Read one row, by the id itself."""
         return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -63,7 +58,7 @@ class FullEmbedding(TableEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """There is only one."""
+        """Offer one size."""
         return Sizes(range(1), lambda _: {}, "a full table stores every vector")
 
 
@@ -71,7 +66,7 @@ class FullEmbedding(TableEmbedding):
 class SmallDimEmbedding(TableEmbedding):
     """A narrower table; the missing coordinates are zero.
 
-    A layer behind it sees exactly a ``inner_dim``-wide embedding, but keeps its own shape.
+    A model behind it sees an ``inner_dim``-wide embedding but keeps its own shape.
 
     Args:
         num_embeddings: Number of ids.
@@ -94,12 +89,7 @@ class SmallDimEmbedding(TableEmbedding):
     )
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        inner_dim: int,
-        **common: Unpack[Common],
+        self, num_embeddings: int, embedding_dim: int, *, inner_dim: int, **common: Unpack[Common]
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.inner_dim = whole("inner_dim", inner_dim, 1, embedding_dim)
@@ -107,11 +97,11 @@ class SmallDimEmbedding(TableEmbedding):
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """One narrow read, by the id itself."""
+        """Read one narrow row, by the id itself."""
         return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The stored coordinates, then zeros."""
+        """Append zeros to the stored coordinates."""
         return F.pad(super().compose(ids), (0, self.embedding_dim - self.inner_dim))
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -120,24 +110,19 @@ class SmallDimEmbedding(TableEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every width from 1 to ``embedding_dim``."""
-        return Sizes(
-            range(1, embedding_dim + 1),
-            lambda scale: {"inner_dim": scale},
-            "one number per id is stored at the least, so ratio <= embedding_dim",
-        )
+        """Offer every width from 1 to ``embedding_dim``."""
+        floor = "one number per id is stored at the least, so ratio <= embedding_dim"
+        return Sizes.of("inner_dim", range(1, embedding_dim + 1), floor)
 
 
 @register("truncate")
 class TruncatedEmbedding(TableEmbedding):
     """Private rows for the most frequent ids; all others share one.
 
-    Needs ids sorted by descending frequency.
-
     Args:
-        num_embeddings: Number of ids.
+        num_embeddings: Number of ids, sorted by descending frequency.
         embedding_dim: Width of the vectors.
-        num_kept: How many of the most frequent ids keep a row, K.
+        num_kept: Number of ids that keep a row, K.
         **common: See `Common`.
 
     State: ``table`` (num_kept + 1, embedding_dim), drawn from N(0, 1); the last row is shared.
@@ -153,12 +138,7 @@ class TruncatedEmbedding(TableEmbedding):
     )
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        num_kept: int,
-        **common: Unpack[Common],
+        self, num_embeddings: int, embedding_dim: int, *, num_kept: int, **common: Unpack[Common]
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_kept = whole("num_kept", num_kept, 0, num_embeddings - 1)
@@ -166,7 +146,7 @@ class TruncatedEmbedding(TableEmbedding):
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """One read, at min(i, K)."""
+        """Read one row, at min(i, K)."""
         return Recipe((Read("table", self.table, Clamp(self.num_kept)),))
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -174,7 +154,7 @@ class TruncatedEmbedding(TableEmbedding):
         nn.init.normal_(self.table, std=std)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the number of kept rows."""
         shared = self.num_embeddings - self.num_kept
         if shared == 1:
             return Statement("always", "every id has a row")
@@ -182,9 +162,5 @@ class TruncatedEmbedding(TableEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of kept rows from 0 to all but one."""
-        return Sizes(
-            range(num_embeddings),
-            lambda scale: {"num_kept": scale},
-            "the shared row is stored at the least",
-        )
+        """Offer every number of kept rows from 0 to all but one."""
+        return Sizes.of("num_kept", range(num_embeddings), "the shared row is stored at the least")

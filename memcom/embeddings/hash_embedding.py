@@ -1,4 +1,4 @@
-"""Hash embedding: a weighted sum of hashed rows, with weights the id learns for itself.
+"""Hash embedding: a weighted sum of hashed rows, with learned weights for every id.
 
 Svenstrup, Hansen, Winther, "Hash Embeddings for Efficient Word Representations", NeurIPS 2017,
 https://arxiv.org/abs/1709.03933.
@@ -6,12 +6,12 @@ https://arxiv.org/abs/1709.03933.
     x_i = P[g(i), 1] E[h_1(i)] + ... + P[g(i), k] E[h_k(i)]        E: m x e,  P: K x k
     x_i = the same of width e - k, then P[g(i)]                    (weights appended)
 
-A Bloom embedding in which an id can turn down the rows it had rather not share. g is the id
-itself, or one more hash if the weights are shared too. The h_j read the id, not g(i): ids that
-meet in g still differ if their rows do.
+A Bloom embedding in which an id can turn down the rows that do not suit it. g is the id itself, or
+one more hash if the weights are shared too. The h_j read the id, not g(i): ids that meet in g still
+differ if their rows do.
 
 The vectors of ids that read the same k rows span a k-dimensional space, in which each id with its
-own weights has a point to itself: k = 1 with g(i) = i is MEmCom with hashed buckets.
+own weights is a point: k = 1 with g(i) = i is MEmCom with hashed buckets.
 """
 
 from __future__ import annotations
@@ -63,8 +63,6 @@ class HashEmbedding(TableEmbedding):
         paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -84,7 +82,6 @@ class HashEmbedding(TableEmbedding):
             whole("num_weights", num_weights, 1, num_embeddings)
         self.num_weights = num_weights
         self.append = append
-        self.seed = whole("seed", seed, 0, 2**32 - 1)
         width = embedding_dim - num_hashes if append else embedding_dim
         if width < 1:
             raise ValueError(
@@ -93,14 +90,11 @@ class HashEmbedding(TableEmbedding):
             )
         self.table = self.new_table(num_buckets, width)
         self.weights = self.new_table(num_weights or num_embeddings, num_hashes)
-        self.register_buffer("seeds", self.new_seeds(*self._initial_seeds()))
+        self.add_seeds(*consecutive_seeds(seed, num_hashes + (num_weights is not None)))
         self.reset_parameters()
 
-    def _initial_seeds(self) -> list[int]:
-        return consecutive_seeds(self.seed, self.num_hashes + (self.num_weights is not None))
-
     def recipe(self) -> Recipe:
-        """One read per hash, weighted by a row of the weights."""
+        """Read one row per hash, weighted by a row of the weights."""
         seeds = self.seeds.unbind()
         own = Digit(self.num_embeddings)
         g = own if self.num_weights is None else Digit(self.num_weights, seed=seeds[-1])
@@ -109,7 +103,7 @@ class HashEmbedding(TableEmbedding):
         return Recipe(reads, weights=Read("weights", self.weights, g))
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The weighted sum, then the weights if they are appended."""
+        """Carry out the recipe, then append the weights if asked to."""
         vectors = super().compose(ids)
         if not self.append:
             return vectors
@@ -122,10 +116,10 @@ class HashEmbedding(TableEmbedding):
         """Draw both tables, so that every coordinate, appended or not, has variance ``std**2``."""
         nn.init.normal_(self.table, std=self.num_hashes**-0.5)
         nn.init.normal_(self.weights, std=std)
-        self.seeds.copy_(torch.tensor(self._initial_seeds()))
+        self.reset_seeds()
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for weights of every id, or for shared ones."""
         if self.num_weights is None:
             return self.card.statement
         return Statement("by chance", "two ids are equal if they read the same rows and weights")
@@ -140,14 +134,11 @@ class HashEmbedding(TableEmbedding):
         num_weights: int | None = None,
         **options: Any,
     ) -> Sizes:
-        """Every number of shared rows from 1 to ``num_embeddings``, beside the weights."""
+        """Offer every number of shared rows from 1 to ``num_embeddings``, beside the weights."""
         own = f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}; "
         shared = f"the {num_weights} x {num_hashes} weights and one row are stored at the least"
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            own + "num_weights shares them" if num_weights is None else shared,
-        )
+        floor = own + "num_weights shares them" if num_weights is None else shared
+        return Sizes.of("num_buckets", range(1, num_embeddings + 1), floor)
 
 
 WeightedHashEmbedding = HashEmbedding  # the old name, for one release

@@ -8,16 +8,15 @@ https://arxiv.org/abs/2007.14523.
     hash          x_i = U[h(i)]
     double hash   x_i = U[h1(i)] + U[h2(i)],   or side by side
 
-Ids that share a row are one and the same to the model. With one hash into m rows, almost every id
-shares; with two, a pair of ids shares both rows with probability of about 2 / m^2.
+Ids that share a row are one to the model. With one hash into m rows almost every id shares; with
+two, a pair of ids shares both rows with probability of about 2 / m^2.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit
@@ -56,8 +55,6 @@ class HashingTrickEmbedding(TableEmbedding):
         paper=Paper("Weinberger et al.", 2009, "https://arxiv.org/abs/0902.2206"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -72,22 +69,21 @@ class HashingTrickEmbedding(TableEmbedding):
         self.seed = seed
         self.table = self.new_table(num_buckets, embedding_dim)
         if seed is not None:
-            self.register_buffer("seeds", self.new_seeds(seed))
+            self.add_seeds(seed)
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """One read."""
+        """Read one row."""
         seed = None if self.seed is None else self.seeds[0]
         return Recipe((Read("table", self.table, Digit(self.num_buckets, seed=seed)),))
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2)."""
         nn.init.normal_(self.table, std=std)
-        if self.seed is not None:
-            self.seeds.copy_(torch.tensor([self.seed]))
+        self.reset_seeds()
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the number of rows and the kind of hash."""
         hashed = Statement("by chance", "two ids are equal if their hashes are")
         own = Statement("always", "every id has a row")
         otherwise = own if self.seed is None else hashed
@@ -95,12 +91,9 @@ class HashingTrickEmbedding(TableEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of rows from 1 to ``num_embeddings``."""
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            "one row is stored at the least",
-        )
+        """Offer every number of rows from 1 to ``num_embeddings``."""
+        rows = range(1, num_embeddings + 1)
+        return Sizes.of("num_buckets", rows, "one row is stored at the least")
 
 
 @register("double-hash")
@@ -129,8 +122,6 @@ class DoubleHashEmbedding(TableEmbedding):
         paper=Paper("Zhang et al.", 2020, "https://arxiv.org/abs/2007.14523"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -146,35 +137,30 @@ class DoubleHashEmbedding(TableEmbedding):
         self.fusion = choice("fusion", fusion, ("sum", "concat"))
         if fusion == "concat" and embedding_dim % 2:
             raise ValueError(f"embedding_dim must be even to concatenate, got {embedding_dim}")
-        self.seed = seed
-        width = fusion_widths(embedding_dim, 2, fusion)[0]
-        self.table = self.new_table(num_buckets, width)
-        self.register_buffer("seeds", self.new_seeds(seed, seed + 1))
+        self.table = self.new_table(num_buckets, fusion_widths(embedding_dim, 2, fusion)[0])
+        self.add_seeds(seed, seed + 1)
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """Two reads of one table."""
+        """Read two rows of one table."""
         digits = (Digit(self.num_buckets, seed=seed) for seed in self.seeds.unbind())
         return Recipe(tuple(Read("table", self.table, d) for d in digits), self.fusion)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table, so that a composed row has variance ``std**2``."""
         nn.init.normal_(self.table, std=factor_std(std, 2, self.fusion))
-        self.seeds.copy_(torch.tensor([self.seed, self.seed + 1]))
+        self.reset_seeds()
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
-        m = self.num_buckets
+        """Return the statement for the fusion: a sum forgets the order of the rows."""
+        m, n = self.num_buckets, self.num_embeddings
         if self.fusion == "sum":
-            return fewer_codes(m * (m + 1) // 2, self.num_embeddings, "pairs", self.card.statement)
+            return fewer_codes(m * (m + 1) // 2, n, "pairs of rows", self.card.statement)
         chance = "a pair shares both rows, in their order, with probability of about 1 / m^2"
-        return fewer_codes(m * m, self.num_embeddings, "pairs", Statement("by chance", chance))
+        return fewer_codes(m * m, n, "pairs of rows", Statement("by chance", chance))
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of rows from 1 to ``num_embeddings``."""
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            "one row is stored at the least",
-        )
+        """Offer every number of rows from 1 to ``num_embeddings``."""
+        rows = range(1, num_embeddings + 1)
+        return Sizes.of("num_buckets", rows, "one row is stored at the least")

@@ -38,9 +38,8 @@ class HeadEmbedding(CompressedEmbedding):
 
     State: ``private`` (head, embedding_dim), drawn from N(0, 1); the tail's state as ``tail.*``.
 
-    The tail is called with the ids that it stands for and no others, which a procedure may count.
-    In graphs, whose shapes are fixed, both parts are read for every id and one is thrown away, with
-    gradient 0.
+    The tail is called with its own ids only, which a schedule may count. In graphs, whose shapes
+    are fixed, both parts are read for every id and one is thrown away, with gradient 0.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class HeadEmbedding(CompressedEmbedding):
         nn.init.normal_(self.private)
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The private row of a head id, the tail's vector of any other."""
+        """Read the private row of a head id, the tail's vector of any other."""
         own = ids < self.head
         if torch.compiler.is_compiling() or ids.is_meta:  # shapes are fixed
             private = read_rows(self.private, ids % self.head, sparse=self.sparse)
@@ -78,7 +77,7 @@ class HeadEmbedding(CompressedEmbedding):
         return (ids - self.head) % self.tail.num_embeddings
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Addresses of the tail, prefixed by ``tail.``, and ``head``: min(i, head).
+        """Return the tail's addresses, prefixed by ``tail.``, and ``head``: min(i, head).
 
         ``head`` is a pseudo-table of ``head + 1`` rows: a private row, or "in the tail". For head
         ids the tail's addresses are those of reads that are thrown away, or not done at all.
@@ -88,7 +87,7 @@ class HeadEmbedding(CompressedEmbedding):
         return rows | {f"tail.{k}": v for k, v in self.tail.addresses(self._rest(ids)).items()}
 
     def row_tables(self) -> list[str]:
-        """The private rows; the tail speaks for itself."""
+        """Name the private rows; the tail names its own."""
         return ["private"]
 
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
@@ -98,7 +97,7 @@ class HeadEmbedding(CompressedEmbedding):
         )
 
     def freeze(self) -> CompressedEmbedding:
-        """The same private rows over the frozen tail."""
+        """Return the same private rows over the frozen tail."""
         tail = self.tail.freeze()
         if tail is self.tail:
             return self
@@ -112,7 +111,7 @@ class HeadEmbedding(CompressedEmbedding):
         nn.init.normal_(self.private, std=std)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the tail's statement, which the private rows do not change."""
         tail = self.tail.distinctness()
         first = f"the first {self.head:,} ids have their own rows; of the others, {tail.because}"
         return Statement(tail.distinct, first)

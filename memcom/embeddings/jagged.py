@@ -3,8 +3,8 @@
     x_i = (values[o_i], ..., values[o_i + k_i - 1], 0, ..., 0)        o_i = k_0 + ... + k_(i-1)
 
 Stored are the values, end to end, and where each row begins: n + 1 offsets of ceil(log2(N + 1))
-bits for N values. This is what AMTL and SCALL end in; with widths that fall with popularity and
-stay as they are it is a compressor of its own, which trains in the bytes it ships.
+bits for N values. AMTL and SCALL freeze to this layer. With widths that fall with popularity and
+stay as they are it is a compressor itself, which trains in the bytes it ships.
 """
 
 from __future__ import annotations
@@ -77,35 +77,11 @@ class JaggedEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     @classmethod
-    def planned(
-        cls, layer: CompressedEmbedding, num_values: int, dtype: torch.dtype
-    ) -> JaggedEmbedding:
-        """What a layer on the meta device will freeze to, at its largest: shapes without values.
-
-        Args:
-            layer: The layer that is trained.
-            num_values: Numbers that it may keep.
-            dtype: Of these numbers.
-
-        Returns:
-            A layer on the meta device.
-        """
-        return cls(
-            layer.num_embeddings,
-            layer.embedding_dim,
-            num_values=num_values,
-            padding_idx=layer.padding_idx,
-            sparse=layer.sparse,
-            device="meta",
-            dtype=dtype,
-        )
-
-    @classmethod
     @torch.no_grad()
     def from_table(
         cls, table: Tensor, sizes: Tensor, *, padding_idx: int | None = None, sparse: bool = False
     ) -> JaggedEmbedding:
-        """Keep the first ``sizes[i]`` numbers of every row.
+        """Make a layer of the first ``sizes[i]`` numbers of every row.
 
         Args:
             table: ``(num_embeddings, embedding_dim)``, floating point.
@@ -142,29 +118,29 @@ class JaggedEmbedding(CompressedEmbedding):
         self.offsets.copy_(pack(ends, bits_for(self.num_values + 1)))
 
     def _bounds(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the rows of checked int64 ``ids`` begin and end."""
+        """Begin and end of the rows of checked int64 ``ids``."""
         bits = bits_for(self.num_values + 1)
         return unpack(self.offsets, ids, bits), unpack(self.offsets, ids + 1, bits)
 
     def sizes_of(self, ids: Tensor) -> Tensor:
-        """Widths of ``ids``, int64 of their shape."""
+        """Return the widths of ``ids``, int64 of their shape."""
         start, end = self._bounds(check_ids(ids, self.num_embeddings))
         return end - start
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Read ``embedding_dim`` values from where the row begins; blank what is not its own."""
+        """Read ``embedding_dim`` values from the row's begin; zero those of other rows."""
         start, end = self._bounds(ids)
         cells = start.unsqueeze(-1) + torch.arange(self.embedding_dim, device=ids.device)
         rows = read_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
         return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``rows``: the id itself, or ``num_embeddings`` for all ids that store nothing."""
+        """Return ``rows``: the id itself, or ``num_embeddings`` for ids that store nothing."""
         ids = check_ids(ids, self.num_embeddings)
         return {"rows": ids.masked_fill(self.sizes_of(ids) == 0, self.num_embeddings)}
 
     def row_tables(self) -> list[str]:
-        """The values; where rows begin stays as it is."""
+        """Name the values; the offsets stay as they are."""
         return ["values"]
 
     @torch.no_grad()
@@ -178,9 +154,6 @@ class JaggedEmbedding(CompressedEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of values from 1 to all."""
-        return Sizes(
-            range(1, num_embeddings * embedding_dim + 1),
-            lambda scale: {"num_values": scale},
-            "where each row begins is stored in at least one bit",
-        )
+        """Offer every number of values from 1 to all."""
+        floor = "where each row begins is stored in at least one bit"
+        return Sizes.of("num_values", range(1, num_embeddings * embedding_dim + 1), floor)

@@ -1,13 +1,13 @@
-"""Learned hashing: ids that behave alike share a row, instead of ids that a hash throws together.
+"""Learned hashing: ids that behave alike share a row.
 
 Ghaemmaghami et al., "Learning to Collide: Recommendation System Model Compression with Learned
 Hash Functions", 2022, https://arxiv.org/abs/2203.15837.
 
     x_i = U[map[i]]        U: m x e,   map: n row numbers of ceil(log2 m) bits, frozen
 
-The map comes from a small table trained before (2 to 8 columns do) together with the ids'
-frequency: see `memcom.learn_map`. It is stored, so its n ceil(log2 m) bits count, which a computed
-hash does not have.
+The map comes from a narrow table trained before (2 to 8 columns suffice) together with the ids'
+frequency: see `learn_map`, whose details are this kit's. The map is stored, so its n ceil(log2 m)
+bits count; a computed hash has none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from memcom.kernels import Read, Recipe
 
 __all__ = ["LearnedHashEmbedding", "MappedEmbedding", "learn_map"]
 
-PRE_DIM = 4  # columns of the narrow table; the paper finds that 2 to 8 do
+PRE_DIM = 4
+"""Columns of the narrow table."""
+LEARNED = Statement("learned", "two ids are equal if the map sends them to one row")
 
 
 @register("lhf")
@@ -62,12 +64,7 @@ class LearnedHashEmbedding(TableEmbedding):
     map: Tensor
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        num_buckets: int,
-        **common: Unpack[Common],
+        self, num_embeddings: int, embedding_dim: int, *, num_buckets: int, **common: Unpack[Common]
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
@@ -77,7 +74,7 @@ class LearnedHashEmbedding(TableEmbedding):
         nn.init.normal_(self.table)
 
     def recipe(self) -> Recipe:
-        """One read, where the map says."""
+        """Read one row, at the address in the map."""
         address = PackedAddress(self.map, bits_for(self.num_buckets))
         return Recipe((Read("table", self.table, address),))
 
@@ -86,8 +83,7 @@ class LearnedHashEmbedding(TableEmbedding):
         """Freeze another map.
 
         Args:
-            rows: int64 ``(num_embeddings,)``, values in ``[0, num_buckets)``, as from
-                `memcom.learn_map`.
+            rows: int64 ``(num_embeddings,)``, values in ``[0, num_buckets)``, as from `learn_map`.
 
         Raises:
             ValueError: The shape or a value is wrong.
@@ -107,25 +103,21 @@ class LearnedHashEmbedding(TableEmbedding):
         self.set_map(torch.arange(self.num_embeddings, device=self.map.device) % self.num_buckets)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
-        learned = Statement("learned", "two ids are equal if the map sends them to one row")
-        return fewer_codes(self.num_buckets, self.num_embeddings, "rows", learned)
+        """Return the statement for the number of rows."""
+        return fewer_codes(self.num_buckets, self.num_embeddings, "rows", LEARNED)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of rows from 1 to ``num_embeddings``."""
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            "the map has at least one bit for each id",
-        )
+        """Offer every number of rows from 1 to ``num_embeddings``."""
+        floor = "the map has at least one bit for each id"
+        return Sizes.of("num_buckets", range(1, num_embeddings + 1), floor)
 
 
 class MappedEmbedding(CompressedEmbedding):
     """A stored map in front of any compressor: ``inner(map[i])``.
 
     ``MappedEmbedding(build(name, m, e, ratio=4, head=100, bits=8), rows)`` gives the m rows of
-    `memcom.learn_map` to any method, with private rows for the first of them and all of it packed.
+    `learn_map` to any method, with private rows for the first of them and all of it packed.
 
     Args:
         inner: The compressor of the rows that the map points to.
@@ -149,22 +141,26 @@ class MappedEmbedding(CompressedEmbedding):
         self.register_buffer("map", packed.to(inner.device))
 
     def rows(self, ids: Tensor) -> Tensor:
-        """Where the map sends checked int64 ``ids``."""
+        """Return the rows of checked int64 ``ids`` in the map."""
         return PackedAddress(self.map, bits_for(self.inner.num_embeddings))(ids)
 
+    def all_rows(self) -> Tensor:
+        """Return the whole map, int64 ``(num_embeddings,)``."""
+        return torch.cat([self.rows(ids) for ids in self.all_ids()])
+
     def compose(self, ids: Tensor) -> Tensor:
-        """The inner vectors of the mapped ids."""
+        """Look up the rows of the ids."""
         vectors: Tensor = self.inner(self.rows(ids))
         return vectors
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Addresses of the mapped ids, prefixed by ``inner.``."""
+        """Return the addresses of the rows, prefixed by ``inner.``."""
         rows = self.rows(check_ids(ids, self.num_embeddings))
         return {f"inner.{name}": found for name, found in self.inner.addresses(rows).items()}
 
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
-        """Let the compressor learn from its rows: ids of one row count together."""
-        rows = torch.cat([self.rows(ids) for ids in self.all_ids()])
+        """Let the compressor learn: ids of one row count together, and their vectors average."""
+        rows = self.all_rows()
 
         def total(of_each_id: Tensor) -> Tensor:
             sums = of_each_id.new_zeros(self.inner.num_embeddings, *of_each_id.shape[1:])
@@ -179,22 +175,20 @@ class MappedEmbedding(CompressedEmbedding):
         self.inner.learn(total(counts), means, seed=seed)
 
     def freeze(self) -> CompressedEmbedding:
-        """The same map over the frozen compressor."""
+        """Return the same map over the frozen compressor."""
         inner = self.inner.freeze()
         if inner is self.inner:
             return self
-        rows = torch.cat([self.rows(ids) for ids in self.all_ids()])
-        return MappedEmbedding(inner, rows, padding_idx=self.padding_idx)
+        return MappedEmbedding(inner, self.all_rows(), padding_idx=self.padding_idx)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Reset the compressor; the map stays."""
         self.inner.reset_parameters(std)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
-        learned = Statement("learned", "two ids are equal if the map sends them to one row")
+        """Return the statement for the number of rows."""
         rows = self.inner.num_embeddings
-        return fewer_codes(rows, self.num_embeddings, "rows of a stored map", learned)
+        return fewer_codes(rows, self.num_embeddings, "rows of a stored map", LEARNED)
 
 
 def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:
@@ -215,16 +209,16 @@ def learn_map(
     num_hot: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """A map from ids to rows by what the ids mean and how frequent they are.
+    """Return a map from ids to rows by what the ids mean and how frequent they are.
 
-    The most frequent ids get rows of their own. All others are clustered by k-means on their
+    The most frequent ids get private rows. All others are clustered by k-means on their
     pre-embedding and the logarithm of their frequency, each column scaled to variance 1.
 
     Args:
         pre_embedding: ``(num_embeddings, width)``, a narrow table trained before.
-        counts: ``(num_embeddings,)``, how often each id occurs.
+        counts: ``(num_embeddings,)``, occurrences of each id.
         num_buckets: Rows to map to.
-        num_hot: How many ids get rows of their own; half of ``num_buckets`` by default.
+        num_hot: Number of ids with private rows; half of ``num_buckets`` by default.
         generator: Source of k-means' initial choice; on the CPU.
 
     Returns:

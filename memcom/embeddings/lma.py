@@ -1,4 +1,4 @@
-"""LMA: ids share memory to the degree that they mean the same.
+"""LMA: ids share memory in proportion to how alike they are.
 
 Desai, Pan, Sun, Chou, Shrivastava, "Semantically Constrained Memory Allocation (SCMA) for Embedding
 in Efficient Recommendation Systems", 2021, https://arxiv.org/abs/2103.06124.
@@ -8,10 +8,9 @@ in Efficient Recommendation Systems", 2021, https://arxiv.org/abs/2103.06124.
 S[i] is a minhash signature of the users that id i occurs with (see `memcom.embeddings.minhash`);
 coordinate j looks at t of its K keys. Where two ids agree in all t they share the cell, which
 happens with probability of about J^t for sets of Jaccard similarity J; where they do not, the cell
-is a random one. With random signatures (the default) nothing is known of the ids, and this is
-ROBE with runs of one cell.
+is a random one. With random signatures (the default) this is ROBE with runs of one cell.
 
-Ids with equal signatures have equal vectors. And the signatures are stored: K bytes per id.
+Ids with equal signatures have equal vectors. The signatures are stored: K bytes per id.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class LMAEmbedding(FlatEmbedding):
         memory_size: Cells of the memory.
         signatures: uint8 tensor of shape (n, K), from `minhash_signatures`; None for 8 random
             keys per id.
-        num_picks: How many different keys a coordinate looks at, t: at most 7, and at most K. The
+        num_picks: Number of keys that a coordinate looks at, t: at most 7, and at most K. The
             more, the more alike two ids must be to share.
         seed: Seed of the hashes, the random signatures' included.
         **common: See `Common`.
@@ -72,7 +71,6 @@ class LMAEmbedding(FlatEmbedding):
         learns="signatures, from the users, sessions or texts that an id occurs in",
     )
 
-    seeds: Tensor
     signatures: Tensor
 
     def __init__(
@@ -98,11 +96,11 @@ class LMAEmbedding(FlatEmbedding):
         if signatures is not None:
             stored.copy_(signatures)
         self.register_buffer("signatures", stored)
-        self.register_buffer("seeds", self.new_seeds(seed))
+        self.add_seeds(seed)
         self.reset_parameters()
 
     def cells(self, ids: Tensor) -> Tensor:
-        """A hash, of each coordinate's own, of the keys that the coordinate looks at."""
+        """Hash, for each coordinate, the keys that it looks at."""
         e, keys = self.embedding_dim, self.num_keys
         ranks, cell_seeds = derived_seeds(self.seeds[0], e * keys + e).split([e * keys, e])
         picks = ranks.view(e, keys).argsort(dim=-1)[:, : self.num_picks]
@@ -113,9 +111,9 @@ class LMAEmbedding(FlatEmbedding):
         return torch.remainder(murmur3(code, cell_seeds), self.memory_size)
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw every cell from N(0, std^2). Signatures that were given are left as they are."""
+        """Draw every cell from N(0, std^2); given signatures stay, random ones are made again."""
         nn.init.normal_(self.memory, std=std)
-        self.seeds.copy_(torch.tensor([self.seed]))
+        self.reset_seeds()
         if not self.given and not self.signatures.is_meta:
             random = random_signatures(self.num_embeddings, self.num_keys, seed=self.seed)
             self.signatures.copy_(random)
@@ -135,18 +133,18 @@ class LMAEmbedding(FlatEmbedding):
         signatures: Tensor | None = None,
         **options: Any,
     ) -> Sizes:
-        """Every number of cells from 1 to as many as the full table has."""
+        """Offer every number of cells from 1 to the numbers of the full table."""
         keys = signature_bytes(signatures, num_embeddings)
-        return Sizes(
-            range(1, min(num_embeddings * embedding_dim, MAX_CELLS) + 1),
-            lambda scale: {"memory_size": scale},
+        floor = (
             f"every id stores a signature of {keys} bytes, so "
-            f"ratio < {4 * embedding_dim / keys:g}; signatures of fewer keys are smaller",
+            f"ratio < {4 * embedding_dim / keys:g}; signatures of fewer keys are smaller"
         )
+        cells = range(1, min(num_embeddings * embedding_dim, MAX_CELLS) + 1)
+        return Sizes.of("memory_size", cells, floor)
 
 
 def signature_bytes(signatures: Tensor | None, num_embeddings: int) -> int:
-    """Keys per id, one byte each; 8 where no signatures are given."""
+    """Keys per id, one byte each: 8 without signatures."""
     if signatures is None:
         return 8
     shape = tuple(signatures.shape)

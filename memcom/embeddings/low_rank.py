@@ -2,9 +2,9 @@
 
     x_i = A[i] B        A: n x r,  B: r x e
 
-No id shares its code with another, but all vectors lie in one r-dimensional subspace. By the
-Eckart-Young theorem the best such table is the truncated singular value decomposition; here both
-factors are trained end to end. For many ids the ratio tends to e / r.
+Every id has a row of A, but all vectors lie in one r-dimensional subspace. By the Eckart-Young
+theorem the best such table is the truncated singular value decomposition; here both factors are
+trained end to end. For many ids the ratio tends to e / r.
 """
 
 from __future__ import annotations
@@ -49,12 +49,7 @@ class LowRankEmbedding(CompressedEmbedding):
     )
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        rank: int,
-        **common: Unpack[Common],
+        self, num_embeddings: int, embedding_dim: int, *, rank: int, **common: Unpack[Common]
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.rank = whole("rank", rank, 1, embedding_dim)
@@ -63,15 +58,15 @@ class LowRankEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The id's row of the factor, projected."""
+        """Project the id's row of the factor."""
         return read_rows(self.factor, ids, sparse=self.sparse) @ self.projection
 
     def row_tables(self) -> list[str]:
-        """The factor."""
+        """Name the factor."""
         return ["factor"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Each id reads its own row of ``factor``; ``projection`` is shared by all."""
+        """Return the row of ``factor``, one for each id; ``projection`` is shared by all."""
         ids = check_ids(ids, self.num_embeddings)
         return {"factor": Digit(self.num_embeddings)(ids)}
 
@@ -82,9 +77,6 @@ class LowRankEmbedding(CompressedEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every rank from 1 to ``embedding_dim``."""
-        return Sizes(
-            range(1, embedding_dim + 1),
-            lambda scale: {"rank": scale},
-            "one number per id is stored at the least, so ratio < embedding_dim",
-        )
+        """Offer every rank from 1 to ``embedding_dim``."""
+        floor = "one number per id is stored at the least, so ratio < embedding_dim"
+        return Sizes.of("rank", range(1, embedding_dim + 1), floor)

@@ -1,4 +1,4 @@
-"""MEmCom: a shared row, times one weight of the id's own.
+"""MEmCom: a shared row, times one weight per id.
 
 Pansare et al., "Learning Compressed Embeddings for On-Device Inference", MLSys 2022,
 https://arxiv.org/abs/2203.10135.
@@ -32,6 +32,7 @@ from memcom.kernels import Read, Recipe
 __all__ = ["MEmComBiasEmbedding", "MEmComEmbedding"]
 
 MULTIPLIERS = {"ones": (1.0, 0.0), "normal": (0.0, 1.0)}  # mean and spread to begin with
+PANSARE = Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135")
 
 
 @register("memcom")
@@ -42,7 +43,7 @@ class MEmComEmbedding(TableEmbedding):
         num_embeddings: Number of ids, n.
         embedding_dim: Width of the vectors, e.
         num_buckets: Rows of the shared table, m.
-        bias: Also add one number of the id's own to every coordinate.
+        bias: Also add one number per id to every coordinate.
         multiplier_init: ``"ones"``: the layer starts as the hashing trick, and ids of a bucket are
             told apart by their first gradients. ``"normal"``: they start apart, in length and sign.
             The paper does not say which; experiments/initial-multipliers.toml finds no difference.
@@ -59,7 +60,7 @@ class MEmComEmbedding(TableEmbedding):
         because="a bucket's vectors are multiples of one row: x_i - x_j = (V_i - V_j) U_h",
         use_when="At ratios below embedding_dim: as fast as hashing, and every id has a weight.",
         look=("memcom", 0),
-        paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+        paper=PANSARE,
     )
 
     def __init__(
@@ -81,7 +82,7 @@ class MEmComEmbedding(TableEmbedding):
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """Shared row times own weight, plus own bias."""
+        """Multiply the shared row by the id's weight, and add its bias."""
         own = Digit(self.num_embeddings)
         reads = (
             Read("table", self.table, Digit(self.num_buckets)),
@@ -91,28 +92,25 @@ class MEmComEmbedding(TableEmbedding):
         return Recipe(reads, "mult", shift)
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw the table from N(0, std^2); multipliers as ``multiplier_init`` says, biases 0."""
+        """Draw the table from N(0, std^2), multipliers as ``multiplier_init`` says; biases 0."""
         nn.init.normal_(self.table, std=std)
         nn.init.normal_(self.multiplier, *MULTIPLIERS[self.multiplier_init])
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement with or without biases."""
         return (self.card if self.bias is None else MEmComBiasEmbedding.card).statement
 
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, bias: bool = False, **options: Any
     ) -> Sizes:
-        """Every number of shared rows from 1 to ``num_embeddings``."""
+        """Offer every number of shared rows from 1 to ``num_embeddings``."""
         private = "weight and bias" if bias else "weight"
         ceiling = embedding_dim / (2 if bias else 1)
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            f"every id stores its own {private}, so ratio < {ceiling:g}",
-        )
+        floor = f"every id stores its own {private}, so ratio < {ceiling:g}"
+        return Sizes.of("num_buckets", range(1, num_embeddings + 1), floor)
 
 
 @register("memcom-bias")
@@ -126,7 +124,7 @@ class MEmComBiasEmbedding(MEmComEmbedding):
         because="or the biases do: x_i - x_j = (V_i - V_j) U_h + (W_i - W_j) 1",
         use_when="If an additive number per id helps; the ratio stays below embedding_dim / 2.",
         look=("memcom", 1),
-        paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+        paper=PANSARE,
     )
 
     def __init__(
@@ -139,18 +137,12 @@ class MEmComBiasEmbedding(MEmComEmbedding):
         multiplier_init: str = "ones",
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            num_embeddings,
-            embedding_dim,
-            num_buckets=num_buckets,
-            bias=bias,
-            multiplier_init=multiplier_init,
-            **common,
-        )
+        own: dict[str, Any] = {"bias": bias, "multiplier_init": multiplier_init}
+        super().__init__(num_embeddings, embedding_dim, num_buckets=num_buckets, **own, **common)
 
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, bias: bool = True, **options: Any
     ) -> Sizes:
-        """Every number of shared rows from 1 to ``num_embeddings``."""
+        """Offer every number of shared rows from 1 to ``num_embeddings``."""
         return super().sizes(num_embeddings, embedding_dim, bias=bias)

@@ -1,24 +1,23 @@
 """Two ablations of MEmCom: does every id need a weight, and are one row and one weight enough?
 
 MEmCom is Pansare et al., MLSys 2022, https://arxiv.org/abs/2203.10135. Neither variant is in that
-paper; they are this kit's own, to find out what its parts do.
+paper; they are this kit's, to measure what its parts do.
 
     MEmCom        x_i = U[i mod m] * V[i]                      n numbers besides U
     scalar-qr     x_i = U[i mod m] * V[i div m]                ceil(n / m)
     k-memcom      x_i = sum_j V[i, j] * U[h_j(i)]              k n
 
 The pair (i mod m, i div m) is already unique, so scalar-qr tells ids of one bucket apart as MEmCom
-does, at nearly no cost; but ids with the same quotient now share one weight. k-memcom is a hash
-embedding (https://arxiv.org/abs/1709.03933) whose weights are not hashed: vectors of one bucket lie
-no longer on a line, but the ratio stays below e / k.
+does, at nearly no cost; but ids with the same quotient share one weight. k-memcom is a hash
+embedding (https://arxiv.org/abs/1709.03933) whose weights are not hashed: vectors of one bucket no
+longer lie on a line, but the ratio stays below e / k.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit, mixed_radix_digits
@@ -56,12 +55,7 @@ class ScalarQREmbedding(TableEmbedding):
     )
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        *,
-        num_buckets: int,
-        **common: Unpack[Common],
+        self, num_embeddings: int, embedding_dim: int, *, num_buckets: int, **common: Unpack[Common]
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
@@ -71,30 +65,27 @@ class ScalarQREmbedding(TableEmbedding):
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """Remainder row times quotient weight."""
+        """Multiply the remainder's row by the quotient's weight."""
         low, high = mixed_radix_digits([self.num_buckets, self.num_quotients])
         reads = (Read("table", self.table, low), Read("multiplier", self.multiplier, high))
         return Recipe(reads, "mult")
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw the table from N(0, std^2); multipliers 1."""
+        """Draw the table from N(0, std^2); multipliers are 1."""
         nn.init.normal_(self.table, std=std)
         nn.init.ones_(self.multiplier)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Shared tables from sqrt(n / e) rows, where all is smallest, to n."""
+        """Offer shared tables from sqrt(n / e) rows, where all is smallest, to n."""
         smallest = max(1, round((num_embeddings / embedding_dim) ** 0.5))
-        return Sizes(
-            range(smallest, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            "fewer rows would need more multipliers than they save",
-        )
+        floor = "fewer rows would need more multipliers than they save"
+        return Sizes.of("num_buckets", range(smallest, num_embeddings + 1), floor)
 
 
 @register("k-memcom")
 class KMEmComEmbedding(TableEmbedding):
-    """The sum of ``num_hashes`` shared rows, each times a weight of the id's own.
+    """The sum of ``num_hashes`` shared rows, each times a weight of the id.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -118,8 +109,6 @@ class KMEmComEmbedding(TableEmbedding):
         paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
     )
 
-    seeds: Tensor
-
     def __init__(
         self,
         num_embeddings: int,
@@ -135,30 +124,26 @@ class KMEmComEmbedding(TableEmbedding):
         self.num_hashes = whole("num_hashes", num_hashes, 2)
         self.table = self.new_table(num_buckets, embedding_dim)
         self.multiplier = self.new_table(num_embeddings, num_hashes)
-        self.seed = seed
-        self.register_buffer("seeds", self.new_seeds(*range(seed + 1, seed + num_hashes)))
+        self.add_seeds(*range(seed + 1, seed + num_hashes))
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """Weighted rows of one table."""
+        """Sum weighted rows of one table."""
         hashed = (Digit(self.num_buckets, seed=seed) for seed in self.seeds.unbind())
         digits = [Digit(self.num_buckets), *hashed]
         own = Read("multiplier", self.multiplier, Digit(self.num_embeddings))
         return Recipe(tuple(Read("table", self.table, d) for d in digits), "sum", weights=own)
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw the table, so that a composed row has variance ``std**2``; multipliers 1."""
+        """Draw the table, so that a composed row has variance ``std**2``; multipliers are 1."""
         nn.init.normal_(self.table, std=std * self.num_hashes**-0.5)
         nn.init.ones_(self.multiplier)
-        self.seeds.copy_(torch.arange(self.seed + 1, self.seed + self.num_hashes))
+        self.reset_seeds()
 
     @classmethod
     def sizes(
         cls, num_embeddings: int, embedding_dim: int, *, num_hashes: int = 2, **options: Any
     ) -> Sizes:
-        """Every number of shared rows from 1 to ``num_embeddings``."""
-        return Sizes(
-            range(1, num_embeddings + 1),
-            lambda scale: {"num_buckets": scale},
-            f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}",
-        )
+        """Offer every number of shared rows from 1 to ``num_embeddings``."""
+        floor = f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}"
+        return Sizes.of("num_buckets", range(1, num_embeddings + 1), floor)

@@ -5,11 +5,13 @@ Recommender Systems", WWW 2020 companion, https://arxiv.org/abs/2002.08530.
 
     x_i = V_1[c_1(i)] | ... | V_D[c_D(i)]      c_j(i) < K if i is frequent, else c_j(i) < K' < K
 
-The codebooks are those of DPQ and shared by all ids; a rare id's code is shorter because it may
-use only the first K' codewords. A common setting is K = 256 for a tenth of the ids, K' = 64.
+All ids share the codebooks of DPQ; a rare id's code is shorter because it may use only the first
+K' codewords. A common setting is K = 256 for a tenth of the ids, K' = 64.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from typing_extensions import Unpack
 
@@ -68,17 +70,11 @@ class MGQEmbedding(DPQEmbedding):
         if not 0 <= frequent_share <= 1:
             raise ValueError(f"frequent_share must be in [0, 1], got {frequent_share}")
         self._share = frequent_share
-        super().__init__(
-            num_embeddings,
-            embedding_dim,
-            num_groups=num_groups,
-            num_codewords=num_codewords,
-            form=form,
-            **common,
-        )
+        own: dict[str, Any] = {"num_groups": num_groups, "num_codewords": num_codewords}
+        super().__init__(num_embeddings, embedding_dim, form=form, **own, **common)
 
     def tiers(self) -> list[tuple[int, int]]:
-        """The frequent ids, then the rare ones."""
+        """Return the frequent ids, then the rare ones."""
         frequent = round(self.num_embeddings * self._share)
         tiers = [(frequent, self.num_codewords), (self.num_embeddings - frequent, self._rare)]
         return [tier for tier in tiers if tier[0]]

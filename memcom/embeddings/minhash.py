@@ -1,4 +1,4 @@
-"""Minhash signatures: a few bytes per id that tell how much two ids have in common.
+"""Minhash signatures: a few bytes per id that estimate how similar two ids are.
 
 Broder, "On the Resemblance and Containment of Documents", 1997; kept to b = 8 bits as in Li and
 König, "b-Bit Minwise Hashing", WWW 2010, https://arxiv.org/abs/0910.3349.
@@ -6,8 +6,8 @@ König, "b-Bit Minwise Hashing", WWW 2010, https://arxiv.org/abs/0910.3349.
     key_k(i) = min over users u of i of h_k(u),   modulo 256
 
 Two ids agree in a key with probability J + (1 - J) / 256, where J is the Jaccard similarity of
-their sets of users: the same user is the least of both sets exactly if the least of the union is
-in the intersection.
+their sets of users: both sets have the same least user exactly if the least of the union is in the
+intersection.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def minhash_signatures(
     min_count: int = 2,
     seed: int = 0,
 ) -> Tensor:
-    """Signatures of ids from the interactions they occur in.
+    """Return signatures of ids from the interactions they occur in.
 
     Args:
         ids: ``(n,)`` integers in ``[0, num_embeddings)``: the id of each interaction. Give training
@@ -42,8 +42,7 @@ def minhash_signatures(
             change nothing but the count.
         num_embeddings: Number of ids.
         num_keys: Bytes of a signature.
-        min_count: Ids with fewer interactions are too rare to be judged and get a random
-            signature, as in `random_signatures`.
+        min_count: Ids with fewer interactions get a random signature, as in `random_signatures`.
         seed: Seed of the hashes, in ``[0, 2**32)``.
 
     Returns:
@@ -78,7 +77,7 @@ def _integers(values: ArrayLike | Tensor) -> Tensor:
 
 
 def random_signatures(num_embeddings: int, num_keys: int = 8, *, seed: int = 0) -> Tensor:
-    """Signatures that are hashes of the ids: any two agree in a key with probability 1 / 256.
+    """Return hashes of the ids: any two agree in a key with probability 1 / 256.
 
     Args:
         num_embeddings: Number of ids.

@@ -41,7 +41,7 @@ class MixedDimEmbedding(CompressedEmbedding):
             ``embedding_dim``: no block becomes wider than that, but rarer blocks do widen.
         alpha: How fast widths fall with popularity; 0 for equal widths. The paper uses about 0.3.
         num_blocks: Blocks of ids, at most; fewer if there are too few ids.
-        growth: Each block holds about so many times as many ids as the one before.
+        growth: Ids of a block over ids of the block before, about.
         **common: See `Common`.
 
     State: ``tables.0``, ... (n_f, d_f) drawn from N(0, 1), and ``projections.0``, ...
@@ -77,17 +77,14 @@ class MixedDimEmbedding(CompressedEmbedding):
         self.starts = list(accumulate(self.blocks[:-1], initial=0))
         self.widths = power_rule(self.blocks, embedding_dim, base_dim, alpha)
         self.tables = nn.ParameterList(map(self.new_table, self.blocks, self.widths))
+        narrow = {str(f): width for f, width in enumerate(self.widths) if width < embedding_dim}
         self.projections = nn.ParameterDict(
-            {
-                str(f): self.new_table(width, embedding_dim)
-                for f, width in enumerate(self.widths)
-                if width < embedding_dim
-            }
+            {f: self.new_table(width, embedding_dim) for f, width in narrow.items()}
         )
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Read every block at a fixed shape, and keep the one that holds the id."""
+        """Read every block at a fixed shape, and keep the block that holds the id."""
         vectors = self._block(ids, 0)
         for f in range(1, len(self.blocks)):
             inside = (ids >= self.starts[f]).unsqueeze(-1)
@@ -95,17 +92,17 @@ class MixedDimEmbedding(CompressedEmbedding):
         return vectors
 
     def _block(self, ids: Tensor, f: int) -> Tensor:
-        # Ids of other blocks wrap round; what they read is thrown away.
+        # Ids of other blocks wrap round; their reads are thrown away.
         own = (ids - self.starts[f]) % self.blocks[f]
         rows = read_rows(self.tables[f], own, sparse=self.sparse)
         return rows @ self.projections[str(f)] if str(f) in self.projections else rows
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``tables``: every id has a row of its own, counted through all blocks end to end."""
+        """Return ``tables``: the id's own row, counted through all blocks end to end."""
         return {"tables": check_ids(ids, self.num_embeddings)}
 
     def row_tables(self) -> list[str]:
-        """The blocks; projections stay as they are."""
+        """Name the blocks; projections stay as they are."""
         return [f"tables.{f}" for f in range(len(self.tables))]
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -126,18 +123,15 @@ class MixedDimEmbedding(CompressedEmbedding):
         growth: float = 8.0,
         **options: Any,
     ) -> Sizes:
-        """Base widths from 1 to where even the rarest block has the full width."""
+        """Offer base widths from 1 to where even the rarest block has the full width."""
         blocks = block_sizes(num_embeddings, num_blocks, growth)
         widest = math.ceil(embedding_dim * (max(blocks) / blocks[0]) ** alpha)
-        return Sizes(
-            range(1, max(widest, embedding_dim) + 1),
-            lambda scale: {"base_dim": scale},
-            "every id stores one number at the least, so ratio < embedding_dim",
-        )
+        floor = "every id stores one number at the least, so ratio < embedding_dim"
+        return Sizes.of("base_dim", range(1, max(widest, embedding_dim) + 1), floor)
 
 
 def block_sizes(num_embeddings: int, num_blocks: int, growth: float) -> list[int]:
-    """Ids in each block, most popular first, growing by about ``growth``; they add up exactly."""
+    """Return the ids of each block, most popular first, growing by about ``growth``."""
     whole("num_blocks", num_blocks, 1)
     if not growth >= 1:
         raise ValueError(f"growth must be >= 1, got {growth}")
@@ -149,7 +143,7 @@ def block_sizes(num_embeddings: int, num_blocks: int, growth: float) -> list[int
 
 
 def power_rule(blocks: list[int], embedding_dim: int, base_dim: int, alpha: float) -> list[int]:
-    """Widths of the blocks, in ``[1, embedding_dim]``."""
+    """Return the widths of the blocks, in ``[1, embedding_dim]``."""
     if not alpha >= 0:
         raise ValueError(f"alpha must be >= 0, got {alpha}")
     wanted = (base_dim * (size / blocks[0]) ** -alpha for size in blocks)

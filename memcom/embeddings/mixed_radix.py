@@ -32,6 +32,8 @@ from memcom.kernels import Read, Recipe
 
 __all__ = ["ChineseRemainderEmbedding", "MixedRadixEmbedding"]
 
+SHI = Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107")
+
 
 @register("mixed-radix")
 class MixedRadixEmbedding(TableEmbedding):
@@ -45,7 +47,7 @@ class MixedRadixEmbedding(TableEmbedding):
         **common: See `Common`.
 
     Raises:
-        ValueError: The radices are too few for ``num_embeddings`` ids.
+        ValueError: The radices multiply to less than ``num_embeddings``.
 
     State: ``tables.0``, ``tables.1``, ...: (radix, e). Drawn from zero-mean normals, so that the
     composed row has variance 1.
@@ -58,7 +60,7 @@ class MixedRadixEmbedding(TableEmbedding):
         because="no two ids share all digits",
         use_when="If the two tables of quotient–remainder are too large: three are smaller.",
         look=("partitions", 1),
-        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+        paper=SHI,
     )
 
     _sizes_name = "radices"
@@ -81,34 +83,32 @@ class MixedRadixEmbedding(TableEmbedding):
             )
         self.operation = choice("operation", operation, tuple(OPERATIONS))
         widths = fusion_widths(embedding_dim, len(self.radices), OPERATIONS[operation])
-        pairs = zip(self.radices, widths, strict=True)
-        self.tables = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.tables = nn.ParameterList(map(self.new_table, self.radices, widths))
         self.reset_parameters()
 
     def digits(self) -> list[Digit]:
-        """The address of each table."""
+        """Return the address of each table."""
         return mixed_radix_digits(self.radices)
 
     def recipe(self) -> Recipe:
-        """One read per table."""
-        pairs = zip(self.tables, self.digits(), strict=True)
-        reads = (Read(f"tables.{j}", table, digit) for j, (table, digit) in enumerate(pairs))
-        return Recipe(tuple(reads), OPERATIONS[self.operation])
+        """Read one row of each table."""
+        names = (f"tables.{j}" for j in range(len(self.tables)))
+        reads = tuple(map(Read, names, self.tables, self.digits()))
+        return Recipe(reads, OPERATIONS[self.operation])
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw all tables, so that a composed row has variance ``std**2``."""
+        of_table = factor_std(std, len(self.tables), OPERATIONS[self.operation])
         for table in self.tables:
-            nn.init.normal_(
-                table, std=factor_std(std, len(self.tables), OPERATIONS[self.operation])
-            )
+            nn.init.normal_(table, std=of_table)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the operation."""
         return complementary(self.operation, self.card)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Three digits: a first radix from about n^(1/3) up, and two equal ones for the rest."""
+        """Offer three digits: a first radix from about n^(1/3) up, two equal ones for the rest."""
         smallest = max(1, round(num_embeddings ** (1 / 3)))
 
         def radices(scale: int) -> dict[str, list[int]]:
@@ -116,11 +116,8 @@ class MixedRadixEmbedding(TableEmbedding):
             second = math.isqrt(rest - 1) + 1
             return {"radices": [scale, second, -(-rest // second)]}
 
-        return Sizes(
-            range(smallest, num_embeddings + 1),
-            radices,
-            "three tables of about the cube root of num_embeddings rows are the smallest triple",
-        )
+        floor = "three tables of about the cube root of num_embeddings rows are the smallest triple"
+        return Sizes(range(smallest, num_embeddings + 1), radices, floor)
 
 
 @register("crt")
@@ -135,7 +132,8 @@ class ChineseRemainderEmbedding(MixedRadixEmbedding):
         **common: See `Common`.
 
     Raises:
-        ValueError: The moduli are not pairwise coprime, or too few for ``num_embeddings`` ids.
+        ValueError: The moduli are not pairwise coprime, or multiply to less than
+            ``num_embeddings``.
 
     State: as `MixedRadixEmbedding`.
     """
@@ -147,7 +145,7 @@ class ChineseRemainderEmbedding(MixedRadixEmbedding):
         because="the moduli are coprime, with a product of n or more",
         use_when="As quotient–remainder, where neighbouring ids should differ in every table.",
         look=("partitions", 2),
-        paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
+        paper=SHI,
     )
 
     _sizes_name = "moduli"
@@ -172,12 +170,12 @@ class ChineseRemainderEmbedding(MixedRadixEmbedding):
                 )
 
     def digits(self) -> list[Digit]:
-        """The address of each table."""
+        """Return the address of each table."""
         return [Digit(m) for m in self.radices]
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Two moduli: one from about sqrt(n) up, and the smallest coprime one that suffices."""
+        """Offer two moduli: one from about sqrt(n) up, and the smallest coprime that suffices."""
         smallest = max(1, round(num_embeddings**0.5))
 
         def moduli(scale: int) -> dict[str, list[int]]:
@@ -185,8 +183,5 @@ class ChineseRemainderEmbedding(MixedRadixEmbedding):
             second = next(m for m in itertools.count(enough) if math.gcd(m, scale) == 1)
             return {"moduli": [scale, second]}
 
-        return Sizes(
-            range(smallest, num_embeddings + 1),
-            moduli,
-            "two tables of about sqrt(num_embeddings) rows are the smallest pair",
-        )
+        floor = "two tables of about sqrt(num_embeddings) rows are the smallest pair"
+        return Sizes(range(smallest, num_embeddings + 1), moduli, floor)

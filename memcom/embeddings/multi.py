@@ -5,10 +5,10 @@ https://arxiv.org/abs/2310.04400 (section 5).
 
     h = mean over m of I_m(E_m(x))
 
-Every set E_m has its own interaction I_m, so that the sets can come to differ; with a shared
-interaction they would all be pressed into the same subspace. If the interaction is linear in E_m
-it should end in a non-linearity, or the sets add up to a single one. The design makes a model
-larger, M times; any compressor may stand inside to pay for it.
+Every set E_m has its own interaction I_m, so that the sets can come to differ; a shared interaction
+would press them into one subspace. If the interaction is linear in E_m it should end in a
+non-linearity, or the sets add up to a single one. The tables become M times larger; any compressor
+may stand inside to pay for it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FieldEmbeddings(nn.Module):
         self.tables = nn.ModuleList(tables)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors of ``ids``, int32 or int64 of shape ``(..., fields)``."""
+        """Return the vectors of ``ids``, int32 or int64 of shape ``(..., fields)``."""
         if ids.ndim == 0 or ids.shape[-1] != len(self.tables):
             raise ValueError(f"ids must be (..., {len(self.tables)}), got {tuple(ids.shape)}")
         columns = zip(self.tables, ids.unbind(-1), strict=True)
@@ -49,7 +49,7 @@ class FieldEmbeddings(nn.Module):
 
 
 class MultiEmbedding(nn.Module):
-    """The mean over sets of embeddings, each through an interaction of its own.
+    """The mean over sets of embeddings, each through its own interaction.
 
     Args:
         embeddings: M modules from ids to vectors.
@@ -71,7 +71,7 @@ class MultiEmbedding(nn.Module):
         self.interactions = nn.ModuleList(interactions)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The mean of all sets' hidden vectors for ``ids``, in whatever shape the sets take."""
+        """Return the mean of all sets' hidden vectors for ``ids``, of any shape the sets take."""
         pairs = zip(self.embeddings, self.interactions, strict=True)
         return torch.stack([interact(embed(ids)) for embed, interact in pairs]).mean(0)
 
@@ -86,14 +86,14 @@ def multi_embedding(
     make_embedding: Callable[[], nn.Module],
     make_interaction: Callable[[], nn.Module],
 ) -> MultiEmbedding:
-    """M sets, each drawn anew.
+    """Make M sets, each drawn anew.
 
     ``memcom.multi_embedding(4, lambda: memcom.build("memcom", n, e, ratio=16), make_interaction)``
 
     Args:
         num_sets: Number of sets, M.
-        make_embedding: Gives a new embedding: a compressor, or `FieldEmbeddings` of several.
-        make_interaction: Gives a new interaction.
+        make_embedding: Returns a new embedding: a compressor, or `FieldEmbeddings` of several.
+        make_interaction: Returns a new interaction.
 
     Returns:
         The module. Its embeddings store M times the bytes of one.

@@ -14,10 +14,10 @@ vectors are equal by accident only. phi is a leaky ReLU for that reason: with a 
 for which a narrow layer's units are off would be the same. A map costs e^2 numbers (or
 2 h e + h + e), so there should be few classes.
 
-Every map of a partition is applied to every vector, and each vector keeps the one of its class:
-classes times the arithmetic, but as dense products, in memory that grows with the vectors and not
-with the maps (fetching a map per id would need e^2 numbers each), and with no shape that depends
-on the data, so that it can be compiled and exported.
+Every map of a partition is applied to every vector, and each vector keeps the one of its class.
+That takes classes times the arithmetic, but dense products, memory that grows with the vectors and
+not with the maps (fetching a map per id would need e^2 numbers each), and no shape that depends on
+the data, so that it can be compiled and exported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class PathEmbedding(CompressedEmbedding):
         **common: See `Common`. ``sparse`` concerns ``table``; the maps' gradients are dense.
 
     Raises:
-        ValueError: There are fewer than two radices, or too few for ``num_embeddings`` ids.
+        ValueError: There are fewer than two radices, or they multiply to less than
+            ``num_embeddings``.
 
     State: ``table`` (radices[0], e) drawn from N(0, 1); ``transforms.0``, ``transforms.1``, ...:
     (classes, numbers of a map), a row being one map: W (e x e), or W (e x h), b (h), W' (h x e)
@@ -127,11 +128,11 @@ class PathEmbedding(CompressedEmbedding):
         return [p.unflatten(-1, shape) for p, shape in zip(pieces, shapes, strict=True)]
 
     def row_tables(self) -> list[str]:
-        """The first partition's rows; the maps of the others stay as they are."""
+        """Name the first partition's rows; the maps of the others stay as they are."""
         return ["table"]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """The row of ``table`` and the map of each further partition."""
+        """Return the row of ``table`` and the map of each further partition."""
         ids = check_ids(ids, self.num_embeddings)
         names = ["table", *(f"transforms.{j}" for j in range(len(self.transforms)))]
         digits = mixed_radix_digits(self.radices)
@@ -162,7 +163,7 @@ class PathEmbedding(CompressedEmbedding):
         hidden_dim: int | None = None,
         **options: Any,
     ) -> Sizes:
-        """Two partitions: tables from where table and maps together are smallest, to n rows.
+        """Offer two partitions: tables from where table and maps together are smallest, to n rows.
 
         If ``hidden_dim`` is left open, maps with a narrow hidden layer, 1, 2, ... wide, come first:
         they are cheaper than linear ones.
@@ -182,11 +183,9 @@ class PathEmbedding(CompressedEmbedding):
 
         narrow = (embedding_dim - 1) // 2 if hidden_dim is None else 0
         numbers = map_numbers(embedding_dim, hidden_dim or 1)
-        return Sizes(
-            range(narrow + num_embeddings - smallest(hidden_dim) + 1),
-            arguments,
-            f"a map takes at least {numbers} numbers, and with fewer rows there are more maps",
-        )
+        floor = f"a map takes at least {numbers} numbers, and with fewer rows there are more maps"
+        scales = range(narrow + num_embeddings - smallest(hidden_dim) + 1)
+        return Sizes(scales, arguments, floor)
 
 
 def map_numbers(embedding_dim: int, hidden_dim: int | None) -> int:

@@ -1,4 +1,4 @@
-"""PEP: thresholds that are learned with the table and cut its small weights to zero.
+"""PEP: learned thresholds cut the small weights of a table to zero.
 
 Liu, Gao, Chen, Jin, Li, "Learnable Embedding Sizes for Recommender Systems", ICLR 2021,
 https://arxiv.org/abs/2101.07577 (section 3).
@@ -6,9 +6,15 @@ https://arxiv.org/abs/2101.07577 (section 3).
     x_i = sign(v_i) relu(|v_i| - reach * sigmoid(s))       v: n x e,   s: one number, or one for
                                                            each dimension, each row or each weight
 
-Only what is left is stored, as compressed sparse rows. `memcom.embeddings.PEPSchedule` lets the
-thresholds rise, freezes the mask when ``num_values`` weights are left, and trains these again from
-where they started.
+The remaining weights are stored as compressed sparse rows. Training (section 3.4, `PEPSchedule`):
+
+1. Search. The loss moves the thresholds against each other. Besides, all of them rise together,
+   by just enough that no more weights are above them than are allowed by now. (In the authors'
+   code weight decay raises them, at a rate that nobody chose.)
+2. Mask. The ``num_values`` weights that are left become the mask, for good, and the thresholds are
+   switched off.
+3. Retrain. Every weight of the mask goes back to its first value (the lottery ticket), and so does
+   all of the model around the layer.
 
 A threshold must start where it has a gradient. At s = -150, which the authors' code uses for
 Criteo, sigmoid(s) is 0 in fp32 and so is its derivative: the loss never moves it, only weight decay
@@ -51,7 +57,7 @@ class PEPEmbedding(CompressedEmbedding):
         num_values: Weights that are kept in the end.
         granularity: ``"global"`` has one threshold, ``"dimension"`` e, ``"feature"`` n and
             ``"feature_dimension"`` n e of them.
-        start: Where the thresholds start.
+        start: First value of the thresholds.
         reach: Bound of a threshold: a weight beyond it cannot be cut. The paper has 1, for tables
             drawn small; 4 reaches the tails of the N(0, 1) that rows are drawn from here.
         **common: See `Common`.
@@ -102,25 +108,25 @@ class PEPEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """What the thresholds leave of the allowed weights."""
+        """Cut the allowed weights by their thresholds."""
         weights = read_rows(self.table, ids, sparse=self.sparse)
         own = ids if self.threshold.shape[0] > 1 else torch.zeros_like(ids)
         level = self.reach * read_rows(self.threshold, own, sparse=self.sparse).sigmoid()
         return weights.sign() * (weights.abs() - level).relu() * self.mask[ids]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``table``: every id has its own row."""
+        """Return ``table``: every id has its own row."""
         return {"table": check_ids(ids, self.num_embeddings)}
 
     @torch.no_grad()
     def margins(self) -> Tensor:
-        """How far each weight is above its threshold, ``(n, e)``; -inf for masked ones."""
+        """Return each weight's distance above its threshold, ``(n, e)``; -inf if masked."""
         above = self.table.abs() - self.reach * self.threshold.sigmoid()
         return above.masked_fill(~self.mask, -torch.inf)
 
     @torch.no_grad()
     def kept(self) -> Tensor:
-        """The weights that a frozen layer stores: bool ``(n, e)``, ``num_values`` of them."""
+        """Return the ``num_values`` weights that a frozen layer stores, as bool ``(n, e)``."""
         margins = self.margins().flatten()
         kept = torch.zeros_like(margins, dtype=torch.bool)
         kept[margins.topk(self.num_values).indices] = True
@@ -128,26 +134,13 @@ class PEPEmbedding(CompressedEmbedding):
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """The ``num_values`` weights that are furthest above their thresholds."""
+        """Return the ``num_values`` weights that are furthest above their thresholds."""
         if self.table.is_meta:
-            return CSREmbedding(
-                self.num_embeddings,
-                self.embedding_dim,
-                num_chunks=self.num_values,
-                padding_idx=self.padding_idx,
-                sparse=self.sparse,
-                device="meta",
-                dtype=self.table.dtype,
-            )
+            return self.undrawn(CSREmbedding, self.table.dtype, num_chunks=self.num_values)
         kept = self.kept()
-        left = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept]
-        return CSREmbedding.from_chunks(
-            left.unsqueeze(1),
-            kept,
-            self.embedding_dim,
-            padding_idx=self.padding_idx,
-            sparse=self.sparse,
-        )
+        chunks = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept].unsqueeze(1)
+        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
+        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -164,8 +157,11 @@ class PEPEmbedding(CompressedEmbedding):
         optimizer: torch.optim.Optimizer | None = None,
         reward: Callable[[], float] | None = None,
     ) -> PEPSchedule:
-        """Search for a third of the steps, then retrain; rewind a model with one such table."""
-        alone = model and sum(isinstance(m, PEPEmbedding) for m in model.modules()) == 1
+        """Return a schedule that prunes for a third of the steps, and then retrains.
+
+        It rewinds ``model`` with the layer, unless that holds other such tables.
+        """
+        alone = model is not None and sum(isinstance(m, PEPEmbedding) for m in model.modules()) == 1
         return PEPSchedule(
             self,
             prune_steps=max(1, num_steps // 3),
@@ -176,21 +172,20 @@ class PEPEmbedding(CompressedEmbedding):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of kept weights from 1 to all."""
-        return CSREmbedding.sizes(num_embeddings, embedding_dim)._replace(
-            arguments=lambda scale: {"num_values": scale}
-        )
+        """Offer every number of kept weights from 1 to all."""
+        scales, _, floor = CSREmbedding.sizes(num_embeddings, embedding_dim)
+        return Sizes.of("num_values", scales, floor)
 
 
 class PEPSchedule(Schedule[PEPEmbedding]):
-    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+    """Search, mask and retraining of PEP.
 
     Args:
-        emb: The layer, freshly drawn: its values now are what stage 3 goes back to.
+        emb: The layer, freshly drawn: stage 3 goes back to its present values.
         prune_steps: Steps of stage 1.
-        every: Steps between two rises. Each looks at the whole table.
+        every: Steps between two rises. Each reads the whole table.
         model: Rewound with the layer if given; may contain the layer.
-        optimizer: Forgets its moments when the mask freezes.
+        optimizer: Its state is cleared when the mask freezes.
 
     Attributes:
         masked_at: Step at which the mask froze, or None.
@@ -215,7 +210,7 @@ class PEPSchedule(Schedule[PEPEmbedding]):
         self._optimizer = optimizer
 
     def update(self, ids: Tensor) -> None:
-        """Let the thresholds rise; freeze the mask when few enough weights are left."""
+        """Raise the thresholds; freeze the mask when few enough weights are left."""
         if self.masked_at is not None or not self.due:
             return
         emb = self.emb

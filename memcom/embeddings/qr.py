@@ -44,8 +44,8 @@ class QREmbedding(TableEmbedding):
         num_embeddings: Number of ids, n.
         embedding_dim: Width of the vectors; ``"concat"`` gives each table half of it.
         num_remainders: Rows of the remainder table, m.
-        num_collisions: The paper's own way to say the size, instead of ``num_remainders``: so many
-            remainders, hence ceil(n / num_collisions) quotients, and a ratio of about that number.
+        num_collisions: The paper's measure of size, in place of ``num_remainders``: the number of
+            remainders, hence ceil(n / num_collisions) quotients and a ratio of about that number.
         operation: ``"mult"``, ``"add"`` or ``"concat"``.
         **common: See `Common`.
 
@@ -94,7 +94,7 @@ class QREmbedding(TableEmbedding):
         self.reset_parameters()
 
     def recipe(self) -> Recipe:
-        """Remainder row and quotient row."""
+        """Read the remainder's row and the quotient's."""
         low, high = mixed_radix_digits([self.num_remainders, self.num_quotients])
         reads = (Read("remainder", self.remainder, low), Read("quotient", self.quotient, high))
         return Recipe(reads, OPERATIONS[self.operation])
@@ -105,18 +105,15 @@ class QREmbedding(TableEmbedding):
             nn.init.normal_(table, std=factor_std(std, 2, OPERATIONS[self.operation]))
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for the operation."""
         return complementary(self.operation, self.card)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Remainder tables from about sqrt(n) rows, where both tables together are smallest, to n.
+        """Offer remainder tables from about sqrt(n) rows, where both are smallest, to n.
 
         The large table is the one of the remainders, so that frequent ids differ in it.
         """
         smallest = max(1, round(num_embeddings**0.5))
-        return Sizes(
-            range(smallest, num_embeddings + 1),
-            lambda scale: {"num_remainders": scale},
-            "two tables of about sqrt(num_embeddings) rows are the smallest pair",
-        )
+        floor = "two tables of about sqrt(num_embeddings) rows are the smallest pair"
+        return Sizes.of("num_remainders", range(smallest, num_embeddings + 1), floor)

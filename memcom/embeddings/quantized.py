@@ -4,8 +4,8 @@
 
 A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: 3.76 at 8 and 7.11 at 4 bits
 for 64 coordinates. Rows of fewer than 8 numbers, and arrays of single ones, share scale and offset
-in blocks of 64 numbers, for the same ratios. Weights of an id's own, such as MEmCom's multipliers,
-keep their precision unless told otherwise: in 8 bits many ids of a bucket get an equal one.
+in blocks of 64 numbers, for the same ratios. Weights per id, such as MEmCom's multipliers, keep
+their precision by default: in 8 bits many ids of a bucket would get an equal one.
 
 The rounding is that of `memcom.embeddings.quantized_table`; see Guan et al., "Post-Training 4-bit
 Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
@@ -32,7 +32,7 @@ __all__ = ["Int4Embedding", "Int8Embedding", "QuantizeLater", "QuantizedEmbeddin
 
 
 class QuantizedEmbedding(TableEmbedding):
-    """An inference layer of packed rows, made `from_table`. Nothing in it is trained."""
+    """Packed rows for inference, made by `from_table`. Nothing in it is trained."""
 
     table: QuantizedTable
 
@@ -58,18 +58,18 @@ class QuantizedEmbedding(TableEmbedding):
         return layer
 
     def recipe(self) -> Recipe:
-        """One read, by the id itself."""
+        """Read one packed row, by the id itself."""
         return Recipe((Read("table", cast(Tensor, self.table), Digit(self.num_embeddings)),))
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the statement for packed rows."""
         return Statement("lossy", "two ids are equal if their rows round to the same numbers")
 
 
 def quantize(
     emb: CompressedEmbedding, bits: int = 8, *, weight_bits: int | None = None
 ) -> CompressedEmbedding:
-    """A copy of any trained layer whose tables are stored in few bits.
+    """Return a copy of any trained layer whose tables are stored in few bits.
 
     ``memcom.quantize(memcom.build("memcom", n, e, ratio=16, head=1000))`` has 8-bit private and
     shared rows, and multipliers of full precision that can still be trained.
@@ -77,12 +77,12 @@ def quantize(
     Args:
         emb: The layer; it is frozen first.
         bits: Bits of the rows: 4, 8 or 16.
-        weight_bits: Bits of weights of an id's own, such as MEmCom's multipliers; None leaves them
-            alone. In 8 bits ids lose their difference: use it to measure what that costs.
+        weight_bits: Bits of weights per id, such as MEmCom's multipliers; None leaves them alone.
+            In 8 bits ids lose their difference: use it to measure what that costs.
 
     Returns:
         A new layer of the same kind. Its `row_tables` have become modules of the class
-        `QuantizedTable`, and are not trained any more. What is packed already stays as it is.
+        `QuantizedTable` and are not trained any more. Packed tables stay as they are.
 
     Raises:
         TypeError: Nothing would be smaller: the layer has no tables of rows, or they are packed.
@@ -133,7 +133,7 @@ class QuantizeLater(CompressedEmbedding):
     Args:
         embedding: The compressor that is trained.
         bits: Bits of the rows once frozen: 4, 8 or 16.
-        weight_bits: Those of weights of an id's own; None leaves them as they are.
+        weight_bits: Bits of weights per id; None leaves them as they are.
 
     State: that of the compressor, as ``embedding.*``.
     """
@@ -152,12 +152,12 @@ class QuantizeLater(CompressedEmbedding):
         self.weight_bits = weight_bits
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The vectors of the compressor."""
+        """Look up the compressor."""
         vectors: Tensor = self.embedding(ids)
         return vectors
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """Those of the compressor, prefixed by ``embedding.``."""
+        """Return the compressor's addresses, prefixed by ``embedding.``."""
         return {f"embedding.{k}": v for k, v in self.embedding.addresses(ids).items()}
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -169,11 +169,11 @@ class QuantizeLater(CompressedEmbedding):
         self.embedding.learn(counts, pretrained, seed=seed)
 
     def freeze(self) -> CompressedEmbedding:
-        """The compressor with its tables quantised."""
+        """Return the compressor with its tables quantised."""
         return quantize(self.embedding, self.bits, weight_bits=self.weight_bits)
 
     def distinctness(self) -> Statement:
-        """Return the statement for the options of this layer."""
+        """Return the compressor's statement, after rounding."""
         return rounded(self.embedding.distinctness())
 
 
@@ -181,8 +181,8 @@ class QuantizeLater(CompressedEmbedding):
 class Int8Embedding(FullEmbedding):
     """A full table while it is trained; 8-bit rows once it is frozen.
 
-    State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1); see `QuantizedEmbedding`
-    for what `freeze` stores. A compression ratio above 4 is out of reach.
+    State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1); `freeze` gives a
+    `QuantizedEmbedding`. A compression ratio above 4 is out of reach.
     """
 
     card = Card(
@@ -199,12 +199,12 @@ class Int8Embedding(FullEmbedding):
     bits = 8
 
     def freeze(self) -> CompressedEmbedding:
-        """The table, its rows quantised."""
+        """Return the table, its rows quantised."""
         return QuantizedEmbedding.from_table(self.table, self.bits, padding_idx=self.padding_idx)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """There is only one."""
+        """Offer one size."""
         floor = f"every number is stored in {cls.bits} bits, so ratio < {32 // cls.bits}"
         return Sizes(range(1), lambda _: {}, floor)
 

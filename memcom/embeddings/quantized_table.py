@@ -10,7 +10,7 @@ with which 2^b - 1 steps reach the maximum. No value then lies outside the grid,
 every value is at most half a stored step, the rounding of scale and offset included.
 
 Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
-numbers take the place of rows; all else is the same.
+numbers take the place of rows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ CHUNK = 2**16
 BLOCK = 64
 """Numbers that share a scale and an offset where a row is too narrow to have its own."""
 NARROW = 8
-"""Rows of fewer numbers are quantised in blocks: in 4 bits, most of a row would be its own scale
-and offset."""
+"""Rows of fewer numbers are quantised in blocks: in 4 bits, most of a row would be its scale and
+offset."""
 
 
 class QuantizedTable(nn.Module):
@@ -38,7 +38,7 @@ class QuantizedTable(nn.Module):
         bits: 4, 8, or 16 for plain fp16.
 
     Raises:
-        ValueError: ``bits`` is something else, or a row does not fit into fp16 or is not finite.
+        ValueError: ``bits`` has another value, or a row does not fit into fp16 or is not finite.
 
     State: ``codes`` (num_rows, ceil(width bits / 8)) uint8, two per byte at 4 bits, the even
     column in the low half; ``scale`` and ``offset`` (num_rows, 1) fp16. With 16 bits ``codes`` is
@@ -65,7 +65,7 @@ class QuantizedTable(nn.Module):
             _refuse_infinite(self.unit, table, *stored)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
+        """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
         codes = self.codes[rows]
         if self.bits == 16:
             return codes.to(self.dtype)
@@ -76,7 +76,7 @@ class QuantizedTable(nn.Module):
         return (self.offset[rows].float() + self.scale[rows].float() * codes).to(self.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedTable:
-        """Follow ``.to(dtype)`` in what comes out; what is stored keeps its bits."""
+        """Follow ``.to(dtype)`` in the rows that come out; the stored bits stay."""
         stored = dict(self.named_buffers())
         self.dtype = fn(torch.empty(0, dtype=self.dtype, device=self.codes.device)).dtype
         super()._apply(fn, recurse)
@@ -87,7 +87,7 @@ class QuantizedTable(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        """Shape and bits."""
+        """Return shape and bits."""
         return f"{self.num_rows}, {self.width}, bits={self.bits}"
 
 
@@ -99,7 +99,7 @@ class QuantizedBlocks(QuantizedTable):
         bits: 4 or 8.
 
     Raises:
-        ValueError: ``bits`` is something else, or a block does not fit into fp16 or is not finite.
+        ValueError: ``bits`` has another value, or a block does not fit into fp16 or is not finite.
 
     State: ``codes`` (ceil(num_rows width bits / 8),) uint8, row after row, two per byte at 4 bits;
     ``scale`` and ``offset`` (ceil(num_rows width / 64), 1) fp16.
@@ -118,7 +118,7 @@ class QuantizedBlocks(QuantizedTable):
         self.codes = self.codes.flatten()[: -(-len(numbers) * bits // 8)].clone()
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Unpacked ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
+        """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
         number = rows.unsqueeze(-1) * self.width + torch.arange(self.width, device=rows.device)
         if self.bits == 8:
             codes = self.codes[number]
@@ -131,7 +131,7 @@ class QuantizedBlocks(QuantizedTable):
 
 
 def pack_table(table: Tensor, bits: int) -> QuantizedTable:
-    """A table in few bits: row by row, or in blocks if its rows are narrower than `NARROW`."""
+    """Return a table in few bits: by rows, or in blocks if rows are narrower than `NARROW`."""
     narrow = table.shape[1] < NARROW and bits < 16
     return QuantizedBlocks(table, bits) if narrow else QuantizedTable(table, bits)
 

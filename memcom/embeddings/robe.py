@@ -1,4 +1,4 @@
-"""ROBE: every vector is put together from runs of one circular array.
+"""ROBE: every vector is made of runs of one circular array.
 
 Desai, Chou, Shrivastava, "Random Offset Block Embedding Array (ROBE) for CriteoTB Benchmark MLPerf
 DLRM Model", MLSys 2022, https://arxiv.org/abs/2108.02191.
@@ -7,12 +7,12 @@ DLRM Model", MLSys 2022, https://arxiv.org/abs/2108.02191.
     run(i, c) = s_c(i) M[h_c(i)], s_c(i) M[h_c(i) + 1], ..., s_c(i) M[h_c(i) + Z - 1]
 
 There are no rows: any two ids may overlap in a part of a run, at any offset. Z = 1 is a cell per
-coordinate (HashedNets); a larger Z reads memory in fewer, longer pieces. Signs s in {-1, +1} make
-what two ids share as often a likeness as an unlikeness.
+coordinate (HashedNets); a larger Z reads memory in fewer, longer pieces. With signs s in {-1, +1}
+shared cells make two vectors alike as often as opposed.
 
-The array is circular: a run that reaches its end goes on at its start, so every cell is read
-equally often. (Implementations differ; the authors' kernel keeps runs from the end, so the first
-and last Z - 1 cells are read less.) If Z does not divide the width, the last run is cut short.
+A run that reaches the end of the array goes on at its start, so every cell is read equally often.
+(Implementations differ; the authors' kernel keeps runs from the end, so the first and last Z - 1
+cells are read less.) If Z does not divide the width, the last run is cut short.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ROBEEmbedding(FlatEmbedding):
         memory_size: Cells of the array, at least ``chunk_size``.
         chunk_size: Length of a run, Z, at most ``embedding_dim``; None for 8, or all of a
             narrower vector.
-        signs: Multiply each run by a hashed sign. `addresses` tells cells, not signs.
+        signs: Multiply each run by a hashed sign. `addresses` gives cells, not signs.
         seed: All hashes are derived from it.
         **common: See `Common`.
 
@@ -60,8 +60,6 @@ class ROBEEmbedding(FlatEmbedding):
         paper=Paper("Desai et al.", 2022, "https://arxiv.org/abs/2108.02191"),
         slow="gathers single numbers: runs start anywhere",
     )
-
-    seeds: Tensor
 
     def __init__(
         self,
@@ -80,13 +78,12 @@ class ROBEEmbedding(FlatEmbedding):
         self.memory_size = whole("memory_size", memory_size, chunk_size, MAX_CELLS)
         self.num_chunks = -(-embedding_dim // chunk_size)
         self.signs = signs
-        self.seed = seed
         self.memory = self.new_table(memory_size, 1)
-        self.register_buffer("seeds", self.new_seeds(seed))
+        self.add_seeds(seed)
         self.reset_parameters()
 
     def cells(self, ids: Tensor) -> Tensor:
-        """Runs from hashed starts, round the end of the array."""
+        """Return runs from hashed starts, round the end of the array."""
         seeds = derived_seeds(self.seeds[0], self.num_chunks)
         starts = torch.remainder(murmur3(ids.unsqueeze(-1), seeds), self.memory_size)
         run = torch.arange(self.chunk_size, device=ids.device)
@@ -94,7 +91,7 @@ class ROBEEmbedding(FlatEmbedding):
         return cells.flatten(-2)[..., : self.embedding_dim]
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Fetch the cells and turn the runs whose sign is negative."""
+        """Fetch the cells, and negate the runs whose sign is negative."""
         vectors = super().compose(ids)
         if not self.signs:
             return vectors
@@ -106,7 +103,7 @@ class ROBEEmbedding(FlatEmbedding):
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw every cell from N(0, std^2): a coordinate is a cell, up to its sign."""
         nn.init.normal_(self.memory, std=std)
-        self.seeds.copy_(torch.tensor([self.seed]))
+        self.reset_seeds()
 
     @classmethod
     def sizes(
@@ -117,13 +114,11 @@ class ROBEEmbedding(FlatEmbedding):
         chunk_size: int | None = None,
         **options: Any,
     ) -> Sizes:
-        """Every number of cells from one run to as many as the full table has."""
+        """Offer every number of cells from one run to the numbers of the full table."""
         chunk_size = default_chunk_size(embedding_dim) if chunk_size is None else chunk_size
-        return Sizes(
-            range(chunk_size, min(num_embeddings * embedding_dim, MAX_CELLS) + 1),
-            lambda scale: {"memory_size": scale},
-            f"one run of {chunk_size} cells and the seed are stored at the least",
-        )
+        cells = range(chunk_size, min(num_embeddings * embedding_dim, MAX_CELLS) + 1)
+        floor = f"one run of {chunk_size} cells and the seed are stored at the least"
+        return Sizes.of("memory_size", cells, floor)
 
 
 def default_chunk_size(embedding_dim: int) -> int:

@@ -6,8 +6,18 @@ Embedding Table for Recommender Systems" (BET), WSDM 2024, https://doi.org/10.11
 
     x_i = first k_i numbers of v_i,      k_i = floor(c p_rank(i)) + ...,      sum k_i <= num_values
 
-The n-th largest width goes to the n-th most frequent id. `memcom.embeddings.SCALLSchedule` counts
-the ids of a stream and searches the form of p on validation data, where the paper trains an agent.
+The n-th largest width goes to the n-th most frequent id. `SCALLSchedule` cuts a stream into
+segments of ``every`` steps:
+
+1. Explore (first half of a segment). Every ``resample`` steps a new form p is drawn, as BET does,
+   so that all numbers within its reach are trained.
+2. Search (in the middle). ``candidates`` forms, the present one and a half and twice its exponent
+   among them, are tried on validation data by ``reward``, without any training; the best stays.
+   The paper trains a soft actor-critic agent for this choice.
+3. Settle (second half). The widths stay; they are those of the best form on the present counts.
+
+    power-law    p_r = (r + 1)^-beta                 r = 0 for the most frequent id
+    exponential  p_r = exp(-beta r / n)
 """
 
 from __future__ import annotations
@@ -37,7 +47,7 @@ class SCALLEmbedding(CompressedEmbedding):
     """A full table of which every row shows its first k_i numbers; frozen, only these.
 
     Args:
-        num_embeddings: Number of ids, with room for those that are yet to come.
+        num_embeddings: Number of ids, with room for those yet to come.
         embedding_dim: The widest a row may be, e.
         num_values: Numbers of all rows together, never exceeded.
         alpha: Until `set_sizes` is called, k_i is in proportion to ``(i + 1)**-alpha``.
@@ -45,7 +55,7 @@ class SCALLEmbedding(CompressedEmbedding):
 
     State: ``table`` (num_embeddings, e); ``row_sizes`` (num_embeddings,) int32. Numbers that show
     are drawn so that the mean square over all coordinates is 1, all others are 0. A row that grows
-    goes on with what it had there, or from 0.
+    again shows its earlier numbers, or 0.
     """
 
     card = Card(
@@ -98,22 +108,21 @@ class SCALLEmbedding(CompressedEmbedding):
         self.row_sizes.copy_(sizes)
 
     def compose(self, ids: Tensor) -> Tensor:
-        """The numbers that show."""
+        """Read the numbers that show."""
         rows = read_rows(self.table, ids, sparse=self.sparse)
         number = torch.arange(self.embedding_dim, device=ids.device)
         return rows.masked_fill(number >= self.row_sizes[ids].unsqueeze(-1), 0)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """``table``: every id has its own row."""
+        """Return ``table``: every id has its own row."""
         return {"table": check_ids(ids, self.num_embeddings)}
 
     def freeze(self) -> CompressedEmbedding:
-        """The numbers that show; on the meta device, where widths are not known, ``num_values``."""
+        """Return the numbers that show; on the meta device, ``num_values`` of them."""
         if self.table.is_meta:
-            return JaggedEmbedding.planned(self, self.num_values, self.table.dtype)
-        return JaggedEmbedding.from_table(
-            self.table.detach(), self.row_sizes, padding_idx=self.padding_idx, sparse=self.sparse
-        )
+            return self.undrawn(JaggedEmbedding, self.table.dtype, num_values=self.num_values)
+        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
+        return JaggedEmbedding.from_table(self.table.detach(), self.row_sizes, **common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -134,12 +143,12 @@ class SCALLEmbedding(CompressedEmbedding):
         optimizer: torch.optim.Optimizer | None = None,
         reward: Callable[[], float] | None = None,
     ) -> SCALLSchedule:
-        """Cut the training into five segments."""
+        """Return a schedule of five segments."""
         return SCALLSchedule(self, reward=reward, every=max(4, num_steps // 5))
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Every number of values from 1 to all."""
+        """Offer every number of values from 1 to all."""
         return JaggedEmbedding.sizes(num_embeddings, embedding_dim)
 
 
@@ -158,7 +167,7 @@ class Form(NamedTuple):
     beta: float
 
     def weights(self, num_embeddings: int) -> Tensor:
-        """Weight of each rank, positive, largest 1, float64 ``(n,)``."""
+        """Return the weight of each rank, positive, largest 1, float64 ``(n,)``."""
         if self.family == "power-law":
             return power_law(num_embeddings, self.beta)
         rank = torch.arange(num_embeddings, dtype=torch.float64) / num_embeddings
@@ -166,7 +175,7 @@ class Form(NamedTuple):
 
 
 class SCALLSchedule(Schedule[SCALLEmbedding]):
-    """``for batch: loss.backward(); opt.step(); schedule.step(ids)``, then ``schedule.export()``.
+    """Exploration, search and settling of widths, segment by segment.
 
     Args:
         emb: The layer; its budget holds after every step, from the first.
@@ -174,9 +183,9 @@ class SCALLSchedule(Schedule[SCALLEmbedding]):
             better. None keeps the layer's own power law, so that only the ranks change.
         every: Steps of a segment.
         resample: Steps between two forms while exploring.
-        candidates: Forms that are tried at the end of a segment.
-        decay: What a segment leaves of the counts before it; 1 counts the whole stream alike.
-        seed: Of the forms that are drawn.
+        candidates: Forms that are tried in the middle of a segment.
+        decay: Share of the counts that a segment leaves; 1 counts the whole stream alike.
+        seed: Seed of the forms that are drawn.
 
     Attributes:
         form: The form in force since the last search.
@@ -213,7 +222,7 @@ class SCALLSchedule(Schedule[SCALLEmbedding]):
         self._generator = torch.Generator().manual_seed(seed)
 
     def update(self, ids: Tensor) -> None:
-        """Count; then draw, search or leave the widths, as the place in the segment says."""
+        """Count; then draw, search or keep the widths, by the place in the segment."""
         flat = ids.detach().reshape(-1).long().cpu()
         self.counts.index_add_(0, flat, torch.ones(len(flat), dtype=torch.float64))
         place = self.steps % self.every
@@ -242,7 +251,7 @@ class SCALLSchedule(Schedule[SCALLEmbedding]):
         self.form = max(tried, key=lambda pair: pair[1])[0]
 
     def _apply(self, form: Form) -> None:
-        """The n-th largest width to the n-th most frequent id."""
+        """Give the n-th largest width to the n-th most frequent id."""
         emb = self.emb
         weights = form.weights(emb.num_embeddings).clamp(min=1e-12)
         sizes = torch.empty(emb.num_embeddings, dtype=torch.int64)

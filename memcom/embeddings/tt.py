@@ -7,9 +7,9 @@ MLSys 2021, https://arxiv.org/abs/2101.11714.
     x_i[j] = G1[i1][j1, :]  G2[i2][:, j2, :]  G3[i3][:, j3]
              1 x R          R x R             R x 1
 
-Matrix products along the id's digits. Rank 1 is mixed radix "mult" in which each table holds only
-a part of the coordinates; a high enough rank holds any table at all. The numbers of an id are
-spread over all cores, so every stored number belongs to many ids.
+A vector is a matrix product along the id's digits. Rank 1 is mixed radix "mult" in which each table
+holds only a part of the coordinates; a high enough rank holds any table. Every stored number
+belongs to many ids.
 
 Digits are read least significant first: on ids sorted by frequency, neighbours differ in the first
 core. Coordinates are read row by row: j = (j1 n2 + j2) n3 + j3.
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, mixed_radix_digits
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import Sizes, divisors, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
@@ -98,16 +98,15 @@ class TTEmbedding(CompressedEmbedding):
             )
         bonds = zip([1, rank, rank], self.dim_factors, [rank, rank, 1], strict=True)
         widths = [left * width * right for left, width, right in bonds]
-        pairs = zip(self.row_factors, widths, strict=True)
-        self.cores = nn.ParameterList(self.new_table(m, width) for m, width in pairs)
+        self.cores = nn.ParameterList(map(self.new_table, self.row_factors, widths))
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
         """Multiply the slices of an id from left to right.
 
-        The first two slices make the id's *head*, which depends on ``ids % (m1 m2)`` alone. Where
-        there are as many ids as heads, all heads are computed once, as one dense product, instead
-        of fetching R n2 R numbers of the middle core for every id.
+        The first two slices make the id's *head*, which depends on ``ids % (m1 m2)`` alone. For at
+        least as many ids as heads, all heads are computed once, as one dense product, instead of
+        fetching R n2 R numbers of the middle core for every id.
         """
         m1, m2, _ = self.row_factors
         n1, n2, n3 = self.dim_factors
@@ -126,17 +125,17 @@ class TTEmbedding(CompressedEmbedding):
         return (heads.reshape(*ids.shape, n1 * n2, self.rank) @ tails).flatten(-2)
 
     def row_tables(self) -> list[str]:
-        """The cores: a slice is a row."""
+        """Name the cores: a slice is a row."""
         return [f"cores.{j}" for j in range(len(self.cores))]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
-        """The slice of each core."""
+        """Return the slice of each core."""
         ids = check_ids(ids, self.num_embeddings)
         digits = mixed_radix_digits(self.row_factors)
         return {f"cores.{j}": digit(ids) for j, digit in enumerate(digits)}
 
     def materialize(self, chunk_size: int = 4096) -> Tensor:
-        """The full table, in smaller chunks: an id takes many more numbers than it gives."""
+        """Return the full table, in small chunks: an id reads far more numbers than it has."""
         return super().materialize(chunk_size)
 
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -154,24 +153,21 @@ class TTEmbedding(CompressedEmbedding):
         dim_factors: Sequence[int] | None = None,
         **options: Any,
     ) -> Sizes:
-        """Every rank from 1 to that which holds any table."""
+        """Offer every rank from 1 to one that holds any table."""
         rows = default_row_factors(num_embeddings) if row_factors is None else row_factors
         dims = default_dim_factors(embedding_dim) if dim_factors is None else dim_factors
         enough = max(rows[0] * dims[0], rows[-1] * dims[-1])
-        return Sizes(
-            range(1, enough + 1),
-            lambda scale: {"rank": scale},
-            "three cores of rank 1 are the smallest train",
-        )
+        floor = "three cores of rank 1 are the smallest train"
+        return Sizes.of("rank", range(1, enough + 1), floor)
 
 
 def default_row_factors(num_embeddings: int) -> list[int]:
     """Three near-equal numbers with a product of at least ``num_embeddings``, the middle least.
 
-    The middle core has two bonds, so that its rows are the dearest.
+    The middle core has two bonds, so its rows are the largest.
     """
     middle = max(1, round(num_embeddings ** (1 / 3)))
-    middle -= middle**3 > num_embeddings  # the floor of the cube root, whatever the float said
+    middle -= middle**3 > num_embeddings  # the exact floor of the cube root
     rest = -(-num_embeddings // middle)
     first = math.isqrt(rest - 1) + 1
     return [first, middle, -(-rest // first)]
@@ -179,8 +175,7 @@ def default_row_factors(num_embeddings: int) -> list[int]:
 
 def default_dim_factors(embedding_dim: int) -> list[int]:
     """The three factors of ``embedding_dim`` with the least sum, the smallest in the middle."""
-    divisors = [d for d in range(1, embedding_dim + 1) if embedding_dim % d == 0]
-    pairs = itertools.combinations_with_replacement(divisors, 2)
+    pairs = itertools.combinations_with_replacement(divisors(embedding_dim), 2)
     triples = ((a, b, embedding_dim // (a * b)) for a, b in pairs if embedding_dim % (a * b) == 0)
     low, mid, high = sorted(min(triples, key=sum))
     return [mid, low, high]
