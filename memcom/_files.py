@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -33,6 +36,29 @@ def shipped(name: str) -> Path:
         if (root / name).exists():
             return root / name
     raise FileNotFoundError(f"this installation of memcom has no {name}; use a checkout")
+
+
+def import_shipped(name: str) -> ModuleType:
+    """Import a package that lies beside memcom in a checkout or under it in a wheel.
+
+    Its folder is put first on ``sys.path``, and on ``PYTHONPATH`` for child processes.
+
+    Args:
+        name: Name of the package, such as ``"benchmarks"``.
+
+    Returns:
+        The package.
+
+    Raises:
+        FileNotFoundError: This installation does not have it.
+    """
+    root = str(shipped(name).parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    inherited = os.environ.get("PYTHONPATH", "")
+    if root not in inherited.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, inherited)))
+    return importlib.import_module(name)
 
 
 def write_atomically(path: Path | str, write: Callable[[str], object]) -> Path:

@@ -1,4 +1,4 @@
-"""Check an installation and say what to do about each failure: ``python -m memcom.doctor``.
+"""Check an installation and print a remedy for each failure: ``python -m memcom.doctor``.
 
 Every check is a small function that returns findings and takes what it judges as arguments, so
 that a broken machine can be planted in a test. Nothing outside the standard library is imported
@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 DISTRIBUTION = "memcom-kit"
 NOTEBOOK_EXTRAS = ("data", "notebooks")
-# Extras a reader may want, and what for.
 EXTRAS = {
     "data": "real data sets",
     "notebooks": "the course",
@@ -27,20 +26,23 @@ EXTRAS = {
     "fast": "compiled lookups",
     "export": "ONNX",
 }
+"""Extras a reader may want, and their use."""
+
 _INSTALL = "pip install -c constraints.txt -e '.[notebooks]'"
 _GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and what to do about it; a "note" works, but is worth knowing."""
+    """A fact about the installation and its remedy; after a `last` one nothing can be checked."""
 
     status: Literal["ok", "note", "FAIL"]
     what: str
     remedy: str = ""
+    last: bool = False
 
     def __str__(self) -> str:
-        """The finding as one line, the remedy below it."""
+        """The fact as one line, the remedy below it."""
         line = f"{'[' + self.status + ']':<7}{self.what}"
         return f"{line}\n       -> {self.remedy}" if self.remedy else line
 
@@ -78,20 +80,18 @@ def check_requirements(
         extra = _extra_of(requirement)
         if extra is None or requirement.name == DISTRIBUTION:
             continue
-        install = f"pip install '{requirement.name}{requirement.specifier}'"
+        name, wanted = requirement.name, requirement.specifier
         try:
-            version = version_of(requirement.name)
+            version = version_of(name)
         except metadata.PackageNotFoundError:
-            if extra and extra not in demanded:
-                absent.setdefault(extra, []).append(requirement.name)
-            else:
-                findings.append(Finding("FAIL", f"{requirement.name} is missing", install))
-            continue
-        if requirement.specifier.contains(version, prereleases=True):
-            good.add(f"{requirement.name} {version}")
+            version = ""
+        if version and wanted.contains(version, prereleases=True):
+            good.add(f"{name} {version}")
+        elif not version and extra and extra not in demanded:
+            absent.setdefault(extra, []).append(name)
         else:
-            what = f"{requirement.name} {version} does not meet {requirement.specifier}"
-            findings.append(Finding("FAIL", what, install))
+            what = f"{name} {version} does not meet {wanted}" if version else f"{name} is missing"
+            findings.append(Finding("FAIL", what, f"pip install '{name}{wanted}'"))
     for extra, names in absent.items():
         what = f"not installed, needed for {EXTRAS[extra]} only: {', '.join(names)}"
         remedy = f"if you want it: pip install -c constraints.txt -e '.[{extra}]'"
@@ -100,19 +100,19 @@ def check_requirements(
 
 
 def _extra_of(requirement: Any) -> str | None:
-    """Name the extra; "" for a core requirement, None for one that does not matter here."""
+    """Return the extra; "" for a core requirement, None for one that does not matter here."""
     marker = requirement.marker
     names = ("", *EXTRAS)
     return next((name for name in names if not marker or marker.evaluate({"extra": name})), None)
 
 
 def check_torch() -> list[Finding]:
-    """Import torch, look a few ids up in a compressed table, and say what it runs on."""
+    """Import torch and look a few ids up in a compressed table."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         remedy = "pip install -c constraints.txt --force-reinstall torch"
-        return [Finding("FAIL", f"torch does not import: {error}", remedy)]
+        return [Finding("FAIL", f"torch does not import: {error}", remedy, last=True)]
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     findings = [Finding("ok", f"torch computes on the CPU, {threads}")]
     if torch.cuda.is_available():
@@ -125,16 +125,14 @@ def check_torch() -> list[Finding]:
         import memcom
 
         shape = tuple(memcom.build("memcom", 1000, 8, ratio=4)(torch.arange(3)).shape)
-    except Exception as error:  # whatever it is, it is what the reader has to be told
+    except Exception as error:  # any error at all is a finding
         remedy = "make clean setup; if it stays, please report it"
-        findings.append(Finding("FAIL", f"a compressed table does not work: {error!r}", remedy))
-    else:
-        findings.append(Finding("ok", f"a compressed table looks up rows of shape {shape}"))
-    return findings
+        return [*findings, Finding("FAIL", f"a compressed table does not work: {error!r}", remedy)]
+    return [*findings, Finding("ok", f"a compressed table looks up rows of shape {shape}")]
 
 
 def kernel_python() -> str | None:
-    """Find the interpreter that Jupyter starts for the kernel ``python3``; None without one."""
+    """Return the interpreter that Jupyter starts for the kernel ``python3``, if there is one."""
     from jupyter_client.kernelspec import NoSuchKernel
     from jupyter_client.manager import KernelManager
 
@@ -148,7 +146,7 @@ def kernel_python() -> str | None:
 def check_kernel(
     demanded: bool, executable: str, find: Callable[[], str | None] = kernel_python
 ) -> list[Finding]:
-    """See whether notebooks run in this interpreter; no Jupyter fails where it is demanded."""
+    """Check that notebooks run in this interpreter; no Jupyter fails only where it is demanded."""
     remedy = f"{executable} -m ipykernel install --sys-prefix"
     try:
         kernel = find()
@@ -163,7 +161,7 @@ def check_kernel(
 
 
 def check_data(chosen: str | None) -> list[Finding]:
-    """Judge `chosen`, the value of MEMCOM_DATA, and say which data sets need no network."""
+    """Judge `chosen`, the value of MEMCOM_DATA, and list the data sets that need no network."""
     if chosen and Path(chosen).expanduser().is_file():
         what = f"MEMCOM_DATA={chosen} is a file"
         return [Finding("FAIL", what, "unset MEMCOM_DATA, or set it to a folder of yours")]
@@ -175,13 +173,13 @@ def check_data(chosen: str | None) -> list[Finding]:
     away = [name for name in data.names() if name not in here]
     findings = [Finding("ok", f"data sets that need no network: {', '.join(here) or 'none'}")]
     if away:
-        remedy = "memcom data fetch NAME gets one; memcom data info NAME tells its terms"
+        remedy = "memcom data fetch NAME gets one; memcom data info NAME shows its terms"
         findings.append(Finding("note", f"not on this machine: {', '.join(away)}", remedy))
     return findings
 
 
 def _offline(name: str) -> bool:
-    """Whether the files of a data set are here (their checksums are for the loader to check)."""
+    """Tell if the files of a data set are here (their checksums are for the loader to check)."""
     from importlib.util import find_spec
 
     from memcom.data.registry import data_root, lookup
@@ -204,15 +202,15 @@ def check_room(memory: float | None, disk: float) -> list[Finding]:
     return [*findings, _enough("disk", disk, "make room, or set MEMCOM_DATA to another disk")]
 
 
-def _enough(of: str, free: float, remedy: str) -> Finding:
-    what = f"{free / _GIB:.1f} GiB of {of} free"
+def _enough(name: str, free: float, remedy: str) -> Finding:
+    what = f"{free / _GIB:.1f} GiB of {name} free"
     if free >= _GIB:
         return Finding("ok", what)
     return Finding("FAIL", f"only {what}; the notebooks want 1", remedy)
 
 
 def free_memory() -> float | None:
-    """Count the bytes that can be had without swapping; None where psutil is missing."""
+    """Return the bytes that can be had without swapping; None where psutil is missing."""
     try:
         import psutil
     except ImportError:
@@ -220,7 +218,7 @@ def free_memory() -> float | None:
     return float(psutil.virtual_memory().available)
 
 
-def check(demanded: Sequence[str] = ()) -> list[Finding]:
+def diagnose(demanded: Sequence[str] = ()) -> list[Finding]:
     """Run all checks on this machine; `demanded` are extras that must be installed."""
     for extra in demanded:
         if extra not in EXTRAS:
@@ -232,16 +230,16 @@ def check(demanded: Sequence[str] = ()) -> list[Finding]:
     findings = check_python(sys.version_info[:3], sys.executable)
     findings += check_requirements(requirements, demanded)
     findings += check_torch()
-    if "torch does not import" in findings[-1].what:
+    if findings[-1].last:
         return findings
     findings += check_kernel("notebooks" in demanded, sys.executable)
     findings += check_data(os.environ.get("MEMCOM_DATA"))
     return findings + check_room(free_memory(), shutil.disk_usage(Path.cwd()).free)
 
 
-def report(demanded: Sequence[str] = NOTEBOOK_EXTRAS) -> bool:
+def print_failures(demanded: Sequence[str] = NOTEBOOK_EXTRAS) -> bool:
     """Print the failures, or one line and return True when all is well; for a notebook."""
-    failures = [finding for finding in check(demanded) if finding.status == "FAIL"]
+    failures = [finding for finding in diagnose(demanded) if finding.status == "FAIL"]
     if not failures:
         print(f"[ok] Python {platform.python_version()}, packages, kernel, data, memory and disk")
     for failure in failures:
@@ -249,9 +247,9 @@ def report(demanded: Sequence[str] = NOTEBOOK_EXTRAS) -> bool:
     return not failures
 
 
-def main() -> int:
+def run_doctor() -> int:
     """Print all findings and return the exit code: 1 if something failed, else 0."""
-    findings = check()
+    findings = diagnose()
     print(*findings, sep="\n")
     failures = sum(finding.status == "FAIL" for finding in findings)
     print(f"\n{failures} failed" if failures else "\nAll is well.")
@@ -261,4 +259,4 @@ def main() -> int:
 if __name__ == "__main__":
     # Run as a file, sys.path begins with memcom/, whose rooms hide packages of the same name.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    raise SystemExit(main())
+    raise SystemExit(run_doctor())

@@ -150,7 +150,7 @@ def test_little_room_fails() -> None:
 
 def test_an_unknown_extra_is_refused() -> None:
     with pytest.raises(ValueError, match="'notebook'; there are data, notebooks"):
-        doctor.check(["notebook"])
+        doctor.diagnose(["notebook"])
 
 
 def test_a_finding_shows_its_remedy_below() -> None:
@@ -162,15 +162,15 @@ def test_report_is_one_line_or_the_failures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings = [Finding("ok", "good"), Finding("note", "odd")]
-    monkeypatch.setattr(doctor, "check", lambda demanded=(): findings)
-    assert doctor.report()
+    monkeypatch.setattr(doctor, "diagnose", lambda demanded=(): findings)
+    assert doctor.print_failures()
     assert capsys.readouterr().out.startswith("[ok] Python 3.")
-    assert doctor.main() == 0
+    assert doctor.run_doctor() == 0
     findings.append(Finding("FAIL", "planted", "mend it"))
     capsys.readouterr()
-    assert not doctor.report()
+    assert not doctor.print_failures()
     assert capsys.readouterr().out == "[FAIL] planted\n       -> mend it\n"
-    assert doctor.main() == 1
+    assert doctor.run_doctor() == 1
     assert "1 failed" in capsys.readouterr().out
 
 

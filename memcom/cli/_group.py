@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from memcom._extras import MissingExtra
+
 
 class _Group(click.Group):
     """A group whose commands show a user's errors as one line instead of a traceback."""
@@ -14,18 +16,15 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError) as error:  # ours derive from these: BudgetError, ...
+        except (ValueError, OSError, MissingExtra) as error:  # BudgetError is a ValueError, ...
             if isinstance(error, BrokenPipeError) or os.environ.get("MEMCOM_TRACEBACK"):
                 raise
             raise click.UsageError(" ".join(str(error).split())) from error
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "memcom":
                 raise
-            generic = (
-                f"{error.name} is not installed; `python -m memcom.doctor` says how to mend that"
-            )
-            named = "memcom-kit[" in str(error)  # our own message, with the extra to install
-            raise click.UsageError(str(error) if named else generic) from error
+            remedy = "`python -m memcom.doctor` says how to mend that"
+            raise click.UsageError(f"{error.name} is not installed; {remedy}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

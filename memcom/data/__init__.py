@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memcom._extras import MissingExtra
 from memcom.data.adjacency import (
     load_amazon_book_part,
     load_google_local,
@@ -85,7 +86,7 @@ def load(name: str | Path, **options: Any) -> Any:
     Raises:
         ValueError: if there is no such set.
         TypeError: if the set has no such option; the message lists those there are.
-        ModuleNotFoundError: if a package of the extra "data" is not installed.
+        MissingExtra: if a package of the extra "data" is not installed.
     """
     loader = _LOADERS.get(str(name))
     arguments: tuple[Any, ...] = ()
@@ -105,7 +106,4 @@ def load(name: str | Path, **options: Any) -> Any:
     try:
         return loader(*arguments, **options)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"reading {name} needs the package {error.name}: pip install 'memcom-kit[data]'",
-            name=error.name,
-        ) from error
+        raise MissingExtra(f"reading {name}", error.name, "data") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from memcom._extras import MissingExtra
 from memcom.sweep.provenance import devices
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial, run_trial
@@ -76,9 +77,6 @@ def start(engine: str, data: Any, store: Store, jobs: int | None = None) -> Engi
         extra = _EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
             raise
-        raise ModuleNotFoundError(
-            f"the engine {engine!r} needs the package {error.name}: pip install "
-            f"'memcom-kit[{extra}]', or use the engine 'local'",
-            name=error.name,
-        ) from error
+        wanted, instead = f"the engine {engine!r}", "use the engine 'local'"
+        raise MissingExtra(wanted, error.name, extra, instead) from error
     return InProcess(data)
