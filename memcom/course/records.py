@@ -1,8 +1,7 @@
-"""Values that a notebook hands to whoever ran it.
+"""Values that a notebook hands to its runner.
 
-:func:`record` displays a value under a private MIME type, so that it travels inside the executed
-notebook itself: no file, no side channel, and nothing for the reader to look at. :func:`harvest`
-reads the values back.
+`record` displays a value under a private MIME type, so that it travels inside the executed
+notebook itself: no file, no side channel, and nothing for the reader to look at.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 RECORD_MIME = "application/vnd.memcom.record+json"
@@ -26,15 +25,14 @@ def record(name: str, value: Any) -> None:
     Args:
         name: A Python identifier. A notebook records each name once, except ``"result"``, which
             is one row of the summary table and may come any number of times.
-        value: What JSON can hold: numbers, text, booleans, None, and lists and dictionaries of
+        value: Anything JSON can hold: numbers, text, booleans, None, and lists and dictionaries of
             them. Scalars and arrays of NumPy and torch are converted. A ``"result"`` is a
             dictionary with the keys ``method``, ``nbytes``, ``ratio``, ``ndcg_at_10``,
             ``loss_percent`` and optionally ``ratio_asked``.
 
     Raises:
-        ValueError: If the name is no identifier, a number is not finite, or a result has wrong
-            keys.
-        TypeError: If JSON cannot hold the value.
+        ValueError: The name is no identifier, a number is not finite, or a result has wrong keys.
+        TypeError: JSON cannot hold the value.
     """
     if not _NAME.match(name):
         raise ValueError(f"cannot record {name!r}: the name must be a plain identifier")
@@ -45,26 +43,12 @@ def record(name: str, value: Any) -> None:
 
 
 def publish(name: str, value: Any) -> None:
-    """Display one record; outside a kernel there is nobody to tell, and nothing happens.
-
-    Args:
-        name: Name of the record, unchecked.
-        value: A value that JSON can hold.
-    """
+    """Display one record, its name unchecked. No-op outside a kernel."""
     display_hidden(RECORD_MIME, {"name": name, "value": value}, text="")
 
 
 def display_hidden(mime: str, data: Mapping[str, Any], text: str) -> bool:
-    """Display data that only a program reads, with a text that people read.
-
-    Args:
-        mime: The private MIME type.
-        data: What JSON can hold.
-        text: Plain text shown in its place; may be empty.
-
-    Returns:
-        Whether there was a kernel to display it in.
-    """
+    """Display data under a private MIME type and a text in its place; False outside a kernel."""
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         return False
@@ -75,19 +59,7 @@ def display_hidden(mime: str, data: Mapping[str, Any], text: str) -> bool:
 
 
 def as_plain(value: Any, name: str) -> Any:
-    """Convert a value to what JSON can hold.
-
-    Args:
-        value: Any value.
-        name: What to call it in an error.
-
-    Returns:
-        The same value made of dict, list, str, int, float, bool and None.
-
-    Raises:
-        ValueError: If a number is not finite.
-        TypeError: If JSON cannot hold the value.
-    """
+    """Convert a value to what JSON can hold; `name` is its name in errors."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
@@ -100,47 +72,7 @@ def as_plain(value: Any, name: str) -> Any:
         return [as_plain(item, f"{name}[{place}]") for place, item in enumerate(value)]
     if hasattr(value, "tolist"):  # scalars and arrays of NumPy and torch
         return as_plain(value.tolist(), name)
-    raise TypeError(f"cannot record {name}: a {type(value).__name__} is nothing that JSON can hold")
-
-
-def harvest(notebook: Any, mime: str = RECORD_MIME) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Read what the cells of an executed notebook displayed under a private MIME type.
-
-    Args:
-        notebook: The executed notebook (nbformat 4).
-        mime: The MIME type to look for.
-
-    Yields:
-        The index of the cell and what was displayed, in order.
-    """
-    for index, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", ()):
-            if mime in output.get("data", {}):
-                yield index, dict(output["data"][mime])
-
-
-def split_records(notebook: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Sort the records of an executed notebook.
-
-    Args:
-        notebook: The executed notebook.
-
-    Returns:
-        Every value by its name, and the list of ``"result"`` rows.
-
-    Raises:
-        ValueError: If a name other than ``"result"`` was recorded twice.
-    """
-    values: dict[str, Any] = {}
-    results: list[dict[str, Any]] = []
-    for index, entry in harvest(notebook):
-        if entry["name"] == RESULT:
-            results.append(entry["value"])
-        elif entry["name"] in values:
-            raise ValueError(f"cell {index} records {entry['name']!r} a second time")
-        else:
-            values[entry["name"]] = entry["value"]
-    return values, results
+    raise TypeError(f"cannot record {name}: JSON cannot hold a {type(value).__name__}")
 
 
 def _check_result(result: Any) -> None:

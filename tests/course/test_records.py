@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from nbformat import v4
 
 from memcom.course import record
-from memcom.course.records import RECORD_MIME, as_plain, harvest, split_records
+from memcom.course.records import as_plain
 
 RESULT = {"method": "qr", "nbytes": 10, "ratio": 4.0, "ndcg_at_10": None, "loss_percent": None}
-
-
-def displayed(*entries):
-    """A notebook whose second cell has displayed records."""
-    cell = v4.new_code_cell("…")
-    cell.outputs = [
-        v4.new_output("display_data", data={RECORD_MIME: {"name": name, "value": value}})
-        for name, value in entries
-    ]
-    return v4.new_notebook(cells=[v4.new_markdown_cell("# Title"), cell])
 
 
 @pytest.mark.parametrize(
@@ -69,22 +58,3 @@ def test_a_result_has_the_agreed_keys():
         record("result", {**{k: v for k, v in RESULT.items() if k != "nbytes"}, "bytes": 10})
     with pytest.raises(ValueError, match="missing: method"):
         record("result", 3)
-
-
-def test_harvest_gives_cell_and_content():
-    notebook = displayed(("a", 1), ("b", [2]))
-    assert list(harvest(notebook)) == [
-        (1, {"name": "a", "value": 1}),
-        (1, {"name": "b", "value": [2]}),
-    ]
-
-
-def test_records_are_sorted_into_values_and_results():
-    other = {**RESULT, "method": "hash"}
-    notebook = displayed(("result", RESULT), ("a", 1), ("result", other))
-    assert split_records(notebook) == ({"a": 1}, [RESULT, other])
-
-
-def test_a_name_counts_once():
-    with pytest.raises(ValueError, match="cell 1 records 'a' a second time"):
-        split_records(displayed(("a", 1), ("a", 1)))

@@ -12,11 +12,9 @@ import pytest
 
 pytest.importorskip("papermill")
 
-from memcom.course import RunResult, lint, run
-from memcom.course.build.header import read_header
-from memcom.course.build.source import read, tagged, tags
+from memcom.course import RunResult, lint, run_notebook
+from memcom.course.build.notebook import harvest, read, read_header, tagged, tags
 from memcom.course.exercises import CHECK_MIME
-from memcom.course.records import harvest
 from tests.notebooks.expectations import EXPECTATIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -28,7 +26,7 @@ def execute(path: Path, **options: Any) -> RunResult:
     """Run in the fast profile; the file and its folder stay as they are."""
     before = path.read_bytes()
     files = {entry.name for entry in FOLDER.iterdir() if not entry.name.startswith(".")}
-    result = run(path, {"PROFILE": "fast"}, **options)
+    result = run_notebook(path, {"PROFILE": "fast"}, **options)
     assert path.read_bytes() == before
     left = {entry.name for entry in FOLDER.iterdir() if not entry.name.startswith(".")} - files
     assert not {name for name in left if not name.endswith(".ipynb")}, f"left behind: {left}"

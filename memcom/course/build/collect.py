@@ -11,15 +11,14 @@ from __future__ import annotations
 import copy
 import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from memcom._files import write_text
 from memcom._text import table
-from memcom.course.build.header import Header
-from memcom.course.build.source import WIDGET_VIEW, strip_ansi, tags
+from memcom.course.build.notebook import WIDGET_VIEW, strip_ansi, tags
+from memcom.course.build.runner import RunResult
 from memcom.course.exercises import CHECK_MIME
 from memcom.course.records import RECORD_MIME
 
@@ -38,50 +37,7 @@ _NOT_RUN = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One notebook of the course: run, failed or not run.
-
-    Attributes:
-        name: Its file's name without ``.ipynb``.
-        header: What its first cells say.
-        notebook: The executed notebook; the source where there is none.
-        seconds: Time of the run; None without a whole run.
-        peak_rss_bytes: Peak memory of the run; None without a whole run.
-        results: Its rows of the results table.
-        error: What went wrong; empty if nothing did.
-    """
-
-    name: str
-    header: Header
-    notebook: Any = field(repr=False)
-    seconds: float | None = None
-    peak_rss_bytes: int | None = None
-    results: Sequence[Mapping[str, Any]] = ()
-    error: str = ""
-
-    @property
-    def title(self) -> str:
-        """The notebook's title, or its name where it has none."""
-        return self.header.title or self.name
-
-    @property
-    def time(self) -> str:
-        """Time of the run in words."""
-        return "–" if self.seconds is None else f"{self.seconds:.0f} s"
-
-    @property
-    def memory(self) -> str:
-        """Peak memory of the run in words."""
-        return "–" if self.peak_rss_bytes is None else f"{self.peak_rss_bytes / 2**20:,.0f} MiB"
-
-    @property
-    def status(self) -> str:
-        """How the run went: "ok", "FAILED" or "not run"."""
-        return "FAILED" if self.error else "not run" if self.seconds is None else "ok"
-
-
-def collect(entries: Sequence[Entry], machine: str, folder: Path) -> None:
+def collect(entries: Sequence[RunResult], machine: str, folder: Path) -> None:
     """Write the pages of a course; what an earlier run left in the folder goes.
 
     Args:
@@ -105,7 +61,7 @@ def collect(entries: Sequence[Entry], machine: str, folder: Path) -> None:
         write_text(folder / name, text)
 
 
-def notebook_page(entry: Entry, machine: str) -> Any:
+def notebook_page(entry: RunResult, machine: str) -> Any:
     """Prepare an executed notebook for MyST-NB.
 
     Args:
@@ -135,7 +91,7 @@ def notebook_page(entry: Entry, machine: str) -> Any:
     return notebook
 
 
-def failed_page(entry: Entry) -> str:
+def failed_page(entry: RunResult) -> str:
     """Write the page of a notebook that failed, in Markdown."""
     error = strip_ansi(entry.error)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", error)), default=0))
@@ -146,7 +102,7 @@ def failed_page(entry: Entry) -> str:
     )
 
 
-def index_page(entries: Sequence[Entry], machine: str) -> str:
+def index_page(entries: Sequence[RunResult], machine: str) -> str:
     """Write the contents page of the course, in Markdown.
 
     Args:
@@ -184,7 +140,7 @@ def index_page(entries: Sequence[Entry], machine: str) -> str:
     return "\n".join([*lines, machine]) + "\n"
 
 
-def result_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
+def result_rows(entries: Sequence[RunResult]) -> list[dict[str, str]]:
     """Return the results that the notebooks recorded, as cells of a table.
 
     Args:
@@ -208,8 +164,17 @@ def result_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
     ]
 
 
-def report(entries: Sequence[Entry]) -> str:
-    """Return the tables for a terminal: all results, then time and memory of each notebook."""
+def summarise_runs(entries: Sequence[RunResult]) -> str:
+    """Return the tables of a run for a terminal.
+
+    Args:
+        entries: The notebooks, in order.
+
+    Returns:
+        Method, bytes, ratio, nDCG and loss of every result; then time and memory of every
+        notebook that ran. Text of several lines.
+    """
+    entries = [entry for entry in entries if entry.status != "not run"]
     results = result_rows(entries)
     times = [
         {"notebook": e.name, "time": e.time, "peak memory": e.memory, "status": e.status}

@@ -1,6 +1,6 @@
 """Check that a notebook file is clean, complete and in the course's order.
 
-Each check is a small function that yields what is wrong; :func:`lint` runs them all.
+Each check is a small function that yields faults; `lint` runs them all. Style is ruff's business.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from memcom.course.build.formulas import FormulaError, formulas, to_mathml
-from memcom.course.build.header import FIELDS, SECTIONS, headings, read_header
-from memcom.course.build.source import declared_parameters, read, tagged
+from memcom.course.build.notebook import (
+    FIELDS,
+    SECTIONS,
+    declared_parameters,
+    headings,
+    is_clean,
+    read,
+    read_header,
+    tagged,
+    tags,
+)
 
 BUILD_LINES = 40
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)[^)]*\)")
@@ -30,29 +39,16 @@ def lint(path: str | Path) -> list[str]:
         One sentence for each fault; empty for a good notebook.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: There is no such file.
     """
     path = Path(path)
     notebook = read(path)
-    checks = (_clean, _header, _parameters, _code, _build, _pictures, _exercises, _budget)
-    faults = [fault for check in checks for fault in check(notebook)]
-    return faults + list(_links(notebook, path.parent)) + list(_formulas(notebook))
-
-
-def _clean(notebook: Any) -> Iterator[str]:
-    for index, cell in enumerate(notebook.cells):
-        if cell.get("outputs"):
-            yield f"cell {index} has outputs"
-        if cell.get("execution_count") is not None:
-            yield f"cell {index} has an execution count"
-        if "papermill" in cell.metadata or "execution" in cell.metadata:
-            yield f"cell {index} has metadata of a run"
-    for key in ("widgets", "papermill"):
-        if key in notebook.metadata:
-            yield f"the notebook has metadata.{key}"
-    name = notebook.metadata.get("kernelspec", {}).get("name")
-    if name != "python3":
-        yield f"the kernel must be 'python3', not {name!r}"
+    faults = [] if is_clean(path) else ["it has outputs or traces of a run: memcom clean"]
+    if broken := list(_syntax(notebook)):
+        return faults + broken
+    checks = (_header, _parameters, _build, _pictures, _exercises, _budget, _formulas)
+    faults += [fault for check in checks for fault in check(notebook)]
+    return faults + list(_links(notebook, path.parent))
 
 
 def _header(notebook: Any) -> Iterator[str]:
@@ -101,7 +97,7 @@ def _parameters(notebook: Any) -> Iterator[str]:
         yield "the parameter PROFILE is missing"
 
 
-def _code(notebook: Any) -> Iterator[str]:
+def _syntax(notebook: Any) -> Iterator[str]:
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             try:
@@ -110,33 +106,18 @@ def _code(notebook: Any) -> Iterator[str]:
                 yield f"cell {index} is no plain Python (magics are not allowed): {error}"
 
 
-def _parses(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return False
-    return True
-
-
 def _build(notebook: Any) -> Iterator[str]:
     cells = tagged(notebook, "build")
     if not cells and notebook.metadata.get("memcom", {}).get("kind") != "guide":
         yield "there must be a cell tagged 'build' that makes the idea from scratch"
     for index, cell in cells:
-        count = code_lines(cell.source) if _parses(cell.source) else 0  # said by another check
+        count = code_lines(cell.source)
         if count >= BUILD_LINES:
             yield f"build cell {index} has {count} lines of code, not under {BUILD_LINES}"
 
 
 def code_lines(source: str) -> int:
-    """Count lines of code: not blank, no comment, no docstring.
-
-    Args:
-        source: Python source.
-
-    Returns:
-        The number of lines.
-    """
+    """Count lines of code: not blank, no comment, no docstring."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     prose: set[int] = set()
     for node in ast.walk(ast.parse(source)):
@@ -170,13 +151,13 @@ def _exercises(notebook: Any) -> Iterator[str]:
     for index, cell in exercises:
         before = cells[index - 1] if index else None
         after = cells[index + 1] if index + 1 < len(cells) else None
-        if before is None or "check" not in before.metadata.get("tags", ()):
+        if before is None or "check" not in tags(before):
             yield f"exercise cell {index} must follow a cell tagged 'check'"
         elif not before.metadata.get("jupyter", {}).get("source_hidden"):
             yield f"check cell {index - 1} is not folded (jupyter.source_hidden)"
         if "raise NotImplementedError" not in cell.source:
             yield f"exercise cell {index} must raise NotImplementedError where the answer goes"
-        if after is None or "solution" not in after.metadata.get("tags", ()):
+        if after is None or "solution" not in tags(after):
             yield f"exercise cell {index} must be followed by a cell tagged 'solution'"
             continue
         if not after.metadata.get("jupyter", {}).get("source_hidden"):
@@ -194,8 +175,8 @@ def _exercises(notebook: Any) -> Iterator[str]:
 
 
 def _signatures(source: str) -> set[str]:
-    """List the public functions of a cell with their arguments."""
-    body = ast.parse(source).body if _parses(source) else []
+    """Return the public functions of a cell with their arguments."""
+    body = ast.parse(source).body
     return {
         f"{node.name}({ast.unparse(node.args)})"
         for node in body

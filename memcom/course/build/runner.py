@@ -16,9 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from memcom.course.build.source import check_parameters, read, strip_ansi, tags, widget_errors
+from memcom.course.build.notebook import (
+    Header,
+    check_parameters,
+    harvest,
+    read,
+    read_header,
+    split_records,
+    strip_ansi,
+    tags,
+    widget_errors,
+)
 from memcom.course.exercises import CHECK_MIME, PASSED
-from memcom.course.records import RECORD_MIME, harvest, split_records
+from memcom.course.records import RECORD_MIME
 from memcom.profiling import peak_rss_bytes
 
 _PEAK = "memcom.peak_rss_bytes"
@@ -40,35 +50,60 @@ class ExerciseError(NotebookError):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave.
+    """One notebook of the course: run, failed or not run.
 
     Attributes:
         name: Name of the notebook: its file's, without ``.ipynb``.
-        path: The notebook's file.
+        header: Facts in its first cells.
+        notebook: The executed notebook, with outputs and widget state; the source where there is
+            no whole run.
+        seconds: Time from the start of the kernel to the last cell's end; None without a whole run.
+        peak_rss_bytes: Largest resident memory of the kernel process, with Python and libraries;
+            None without a whole run.
         recorded: Every recorded value by its name.
         results: The recorded ``"result"`` rows, in order.
         checks: Status of each exercise; with solutions, that of the solution.
-        seconds: Time from the start of the kernel to the last cell's end.
         cell_seconds: Time of each cell of `notebook`; 0 where it has no code.
-        peak_rss_bytes: Largest resident memory of the kernel process, with Python and libraries.
-        notebook: The executed notebook, with outputs and widget state.
+        error: The failure; empty if there was none.
     """
 
     name: str
-    path: Path
-    recorded: dict[str, Any]
-    results: list[dict[str, Any]]
-    checks: dict[str, str]
-    seconds: float
-    cell_seconds: tuple[float, ...]
-    peak_rss_bytes: int
+    header: Header
     notebook: Any = field(repr=False)
+    seconds: float | None = None
+    peak_rss_bytes: int | None = None
+    recorded: dict[str, Any] = field(default_factory=dict)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    checks: dict[str, str] = field(default_factory=dict)
+    cell_seconds: tuple[float, ...] = ()
+    error: str = ""
+
+    @property
+    def title(self) -> str:
+        """The notebook's title, or its name where it has none."""
+        return self.header.title or self.name
+
+    @property
+    def time(self) -> str:
+        """Time of the run in words."""
+        return "–" if self.seconds is None else f"{self.seconds:.0f} s"
+
+    @property
+    def memory(self) -> str:
+        """Peak memory of the run in words."""
+        return "–" if self.peak_rss_bytes is None else f"{self.peak_rss_bytes / 2**20:,.0f} MiB"
+
+    @property
+    def status(self) -> str:
+        """One of ``"ok"``, ``"FAILED"``, ``"not run"``."""
+        return "FAILED" if self.error else "not run" if self.seconds is None else "ok"
 
 
-def run(
+def run_notebook(
     path: str | Path,
     parameters: Mapping[str, Any] | None = None,
     *,
+    source: Any = None,
     timeout: float = 600.0,
     solutions: bool | Literal["last"] = False,
     tour: bool = False,
@@ -78,25 +113,26 @@ def run(
     Args:
         path: The notebook.
         parameters: Values for its parameters cell, by name.
+        source: Its content, where it has been read already.
         timeout: Longest time of one cell, in seconds.
-        solutions: Whether to run the folded solutions of the exercises. Without them the
-            notebook runs as a student meets it. ``"last"`` does both at once: the solutions run
-            after all other cells.
-        tour: Whether to move every control of every explorer to its ends and its middle
-            (see :func:`memcom.course.tour`).
+        solutions: Run the folded solutions of the exercises. Without them the notebook runs as a
+            student meets it. ``"last"`` does both at once: the solutions run after all other
+            cells.
+        tour: Move every control of every explorer to its ends and its middle
+            (see `memcom.course.tour`).
 
     Returns:
         Recorded values, time, memory and the executed notebook.
 
     Raises:
-        ValueError: If the notebook does not have such a parameter, before anything runs.
-        TypeError: If a parameter's value has the wrong type, before anything runs.
-        NotebookError: If a cell raises, takes too long or ends the kernel.
-        WidgetError: If a widget's callback raised.
-        ExerciseError: If a solution does not pass its check.
+        ValueError: The notebook does not have such a parameter; nothing has run.
+        TypeError: A parameter's value has the wrong type; nothing has run.
+        NotebookError: A cell raises, takes too long or ends the kernel.
+        WidgetError: A widget's callback raised.
+        ExerciseError: A solution does not pass its check.
     """
     path = Path(path).resolve()
-    source = read(path)
+    source = read(path) if source is None else source
     check_parameters(source, path.stem, parameters or {})
     notebook, seconds = _execute(path, _prepare(source, solutions, tour), parameters, timeout)
 
@@ -108,9 +144,7 @@ def run(
     if errors:
         raise WidgetError(f"{path.name}: {len(errors)} widget error(s)\n" + "\n".join(errors))
 
-    for cell in notebook.cells:
-        if _HARVEST_TAG in tags(cell):
-            seconds -= _duration(cell)
+    seconds -= sum(_duration(cell) for cell in notebook.cells if _HARVEST_TAG in tags(cell))
     notebook.cells = [cell for cell in notebook.cells if _HARVEST_TAG not in tags(cell)]
     try:
         recorded, results = split_records(notebook)
@@ -118,14 +152,14 @@ def run(
         raise NotebookError(f"{path.name}: {error}") from error
     return RunResult(
         name=path.stem,
-        path=path,
+        header=read_header(source),
+        notebook=notebook,
+        seconds=seconds,
+        peak_rss_bytes=inner[_PEAK],
         recorded=recorded,
         results=results,
         checks=_checks(notebook, path.name, bool(solutions)),
-        seconds=seconds,
         cell_seconds=tuple(_duration(cell) for cell in notebook.cells),
-        peak_rss_bytes=inner[_PEAK],
-        notebook=notebook,
     )
 
 
@@ -198,19 +232,18 @@ def _execute(
 
 
 def _checks(notebook: Any, name: str, solutions: bool) -> dict[str, str]:
-    """Read the status of the exercises; the last one of a name counts."""
+    """Return the status of each exercise, its last one; solutions have to pass."""
     outcomes = {entry["name"]: entry for _, entry in harvest(notebook, CHECK_MIME)}
-    if solutions:
-        wrong = [
-            f"{entry['name']}: {entry['status']}\n{entry['message']}"
-            for entry in outcomes.values()
-            if entry["status"] != PASSED
-        ]
-        if wrong:
-            raise ExerciseError(f"{name}: solutions do not pass\n" + "\n".join(wrong))
+    wrong = [
+        f"{entry['name']}: {entry['status']}\n{entry['message']}"
+        for entry in outcomes.values()
+        if solutions and entry["status"] != PASSED
+    ]
+    if wrong:
+        raise ExerciseError(f"{name}: solutions do not pass\n" + "\n".join(wrong))
     return {key: str(entry["status"]) for key, entry in outcomes.items()}
 
 
 def _duration(cell: Any) -> float:
-    """Time a cell took, in seconds, as papermill measured it."""
+    """Return the time of a cell in seconds, as papermill measured it."""
     return float(cell.metadata.get("papermill", {}).get("duration") or 0.0)

@@ -7,6 +7,7 @@ fails. What a run leaves stands in the site itself, so the pages can be built ag
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -14,48 +15,48 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from memcom._files import write_json
-from memcom.course.build.collect import Entry, collect
-from memcom.course.build.collect import report as report_of
-from memcom.course.build.header import read_header
-from memcom.course.build.runner import NotebookError, RunResult, run
-from memcom.course.build.source import read
+from memcom.course.build.collect import collect
+from memcom.course.build.notebook import read, read_header
+from memcom.course.build.runner import NotebookError, RunResult, run_notebook
 
 PATTERN = "[0-9][0-9]_*.ipynb"
 EXECUTED, RUN = "executed", "run.json"
-KEPT = ("seconds", "peak_rss_bytes", "results", "error")
+KEPT = ("seconds", "peak_rss_bytes", "recorded", "results", "checks", "error")
 
 
 class CourseError(RuntimeError):
     """Notebooks failed, or their pages.
 
     Args:
-        results: The runs that did not fail.
-        failures: What went wrong, by the notebook's name; ``"documentation"`` is Sphinx itself.
-        site: Where the pages are, the failed ones marked.
+        runs: All notebooks of the course, those that failed included.
+        failures: Errors by the notebook's name; ``"documentation"`` is Sphinx itself.
+        site: Folder of the pages, the failed ones marked.
     """
 
-    def __init__(self, results: list[RunResult], failures: dict[str, str], site: Path) -> None:
+    def __init__(self, runs: list[RunResult], failures: dict[str, str], site: Path) -> None:
         super().__init__(f"failed: {', '.join(failures)}\n\n" + "\n\n".join(failures.values()))
-        self.results = results
+        self.runs = runs
         self.failures = failures
         self.site = site
 
 
-def run_all(
+def run_course(
     names: Sequence[str] | None = None,
     *,
     profile: str = "fast",
+    parameters: Mapping[str, Any] | None = None,
     site: str | Path = "site",
     folder: str | Path = "notebooks",
     docs: str | Path = "docs",
     progress: bool = True,
     timeout: float = 600.0,
+    tour: bool = False,
 ) -> list[RunResult]:
     """Run the notebooks of the course, solutions included, and build the documentation.
 
@@ -63,6 +64,7 @@ def run_all(
         names: Beginnings of the names of the notebooks to run, such as ``["00", "03_memcom"]``;
             all of them by default.
         profile: Value of each notebook's parameter ``PROFILE``.
+        parameters: Values for other parameters, which every notebook that runs must have.
         site: Folder for the pages. What an earlier run wrote there is replaced; a folder with
             anything else in it is refused.
         folder: Folder of the notebooks.
@@ -70,99 +72,79 @@ def run_all(
             the executed notebooks only.
         progress: Show a progress bar.
         timeout: Longest time of one cell, in seconds.
+        tour: Move every control of every explorer to its ends and its middle.
 
     Returns:
-        The runs, in order.
+        All notebooks of the course, in order; those that `names` leaves out have not run.
 
     Raises:
-        FileNotFoundError: If a name fits no notebook.
-        FileExistsError: If `site` holds something that no earlier run wrote.
-        CourseError: If a notebook or the documentation failed. All else has run and is written.
+        FileNotFoundError: A name fits no notebook.
+        FileExistsError: `site` holds something that no earlier run wrote.
+        CourseError: A notebook or the documentation failed. All else has run and is written.
     """
     from tqdm import tqdm
 
-    paths = find(names, folder)
+    chosen = find(names, folder)
     site = Path(site).resolve()
     check_site(site)
-    results: list[RunResult] = []
-    failures: dict[str, str] = {}
-    with tqdm(total=len(paths), unit="notebook", disable=not progress) as bar:
-        for path in paths:
-            bar.set_postfix_str(path.stem)
-            try:
-                results.append(run(path, {"PROFILE": profile}, solutions=True, timeout=timeout))
-            except (NotebookError, ValueError, TypeError) as error:
-                failures[path.stem] = str(error)
-            bar.update()
-    last = {
-        "machine": _machine(profile),
-        "folder": str(Path(folder).resolve()),
-        "runs": [_summary(path.stem, results, failures) for path in paths],
-    }
-    executed = {result.name: result.notebook for result in results}
-    failures.update(build(site, last, executed, Path(docs)))
-    if failures:
-        good = [result for result in results if result.name not in failures]
-        raise CourseError(good, failures, site)
-    return results
+    values = {"PROFILE": profile, **(parameters or {})}
+    runs: list[RunResult] = []
+    with tqdm(total=len(chosen), unit="notebook", disable=not progress) as bar:
+        for path in find(None, folder):
+            source = read(path)
+            run = RunResult(path.stem, read_header(source), source)
+            if path in chosen:
+                bar.set_postfix_str(path.stem)
+                try:
+                    run = run_notebook(
+                        path, values, source=source, solutions=True, timeout=timeout, tour=tour
+                    )
+                except (NotebookError, ValueError, TypeError) as error:
+                    run = dataclasses.replace(run, error=str(error))
+                bar.update()
+            runs.append(run)
+    about = {"machine": _machine(profile), "folder": str(Path(folder).resolve())}
+    _build(site, runs, about, Path(docs))
+    return runs
 
 
 def rebuild(
-    site: str | Path = "site", *, folder: str | Path = "notebooks", docs: str | Path = "docs"
+    site: str | Path = "site", *, folder: str | Path | None = None, docs: str | Path = "docs"
 ) -> Path:
     """Build the pages again without running anything.
 
     Args:
         site: Folder of the pages. Without a run in it, the notebooks are shown without outputs.
-        folder: Folder of the notebooks.
+        folder: Folder of the notebooks; by default that of the run, else ``notebooks``.
         docs: Folder of the documentation's sources.
 
     Returns:
         The front page.
 
     Raises:
-        FileNotFoundError: If there is no such `docs` or no notebook.
-        FileExistsError: If `site` holds something that no earlier run wrote.
-        CourseError: If a page cannot be built.
+        FileNotFoundError: There is no such `docs` or no notebook.
+        FileExistsError: `site` holds something that no earlier run wrote.
+        CourseError: A page cannot be built.
     """
     site, docs = Path(site).resolve(), Path(docs)
     if not (docs / "conf.py").exists():
         raise FileNotFoundError(f"no documentation in {docs.resolve()}; build it in a checkout")
     check_site(site)
-    last, executed = _last(site)
-    last.setdefault("folder", str(Path(folder).resolve()))
-    if failures := build(site, last, executed, docs):
-        raise CourseError([], failures, site)
+    last: dict[str, Any] = {"machine": "", "folder": "notebooks", "runs": []}
+    if (site / RUN).exists():
+        last = json.loads((site / RUN).read_text(encoding="utf-8"))
+    kept = {run.pop("name"): run for run in last["runs"]}
+    runs = []
+    for path in find(None, folder or last["folder"]):
+        source, executed = read(path), site / EXECUTED / path.name
+        notebook = read(executed) if executed.exists() else source
+        runs.append(RunResult(path.stem, read_header(source), notebook, **kept.get(path.stem, {})))
+    _build(site, runs, last, docs)
     return site / "index.html"
 
 
-def report(site: str | Path = "site") -> str:
-    """Return the summary of the last run.
-
-    Args:
-        site: Folder of the pages.
-
-    Returns:
-        Method, bytes, ratio, nDCG and loss of every result; then time and memory of every
-        notebook that ran. Text of several lines.
-    """
-    last, executed = _last(Path(site))
-    return report_of([entry for entry in entries(last, executed) if entry.status != "not run"])
-
-
 def find(names: Sequence[str] | None, folder: str | Path) -> list[Path]:
-    """Find the notebooks of the course.
-
-    Args:
-        names: Beginnings of their names; all by default.
-        folder: Folder of the notebooks.
-
-    Returns:
-        Their files, in order.
-
-    Raises:
-        FileNotFoundError: If there is none, or a name fits none.
-    """
+    """Find the notebooks whose names begin with one of `names` (all by default), in order."""
     paths = sorted(path.resolve() for path in Path(folder).glob(PATTERN))
     for name in names or [""]:
         if not any(path.stem.startswith(name) for path in paths):
@@ -172,74 +154,41 @@ def find(names: Sequence[str] | None, folder: str | Path) -> list[Path]:
 
 
 def check_site(site: Path) -> None:
-    """Refuse a folder whose own content would be lost.
-
-    Args:
-        site: Folder for the pages.
-
-    Raises:
-        FileExistsError: If it is a file or holds what no run wrote.
-    """
+    """Refuse a file, and a folder with anything in it that no run wrote."""
     if site.exists() and not site.is_dir():
         raise FileExistsError(f"{site} is a file; the pages need a folder")
     if site.exists() and any(site.iterdir()) and not (site / RUN).exists():
         raise FileExistsError(f"{site} holds something else; choose an empty or a new folder")
 
 
-def entries(last: dict[str, Any], executed: dict[str, Any]) -> list[Entry]:
-    """Put together what is known of every notebook of the course, run or not.
-
-    Args:
-        last: Content of ``run.json``.
-        executed: The executed notebooks, by name.
-
-    Returns:
-        The notebooks, in order.
-    """
-    runs = {run["name"]: run for run in last["runs"]}
-    found = []
-    for path in find(None, last["folder"]):
-        source, run = read(path), runs.get(path.stem, {})
-        kept = {key: run[key] for key in KEPT if key in run}
-        notebook = executed.get(path.stem, source)
-        found.append(Entry(path.stem, read_header(source), notebook, **kept))
-    return found
-
-
-def build(site: Path, last: dict[str, Any], executed: dict[str, Any], docs: Path) -> dict[str, str]:
-    """Build all pages in a new folder, then put it in the site's place.
-
-    Args:
-        site: Folder of the pages.
-        last: What to keep of the run, for ``run.json``.
-        executed: The executed notebooks, by name.
-        docs: Folder of the documentation's sources.
-
-    Returns:
-        What went wrong; empty if nothing did.
-    """
+def _build(site: Path, runs: list[RunResult], about: dict[str, Any], docs: Path) -> None:
+    """Build all pages in a new folder and put it in the site's place; raise if anything failed."""
     import nbformat
 
     site.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{site.name}-", dir=site.parent))
     new = work / "html"
     new.mkdir()
-    for notebook in executed.values():
-        notebook.metadata.pop("widgets", None)  # live views need a kernel
-    failures: dict[str, str] = {}
+    failures = {run.name: run.error for run in runs if run.error}
+    kept = [run for run in runs if run.status != "not run"]
     try:
+        for run in kept:
+            run.notebook.metadata.pop("widgets", None)  # live views need a kernel
         if (docs / "conf.py").exists():
-            collect(entries(last, executed), last["machine"], docs / "course")
-            if said := _sphinx(docs, new, work / "doctrees"):
-                failures["documentation"] = said
+            collect(runs, about["machine"], docs / "course")
+            if complaints := _sphinx(docs, new, work / "doctrees"):
+                failures["documentation"] = complaints
         (new / EXECUTED).mkdir()
-        for name, notebook in executed.items():
-            nbformat.write(notebook, new / EXECUTED / f"{name}.ipynb")
-        write_json(new / RUN, last)
+        for run in kept:
+            if not run.error:
+                nbformat.write(run.notebook, new / EXECUTED / f"{run.name}.ipynb")
+        rows = [{"name": run.name, **{key: getattr(run, key) for key in KEPT}} for run in kept]
+        write_json(new / RUN, {**about, "runs": rows})
         _swap(new, site)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return failures
+    if failures:
+        raise CourseError(runs, failures, site)
 
 
 def _sphinx(docs: Path, target: Path, doctrees: Path) -> str:
@@ -274,30 +223,8 @@ def _swap(new: Path, site: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _last(site: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what the last run left: its summary and the executed notebooks by name."""
-    if not (site / RUN).exists():
-        return {"machine": "", "runs": []}, {}
-    last = json.loads((site / RUN).read_text(encoding="utf-8"))
-    executed = {path.stem: read(path) for path in sorted((site / EXECUTED).glob("*.ipynb"))}
-    return last, executed
-
-
-def _summary(name: str, results: list[RunResult], failures: dict[str, str]) -> dict[str, Any]:
-    """Collect what is kept of one notebook's run."""
-    result = next((result for result in results if result.name == name), None)
-    return {
-        "name": name,
-        "seconds": result and result.seconds,
-        "peak_rss_bytes": result and result.peak_rss_bytes,
-        "recorded": result.recorded if result else {},
-        "results": result.results if result else [],
-        "error": failures.get(name, ""),
-    }
-
-
 def _machine(profile: str) -> str:
-    """Say what the notebooks ran on."""
+    """Return one line about what the notebooks ran on."""
     import torch
 
     import memcom

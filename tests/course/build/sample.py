@@ -153,6 +153,7 @@ def build() -> Any:
         "language": "python",
         "name": "python3",
     }
+    notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata["memcom"] = {"seconds": 60, "peak_mib": 900}
     return notebook
 

@@ -7,16 +7,15 @@ import pytest
 from nbformat import v4
 
 from memcom.course.build.collect import (
-    Entry,
     collect,
     failed_page,
     index_page,
     notebook_page,
-    report,
     result_rows,
+    summarise_runs,
 )
-from memcom.course.build.header import Header, read_header
-from memcom.course.build.source import WIDGET_VIEW
+from memcom.course.build.notebook import WIDGET_VIEW, Header, read_header
+from memcom.course.build.runner import RunResult
 from memcom.course.exercises import CHECK_MIME
 from memcom.course.records import RECORD_MIME
 from tests.course.build import sample
@@ -30,8 +29,8 @@ ROW = {
     "loss_percent": -4.06,
 }
 HEADER = Header("Rows & ids", "What <they> share.", ("count",), {})
-GOOD = Entry("03_memcom", HEADER, None, 61.4, 500 * 2**20, [ROW])
-BAD = Entry("04_codes", Header("", "", (), {}), None, error="Traceback ```` \x1b[31mv\x1b[0m")
+GOOD = RunResult("03_memcom", HEADER, None, 61.4, 500 * 2**20, results=[ROW])
+BAD = RunResult("04_codes", Header("", "", (), {}), None, error="Traceback ```` \x1b[31mv\x1b[0m")
 
 
 def executed():
@@ -56,7 +55,7 @@ def executed():
 
 
 def entry(notebook, **run):
-    return Entry("00_sample", read_header(notebook), notebook, **run)
+    return RunResult("00_sample", read_header(notebook), notebook, **run)
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +133,15 @@ def test_results_are_spelled_with_their_precision():
         *("03_memcom", "memcom(bias)", "1,234,567", "16.0", "16", "0.2812", "-4.1 %"),
     ]
     unknown = {**ROW, "ndcg_at_10": None, "loss_percent": None, "ratio_asked": None}
-    (row,) = result_rows([Entry("03_memcom", HEADER, None, 1.0, 1, [unknown])])
+    (row,) = result_rows([RunResult("03_memcom", HEADER, None, 1.0, 1, results=[unknown])])
     assert [row[name] for name in ("asked", "nDCG@10", "loss")] == ["–", "–", "–"]
 
 
 def test_the_report_ends_with_a_line_a_notebook():
-    lines = report([GOOD, BAD]).splitlines()
+    lines = summarise_runs([GOOD, BAD]).splitlines()
     assert lines[-2].split() == ["03_memcom", "61", "s", "500", "MiB", "ok"]
     assert lines[-1].split() == ["04_codes", "–", "–", "FAILED"]
-    assert "method" not in report([BAD])
+    assert "method" not in summarise_runs([BAD])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_the_report_ends_with_a_line_a_notebook():
     [
         ([GOOD], "Every notebook ran to its end"),
         ([GOOD, BAD], "1 of 2 notebooks failed: 04_codes."),
-        ([Entry("05_x", HEADER, None)], "1 of 1 notebooks have not run here"),
+        ([RunResult("05_x", HEADER, None)], "1 of 1 notebooks have not run here"),
     ],
 )
 def test_contents_say_how_the_run_went(entries, said):

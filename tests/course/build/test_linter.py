@@ -6,9 +6,7 @@ import pytest
 
 pytest.importorskip("nbconvert")
 
-from nbformat import v4
-
-from memcom.course import clean, lint
+from memcom.course import lint
 from memcom.course.build.linter import code_lines
 from tests.course.build import sample
 
@@ -52,18 +50,6 @@ def text(old, new):
     return change
 
 
-def with_output(notebook):
-    notebook.cells[2].outputs = [v4.new_output("stream", text="x")]
-
-
-def counted(notebook):
-    notebook.cells[2].execution_count = 3
-
-
-def ran(notebook):
-    notebook.cells[2].metadata["papermill"] = {"duration": 1.0}
-
-
 def unfolded(tag):
     def change(notebook):
         sample.find(notebook, tag).metadata["jupyter"] = {}
@@ -83,12 +69,6 @@ def picture_last(notebook):
 
 LONG = "\n".join(f"x{i} = {i}" for i in range(40))
 PLANTED = [
-    (with_output, "cell 2 has outputs"),
-    (counted, "cell 2 has an execution count"),
-    (ran, "cell 2 has metadata of a run"),
-    (meta("widgets", {}), "the notebook has metadata.widgets"),
-    (meta("papermill", {}), "the notebook has metadata.papermill"),
-    (meta("kernelspec", {"name": "ir"}), "the kernel must be 'python3', not 'ir'"),
     (meta("memcom", {"peak_mib": 9}), "metadata.memcom.seconds must be a number above 0, not None"),
     (
         meta("memcom", {"seconds": 9, "peak_mib": 9, "kind": "x"}),
@@ -151,27 +131,3 @@ def test_code_lines_are_neither_blank_nor_comment_nor_docstring():
     assert code_lines("") == 0
     assert code_lines('"""Only prose."""') == 0
     assert code_lines('x = """two\nlines"""') == 2
-
-
-def test_clean_removes_what_a_run_leaves_and_nothing_else(tmp_path):
-    path = sample.write(tmp_path)
-    assert clean(path) is False
-    before = path.read_text()
-    notebook = sample.build()
-    for cell, original in zip(notebook.cells, cells_of(path), strict=True):
-        cell["id"] = original["id"]
-    with_output(notebook)
-    counted(notebook)
-    ran(notebook)
-    notebook.metadata["widgets"] = {"state": {}}
-    notebook.metadata["language_info"] = {"name": "python", "version": "3.99"}
-    sample.write(tmp_path, notebook)
-    assert clean(path) is True
-    assert path.read_text() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-def cells_of(path):
-    import nbformat
-
-    return nbformat.read(path, as_version=4).cells

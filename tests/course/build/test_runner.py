@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("papermill")
 
-from memcom.course import ExerciseError, NotebookError, WidgetError, run
+from memcom.course import ExerciseError, NotebookError, WidgetError
+from memcom.course import run_notebook as run
+from memcom.course.build.notebook import harvest
 from memcom.course.exercises import CHECK_MIME
-from memcom.course.records import harvest
 from tests.course.build import sample
 
 pytestmark = pytest.mark.slow

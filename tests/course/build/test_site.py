@@ -12,8 +12,8 @@ pytest.importorskip("myst_nb")
 
 from click.testing import CliRunner
 
-from memcom.course import CourseError, rebuild, report, run_all
-from memcom.course.build.commands import main
+from memcom.cli import main
+from memcom.course import CourseError, rebuild, run_course, summarise_runs
 from memcom.course.build.site import find
 from tests.course.build import sample
 
@@ -59,9 +59,10 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     # a draft has no number: it is not part of the course
     places = make(root, nb00_sample=None, nb01_again=None, draft=None)
-    results = run_all(**places, progress=False)
-    assert [result.name for result in results] == ["00_sample", "01_again"]
-    assert all(set(result.checks.values()) == {"passed"} for result in results)
+    runs = run_course(**places, progress=False)
+    assert [run.name for run in runs] == ["00_sample", "01_again"]
+    assert all(set(run.checks.values()) == {"passed"} for run in runs)
+    (root / "summary.txt").write_text(summarise_runs(runs))
     return root
 
 
@@ -92,12 +93,14 @@ def test_a_page_has_formulas_notes_and_no_script_of_a_widget(course):
 
 
 def test_nothing_is_left_beside_the_site_or_the_notebooks(course):
-    assert sorted(entry.name for entry in course.iterdir()) == ["docs", "notebooks", "site"]
+    assert sorted(entry.name for entry in course.iterdir()) == [
+        *("docs", "notebooks", "site", "summary.txt"),
+    ]
     assert sorted(entry.suffix for entry in (course / "notebooks").iterdir()) == [".ipynb"] * 3
 
 
-def test_the_report_lists_every_result(course):
-    lines = report(course / "site").splitlines()
+def test_the_summary_lists_every_result(course):
+    lines = text(course / "summary.txt").splitlines()
     assert lines[0].split() == [
         *("notebook", "method", "bytes", "ratio", "asked", "nDCG@10", "loss"),
     ]
@@ -107,7 +110,7 @@ def test_the_report_lists_every_result(course):
 
 
 def test_pages_can_be_written_again_without_a_run(course, monkeypatch):
-    monkeypatch.setattr("memcom.course.build.site.run", None)
+    monkeypatch.setattr("memcom.course.build.site.run_notebook", None)
     page = course / "site" / "course" / "00_sample.html"
     page.write_text("spoiled")
     assert again(course) == course / "site" / "index.html"
@@ -124,7 +127,7 @@ def test_without_a_run_the_pages_have_no_outputs_and_say_so(course, tmp_path):
 
 def test_without_documentation_the_run_is_kept(course, tmp_path):
     options = {"folder": course / "notebooks", "docs": tmp_path / "docs", "progress": False}
-    run_all(["00"], site=tmp_path / "site", **options)
+    run_course(["00"], site=tmp_path / "site", **options)
     assert sorted(entry.name for entry in (tmp_path / "site").iterdir()) == ["executed", "run.json"]
     with pytest.raises(FileNotFoundError, match="no documentation in"):
         again(course, docs=tmp_path / "docs")
@@ -133,7 +136,7 @@ def test_without_documentation_the_run_is_kept(course, tmp_path):
 def test_a_failure_is_marked_told_and_stops_nobody_else(tmp_path):
     places = make(tmp_path, nb00_broken=broken(), nb01_sample=None)
     options = [f"--{name}={place}" for name, place in places.items()]
-    outcome = CliRunner().invoke(main, ["site", *options])
+    outcome = CliRunner().invoke(main, ["run", *options])
     assert outcome.exit_code == 1
     assert "ZeroDivisionError: planted" in outcome.output
     assert "FAILED" in outcome.output
@@ -152,18 +155,18 @@ def test_a_picture_without_a_text_fails_the_build(tmp_path):
     picture.source = picture.source.replace(' alt="64 buckets"', "")
     places = make(tmp_path, nb00_sample=notebook)
     with pytest.raises(CourseError, match="no alternative text") as caught:
-        run_all(**places, progress=False)
+        run_course(**places, progress=False)
     assert list(caught.value.failures) == ["documentation"]
     assert (tmp_path / "site" / "executed" / "00_sample.ipynb").exists()
 
 
 def test_a_folder_with_other_things_in_it_is_refused_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("memcom.course.build.site.run", None)
+    monkeypatch.setattr("memcom.course.build.site.run_notebook", None)
     sample.write(tmp_path / "notebooks")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="holds something else"):
-        run_all(site=tmp_path / "site", folder=tmp_path / "notebooks", progress=False)
+        run_course(site=tmp_path / "site", folder=tmp_path / "notebooks", progress=False)
     assert (tmp_path / "site" / "thesis.txt").read_text() == "years of work"
 
 
@@ -182,7 +185,9 @@ def test_an_interrupted_swap_leaves_the_old_site(course, monkeypatch):
     with pytest.raises(OSError, match="planted"):
         again(course)
     assert {entry.name for entry in (course / "site").iterdir()} == before
-    assert sorted(entry.name for entry in course.iterdir()) == ["docs", "notebooks", "site"]
+    assert sorted(entry.name for entry in course.iterdir()) == [
+        *("docs", "notebooks", "site", "summary.txt"),
+    ]
 
 
 def test_notebooks_are_found_by_the_beginning_of_their_names(course):
@@ -203,13 +208,15 @@ def test_the_command_runs_lints_and_cleans_one_notebook(tmp_path):
     assert "num_ids = 7" in outcome.output
     assert "exercise rows: passed" in outcome.output
     assert json.loads(outcome.output.split("result ")[1].splitlines()[0])["nbytes"] == 28
-    wrong = runner.invoke(main, ["run", path, "-p", "NUM", "7"])
-    assert wrong.exit_code == 1
-    assert "no parameter 'NUM'" in wrong.output
+    for name, value in (("NUM", "7"), ("NUM_IDS", "x")):
+        wrong = runner.invoke(main, ["run", path, "-p", name, value])
+        assert wrong.exit_code == 2
+        assert name in wrong.output
+    assert runner.invoke(main, ["run", path, "00"]).exit_code == 2
     assert runner.invoke(main, ["lint", path]).exit_code == 0
     notebook = sample.build()
     notebook.cells[2].execution_count = 1
     path = str(sample.write(tmp_path, notebook))
-    assert "execution count" in runner.invoke(main, ["lint", path]).output
+    assert "traces of a run" in runner.invoke(main, ["lint", path]).output
     assert "cleaned" in runner.invoke(main, ["clean", path]).output
     assert runner.invoke(main, ["lint", path]).output == ""
