@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import benchmarks
 import memcom
+from memcom._extras import MissingExtra
 from memcom.cli import main
 
 if sys.version_info >= (3, 11):
@@ -30,7 +30,8 @@ def call(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    for name in ("bench", "compare", "data", "doctor", "plan", "run", "site"):
+    commands = "bench clean compare course data doctor lint plan run site sweep"
+    for name in commands.split():
         assert f"\n  {name} " in result.output
 
 
@@ -182,10 +183,9 @@ def test_a_missing_extra_points_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_extra_that_is_named_stays_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "the engine 'ray' needs the package ray: pip install 'memcom-kit[ray]'"
-    result = failing(ModuleNotFoundError(text, name="ray"), monkeypatch)
+    result = failing(MissingExtra("the engine 'ray'", "ray", "cluster"), monkeypatch)
     assert result.exit_code == 2
-    assert "pip install 'memcom-kit[ray]'" in " ".join(result.output.split())
+    assert "pip install 'memcom-kit[cluster]'" in " ".join(result.output.split())
     assert "memcom.doctor" not in result.output
 
 
@@ -194,21 +194,26 @@ def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) 
 
     seen: list[Any] = []
 
-    def run_all(names: Any, **options: Any) -> None:
+    def run_course(names: Any, **options: Any) -> list[Any]:
         seen.append((names, options))
         if names:
             raise course.CourseError([], {"03_memcom": "cell 4: ZeroDivisionError"}, Path("s"))
+        return []
 
-    monkeypatch.setattr(course, "run_all", run_all)
-    monkeypatch.setattr(course, "report", lambda site: f"table of {site}")
-    good = call("run", "--site", "s")
-    assert (good.exit_code, good.output) == (0, f"table of s\n\n{Path('s') / 'index.html'}\n")
-    bad = call("run", "--site", "s", "03")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(course, "run_course", run_course)
+    monkeypatch.setattr(course, "summarise_runs", lambda runs: f"table of {runs}")
+    good = call("run", "--site", "s", "-p", "SEED", "3")
+    assert (good.exit_code, good.output) == (0, f"table of []\n\n{Path('s') / 'index.html'}\n")
+    bad = call("run", "--profile", "full", "03")
     assert bad.exit_code == 1
-    assert "table of s" in bad.output
+    assert "table of []" in bad.output
     assert "ZeroDivisionError" in bad.output
-    options = {"profile": "fast", "site": "s", "folder": "notebooks", "docs": "docs"}
-    assert json.dumps(seen) == json.dumps([(None, options), (("03",), options)])
+    common = {"timeout": 600.0, "tour": False, "folder": Path("notebooks"), "docs": "docs"}
+    assert seen == [
+        (None, {**common, "profile": "fast", "parameters": {"SEED": 3}, "site": "s"}),
+        (("03",), {**common, "profile": "full", "parameters": {}, "site": "site"}),
+    ]
 
 
 @pytest.mark.parametrize("missed", [0, 1])

@@ -104,7 +104,7 @@ def run_course(
                 bar.update()
             runs.append(run)
     about = {"machine": _machine(profile), "folder": str(Path(folder).resolve())}
-    _build(site, runs, about, Path(docs))
+    write_site(site, runs, about, Path(docs))
     return runs
 
 
@@ -139,7 +139,7 @@ def rebuild(
         source, executed = read(path), site / EXECUTED / path.name
         notebook = read(executed) if executed.exists() else source
         runs.append(RunResult(path.stem, read_header(source), notebook, **kept.get(path.stem, {})))
-    _build(site, runs, last, docs)
+    write_site(site, runs, last, docs)
     return site / "index.html"
 
 
@@ -161,8 +161,18 @@ def check_site(site: Path) -> None:
         raise FileExistsError(f"{site} holds something else; choose an empty or a new folder")
 
 
-def _build(site: Path, runs: list[RunResult], about: dict[str, Any], docs: Path) -> None:
-    """Build all pages in a new folder and put it in the site's place; raise if anything failed."""
+def write_site(site: Path, runs: list[RunResult], about: dict[str, Any], docs: Path) -> None:
+    """Build all pages in a new folder and put it in the site's place.
+
+    Args:
+        site: Folder of the pages.
+        runs: All notebooks of the course, in order.
+        about: The ``machine`` in a line and the ``folder`` of the notebooks, for ``run.json``.
+        docs: Folder of the documentation's sources.
+
+    Raises:
+        CourseError: A notebook or the documentation failed; the site is written.
+    """
     import nbformat
 
     site.parent.mkdir(parents=True, exist_ok=True)
