@@ -1,4 +1,4 @@
-"""What is measured of each compressor: built at a size, held against a budget, differentiated.
+"""The family table: the card of each compressor beside what is measured on it.
 
 Bytes and equal vectors depend on the sizes asked for. Sparse gradients and export do not, and are
 measured on a small layer.
@@ -26,12 +26,12 @@ class Row:
     Attributes:
         name: Registry name.
         card: Its facts: paper, formula, distinctness.
-        nbytes: Bytes stored once frozen, within the budget; else of the smallest there is.
+        nbytes: Bytes stored once frozen, within the budget; else those of the smallest size.
         compression_ratio: Bytes of the full fp32 table over these.
         too_small: Why the budget is out of reach; empty where it is met.
         equal_pairs: Pairs of ids with the same vector, see `equal_pairs`.
-        sparse: Which parameters get sparse gradients if asked to: "all", "some" or "none".
-        exports: Whether `torch.export` takes the frozen layer and gives equal vectors.
+        sparse: Parameters that get sparse gradients if asked to: "all", "some" or "none".
+        exports: True if `torch.export` takes the frozen layer and gives equal vectors.
     """
 
     name: str
@@ -51,15 +51,15 @@ def family_table(
     ratio: float = 16.0,
     names: Iterable[str] | None = None,
 ) -> list[Row]:
-    """Facts and measurements of the compressors at one budget.
+    """Return card and measurements of the compressors at one budget.
 
-    Every compressor is really built, so the sizes must fit into memory; some train a full table.
+    Every compressor is built, so the sizes must fit into memory; some train a full table.
 
     Args:
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors.
         ratio: The budget, as a compression ratio.
-        names: Which compressors; all that are registered if None.
+        names: Registry names; all if None.
 
     Returns:
         A row for each, in the order given.
@@ -89,7 +89,7 @@ def family_table(
 
 
 def _plan(name: str, n: int, e: int, ratio: float) -> tuple[Plan, str]:
-    """The largest layer within the budget, or the smallest and why it is no smaller."""
+    """Plan the largest layer within the budget, or the smallest and why it is no smaller."""
     try:
         return plan(name, n, e, ratio=ratio), ""
     except BudgetError:
@@ -99,11 +99,11 @@ def _plan(name: str, n: int, e: int, ratio: float) -> tuple[Plan, str]:
 
 @torch.no_grad()
 def equal_pairs(planned: Plan) -> int:
-    """Pairs of ids that no training can tell apart, for want of rows of their own.
+    """Count the pairs of ids that no training can tell apart, since they share all numbers.
 
     Every parameter is moved at random, as training would move it (MEmCom's multipliers all start
-    at 1), and the layer is frozen; pairs whose vectors are then equal are counted. Where training
-    itself chooses the rows that are kept (pruning, learned codes), this is the choice before it.
+    at 1), and the layer is frozen; then pairs of equal vectors are counted. Where training chooses
+    the rows that are kept (pruning, learned codes), this is the choice before it.
 
     Args:
         planned: A layer to build.
@@ -120,7 +120,7 @@ def equal_pairs(planned: Plan) -> int:
 
 
 def sparse_gradients(name: str) -> str:
-    """Which parameters of a compressor get sparse gradients with ``sparse=True``.
+    """Return which parameters of a compressor get sparse gradients with ``sparse=True``.
 
     Args:
         name: Registry name.
@@ -136,14 +136,7 @@ def sparse_gradients(name: str) -> str:
 
 
 def exports(name: str) -> bool:
-    """Whether `torch.export` takes a frozen layer, and the program gives the layer's vectors.
-
-    Args:
-        name: Registry name.
-
-    Returns:
-        Whether it does.
-    """
+    """Return True if `torch.export` takes a frozen layer and the program gives its vectors."""
     layer, ids = _small(name).freeze().eval(), torch.tensor([3, 0, 3])
     try:
         program = torch.export.export(layer, (ids,))
