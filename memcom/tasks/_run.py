@@ -1,7 +1,8 @@
-"""One setting of a task, from its options to its outcome: what all tasks do alike.
+"""The steps that all tasks share, from a setting to its outcome.
 
-options -> plans -> tables (and what they learn from data beforehand) -> model -> fit -> freeze ->
-measure on the test part -> outcome. A task is a subclass of `TaskRun` and says what is its own.
+    options -> plans -> tables -> model -> prepare -> fit -> freeze -> measure -> outcome
+
+A task is a subclass of `TaskRun`: it gives the plans, builds, fits and measures its model.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class TaskRun:
         """Return the test metrics of a frozen model: values by unit, and other metrics."""
         raise NotImplementedError
 
-    # --- what all tasks do alike ---
+    # --- the same for all tasks ---
 
     def outcome(self) -> Outcome:
         """Build, train, freeze and measure one model."""

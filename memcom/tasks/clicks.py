@@ -235,7 +235,7 @@ class ClickExamples:
 
 @dataclass(frozen=True)
 class ClickOptions:
-    """The model around the tables; the sizes of the quotient-remainder paper are in brackets.
+    """Options of the model around the tables; the sizes of the quotient-remainder paper are in brackets.
 
     Attributes:
         model: ``"dlrm"`` or ``"dcn"``.

@@ -46,7 +46,7 @@ from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ran
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """Division, training and measurement of a stream.
+    """Options of dividing, learning and measuring a stream.
 
     Attributes:
         learning_rate: Learning rate of lazy Adam, before and in the stream.
@@ -320,7 +320,7 @@ def _frozen_tables(model: Ranker) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StreamRankerOptions:
-    """The ranker around the input embedding.
+    """Options of the ranker around the input embedding.
 
     Attributes:
         embedding_dim: Width of the vectors.

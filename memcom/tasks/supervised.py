@@ -1,4 +1,4 @@
-"""Classifiers and their training on labelled rows: what the text and click tasks share.
+"""Classifiers and their training on labelled rows, shared by the text and click tasks.
 
 A step changes the rows of the tables that its batch read and no others (sparse gradients, lazy
 Adam), so its cost depends on the batch and not on the size of the vocabulary.
@@ -80,7 +80,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class SupervisedOptions:
-    """Training of a classifier.
+    """Options of training a classifier.
 
     Attributes:
         learning_rate: Learning rate of lazy Adam.

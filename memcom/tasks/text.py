@@ -124,7 +124,7 @@ class TextExamples:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """The classifier around the token table.
+    """Options of the classifier around the token table.
 
     Attributes:
         embedding_dim: Width of the vectors.

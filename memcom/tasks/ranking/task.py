@@ -34,7 +34,7 @@ from memcom.tasks.ranking.training import (
 
 @dataclass(frozen=True)
 class RankerOptions:
-    """The ranker around the input embedding; see `HistoryRanker`.
+    """Options of the ranker around the input embedding; see `HistoryRanker`.
 
     The defaults were chosen on validation: on MovieLens and ml-1m no hidden layer, with any
     dropout, beats the linear tail.

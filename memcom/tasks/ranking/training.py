@@ -41,7 +41,9 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Training by a softmax over all items. Defaults: best on MovieLens' validation, full table.
+    """Options of training by a softmax over all items.
+
+    The defaults were chosen on the validation part of MovieLens, with the full table.
 
     Attributes:
         learning_rate: Learning rate of AdamW.
@@ -99,7 +101,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class PairwiseOptions(TrainingOptions):
-    """Training by RankNet: the options of `TrainingOptions`, with negatives.
+    """Options of training by RankNet: those of `TrainingOptions`, with negatives.
 
     Attributes:
         num_samples: Items drawn per step, shared by its users; each held-out item is paired with
