@@ -235,7 +235,7 @@ class ClickExamples:
 
 @dataclass(frozen=True)
 class ClickOptions:
-    """Options of the model around the tables; in brackets the sizes of the quotient-remainder paper.
+    """Options of the model around the tables; in brackets, sizes of the quotient-remainder paper.
 
     Attributes:
         model: ``"dlrm"`` or ``"dcn"``.
