@@ -1,8 +1,8 @@
-"""Bytes that a lookup moves: as asked for, and those that have to come from memory.
+"""Bytes that a lookup moves: those it asks for, and those that come from memory.
 
-Memory is read in lines of 64 bytes, so a single number costs a whole line; and what is asked for
-twice has to come from memory only once, if the cache still holds it. The cache here is the simplest
-there is: it holds the lines that were read last. Real ones come close, and hold other things too.
+Memory is read in lines of 64 bytes, so a single number costs a whole line. A line that is read
+twice comes from memory once, if the cache still holds it. The model cache holds the lines that were
+read last (LRU); real ones come close, and hold other data too.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Traffic(NamedTuple):
 
     Attributes:
         ids: Ids that are read, 8 bytes each.
-        rows: Rows, each as often as it is asked for.
-        lines: Different cache lines among them that the cache does not hold, whole.
+        rows: Rows, repeats counted.
+        lines: Cache lines under these rows that the cache does not hold, each once.
         output: Vectors that are written.
         tables: Size of the tables that are read.
     """
@@ -35,29 +35,29 @@ class Traffic(NamedTuple):
 
     @property
     def asked(self) -> int:
-        """All that is read and written, repeats counted."""
+        """Bytes read and written, repeats counted."""
         return self.ids + self.rows + self.output
 
     @property
     def moved(self) -> int:
-        """What has to pass between memory and cache."""
+        """Bytes that pass between memory and cache."""
         return self.ids + self.lines + self.output
 
 
 def lookup_traffic(
     emb: nn.Module, ids: Tensor, *, before: Tensor | None = None, cache: int = 0
 ) -> Traffic:
-    """Count the bytes of ``emb(ids)``, without doing it.
+    """Count the bytes of ``emb(ids)`` without running it.
 
     Args:
-        emb: `torch.nn.Embedding`, or a compressor that is nothing but tables read by rows.
+        emb: `torch.nn.Embedding`, or a compressor that only reads tables by rows.
         ids: int64 ``(count,)``.
-        before: int64 ``(count,)``, ids that were looked up before, the latest last: what the cache
-            can hold. None: it is empty at first.
+        before: int64 ``(count,)``, ids that were looked up before, the latest last, which fill the
+            cache. None: it is empty at first.
         cache: Bytes of the cache.
 
     Returns:
-        The bytes. Temporaries are not among them: a fused lookup writes none.
+        The bytes, without temporaries: a fused lookup writes none.
     """
     layer: Any = emb  # nn.Embedding has no addresses
     state = emb.state_dict()
@@ -83,7 +83,7 @@ def lookup_traffic(
 
 
 def _held(lines: Any, before: Tensor, cache: int) -> Tensor:
-    """The longest end of ``before`` whose lines the cache can hold."""
+    """The longest end of `before` whose lines the cache can hold."""
     fits, too_many = 0, len(before) + 1
     while too_many - fits > max(1, fits // 16):  # to within a sixteenth
         middle = (fits + too_many) // 2
@@ -95,14 +95,14 @@ def _held(lines: Any, before: Tensor, cache: int) -> Tensor:
 
 
 def count_lines(rows: Tensor, width: int) -> int:
-    """Number of different cache lines under some rows of a table that begins with a line.
+    """Count the cache lines under some rows of a table that begins at the start of a line.
 
     Args:
-        rows: int64 row numbers of any shape, repeats welcome.
+        rows: int64 row numbers of any shape; repeats count once.
         width: Bytes of a row.
 
     Returns:
-        The number.
+        The number of different lines.
     """
     if not rows.numel():
         return 0
@@ -110,5 +110,5 @@ def count_lines(rows: Tensor, width: int) -> int:
     touched[rows.flatten()] = True  # quicker than sorting them
     different = touched.nonzero().flatten()
     first, last = different * width // LINE, ((different + 1) * width - 1) // LINE
-    seen = torch.cat([first.new_tensor([-1]), last[:-1]])  # the line that the row before ended in
+    seen = torch.cat([first.new_tensor([-1]), last[:-1]])  # line in which the previous row ends
     return int((last - torch.maximum(first - 1, seen)).sum())
