@@ -182,9 +182,9 @@ def _offline(name: str) -> bool:
     """Tell if the files of a data set are here (their checksums are for the loader to check)."""
     from importlib.util import find_spec
 
-    from memcom.data.registry import data_root, lookup
+    from memcom.data.registry import data_root, find_set
 
-    forms = lookup(name).forms
+    forms = find_set(name).forms
     return not forms or any(
         find_spec(form.package) is not None
         if form.package

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from memcom._extras import MissingExtra
-from memcom.data.adjacency import (
-    load_amazon_book_part,
-    load_google_local,
-    load_gowalla,
-    load_lastfm_2k,
-)
-from memcom.data.clicks import load_synthetic_clicks
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k
 from memcom.data.files import is_file_name, load_file
 from memcom.data.movielens import load_ml_1m, load_ml_100k, load_movielens
 from memcom.data.obtain import ChecksumError, DownloadError, fetch
-from memcom.data.registry import describe, entries
+from memcom.data.pairs import (
+    load_amazon_book_part,
+    load_google_local,
+    load_gowalla,
+    load_lastfm_2k,
+)
+from memcom.data.registry import data_sets, describe
 from memcom.data.synthetic import load_synthetic
+from memcom.data.synthetic_clicks import load_synthetic_clicks
 from memcom.data.tables import load_babynames, load_nycflights
 from memcom.data.text import load_20newsgroups
 
@@ -65,28 +65,24 @@ _LOADERS: dict[str, Callable[..., Any]] = {
 
 
 def names() -> list[str]:
-    """The names `load` knows.
-
-    Returns:
-        The names, in the order of the registry.
-    """
-    return list(entries())
+    """List the names that `load` knows, in the order of the registry."""
+    return list(data_sets())
 
 
 def load(name: str | Path, **options: Any) -> Any:
     """Load a data set: a known one, or your own CSV, TSV or Parquet file.
 
     Args:
-        name: one of `names`, or a path to a file (see `memcom.data.files.load_file`).
-        **options: what the set's loader takes, for a file ``user_col="...", item_col="..."``.
+        name: One of `names`, or a path to a file (see `memcom.data.files.load_file`).
+        **options: Options of the set's loader, for a file ``user_col="...", item_col="..."``.
 
     Returns:
         `Interactions`, `LabelledRows` or `LabelledBags`.
 
     Raises:
-        ValueError: if there is no such set.
-        TypeError: if the set has no such option; the message lists those there are.
-        MissingExtra: if a package of the extra "data" is not installed.
+        ValueError: If there is no such set.
+        TypeError: If the set has no such option; the message lists the known ones.
+        MissingExtra: If a package of the extra "data" is not installed.
     """
     loader = _LOADERS.get(str(name))
     arguments: tuple[Any, ...] = ()

@@ -1,6 +1,4 @@
-"""From raw columns to `Interactions` and `LabelledRows`: repeated pairs, split, ids by frequency.
-
-Every interaction set goes through `interactions`, so all obey the same rules:
+"""Assemble `Interactions` and `LabelledRows` from raw columns, by the same rules for every set.
 
 1. A pair (user, item) is kept once: its earliest row where there are times, its first split
    (train before validation before test) where the split is published, else its first row. So no
@@ -10,7 +8,7 @@ Every interaction set goes through `interactions`, so all obey the same rules:
    or more; a user with fewer trains only); else per user at random with a fixed seed, in the
    same shares.
 3. Users and items are numbered by descending number of training rows, ties in the order of the
-   source's ids; what was never seen in training comes last.
+   source's ids; ids that never occur in training come last.
 """
 
 from __future__ import annotations
@@ -33,36 +31,34 @@ def interactions(
     split: str | None = None,
     seed: int = 0,
     min_rating: float | None = None,
-    notes: str = "",
 ) -> Interactions:
     """Build an `Interactions` from raw columns.
 
     Args:
-        name: name of the set.
+        name: Name of the set.
         user: (n,) source ids of the users, integers or strings.
         item: (n,) source ids of the items, integers or strings.
         time: (n,) int64 seconds, or None.
         rating: (n,) numbers, or None.
         published: (n,) int8 split that comes with the data, or None.
-        item_name: source id -> name; an id that is not in it is called by its id.
+        item_name: Source id -> name; an id that is not in it is called by its id.
         split: "published", "time" or "random"; None takes the first of these that is possible.
-        seed: of the random split.
-        min_rating: drop rows rated lower.
-        notes: kept in the result, before what this function did.
+        seed: Seed of the random split.
+        min_rating: Drop rows rated lower.
 
     Returns:
         Rows sorted by user id, then time (or as they came), ids by descending frequency.
 
     Raises:
-        ValueError: if the split asked for is impossible, or no row is left.
+        ValueError: If the split is impossible, or no row is left.
     """
-    said = [notes] if notes else []
+    notes = []
     keep = np.arange(len(user))
     if min_rating is not None:
         if rating is None:
             raise ValueError(f"{name} has no ratings, so min_rating={min_rating} cannot be applied")
         keep = np.flatnonzero(rating >= min_rating)
-        said.append(f"{len(user) - len(keep):,} rows rated below {min_rating:g} dropped.")
+        notes.append(f"{len(user) - len(keep):,} rows rated below {min_rating:g} dropped.")
     if not len(keep):
         raise ValueError(f"{name}: no row is left (of {len(user):,})")
     mode = _split_mode(name, split, published, time)
@@ -72,7 +68,7 @@ def interactions(
     age = _take(published if mode == "published" else time, keep)
     first = _first_of_each_pair(users, items, len(item_keys), age)
     if len(first) < len(keep):
-        said.append(f"{len(keep) - len(first):,} repeated (user, item) rows dropped.")
+        notes.append(f"{len(keep) - len(first):,} repeated (user, item) rows dropped.")
     keep, users, items = keep[first], users[first], items[first]
     time, rating, published = _take(time, keep), _take(rating, keep), _take(published, keep)
 
@@ -81,7 +77,7 @@ def interactions(
     else:
         key = time if mode == "time" else hash_key(users, items, seed)
         parts = split_per_user(users, np.asarray(key), items)
-    said.append(f"Split: {mode}" + (f", seed {seed}." if mode == "random" else "."))
+    notes.append(f"Split: {mode}" + (f", seed {seed}." if mode == "random" else "."))
 
     train = parts == TRAIN
     u = by_frequency(users, len(user_keys), train)
@@ -101,7 +97,7 @@ def interactions(
         user_names=user_keys[u.order].astype(str).astype(object),
         item_counts=i.counts,
         item_keys=keys,
-        notes=" ".join(said),
+        notes=" ".join(notes),
     )
 
 
@@ -135,7 +131,7 @@ def _first_of_each_pair(
     return np.sort(order[changes])
 
 
-def rows(
+def labelled_rows(
     name: str,
     columns: dict[str, np.ndarray],
     label: np.ndarray,
@@ -150,21 +146,21 @@ def rows(
     """Build a `LabelledRows` from raw categorical columns.
 
     Args:
-        name: name of the set.
-        columns: field name -> (n,) integers or strings without missing values.
+        name: Name of the set.
+        columns: Field name -> (n,) integers or strings without missing values.
         label: (n,) class numbers.
-        label_names: names of the classes.
+        label_names: Names of the classes.
         split: (n,) int8.
         dense: (n, d) numbers, or None.
-        dense_names: names of the d columns.
+        dense_names: Names of the d columns.
         weight: (n,) integers, observations a row stands for (they count in the frequencies).
-        notes: what was dropped on the way and how the split was made.
+        notes: Rows that were dropped, and the way the split was made.
 
     Returns:
         The rows in their order, ids by descending (weighted) training frequency.
 
     Raises:
-        ValueError: if there is no row.
+        ValueError: If there is no row.
     """
     if not len(label):
         raise ValueError(f"{name}: there is no row")

@@ -1,7 +1,7 @@
-"""What a data set looks like once loaded: three small frozen dataclasses of NumPy arrays.
+"""Loaded data sets: three frozen dataclasses of NumPy arrays.
 
 Every id vocabulary is numbered by descending *training* frequency, so id 0 is the most popular
-value and the ids never seen in training come last. ``names`` arrays map an id back to its source.
+value and ids that never occur in training come last. ``names`` arrays map an id to its source.
 """
 
 from __future__ import annotations
@@ -16,17 +16,7 @@ SPLITS = {"train": TRAIN, "valid": VALID, "test": TEST}
 
 
 def split_code(split: int | str) -> int:
-    """The code of a split given by code or by name.
-
-    Args:
-        split: 0, 1, 2 or "train", "valid", "test".
-
-    Returns:
-        TRAIN (0), VALID (1) or TEST (2).
-
-    Raises:
-        ValueError: if it is none of these.
-    """
+    """Return TRAIN (0), VALID (1) or TEST (2) for a split given by code or by name."""
     code = SPLITS.get(split) if isinstance(split, str) else split
     if code not in (TRAIN, VALID, TEST):
         raise ValueError(f"split is {split!r}; it must be one of 0, 1, 2 or {', '.join(SPLITS)}")
@@ -54,22 +44,22 @@ def _check_split(name: str, split: np.ndarray) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Interactions:
-    """Which user touched which item: one row a (user, item) pair, no pair twice.
+    """Pairs of a user and an item, one row for each pair, no pair twice.
 
     Attributes:
-        name: name of the set.
-        num_users: number of user ids.
-        num_items: number of item ids, those never seen in training included.
+        name: Name of the set.
+        num_users: Number of user ids.
+        num_items: Number of item ids, those never seen in training included.
         user: (n,) int64, ids sorted by descending training frequency.
         item: (n,) int64, ids sorted by descending training frequency.
         time: (n,) int64 seconds since 1970, or None where the source has no times.
         rating: (n,) float32 in the source's unit, or None.
         split: (n,) int8, 0 train, 1 validation, 2 test.
-        item_names: (num_items,) what each item is called in the source.
-        user_names: (num_users,) what each user is called in the source.
+        item_names: (num_items,) name of each item in the source.
+        user_names: (num_users,) name of each user in the source.
         item_counts: (num_items,) int64 training rows per item, never increasing.
-        item_keys: (num_items,) the item's id in the source; names may repeat, keys do not.
-        notes: what was dropped on the way and how the split was made.
+        item_keys: (num_items,) id of the item in the source; names may repeat, keys do not.
+        notes: Rows that were dropped, and the way the split was made.
     """
 
     name: str
@@ -107,7 +97,7 @@ class Interactions:
         )
 
     def history(self, split: int | str = TRAIN) -> tuple[np.ndarray, np.ndarray]:
-        """The items of every user in one split, as compressed rows.
+        """Return the items of every user in one split, as compressed rows.
 
         User u's items are ``items[offsets[u]:offsets[u + 1]]``, oldest first where there are
         times, else in the order of the rows.
@@ -133,19 +123,19 @@ class LabelledRows:
     """Rows of categorical fields with a class label (the click-through shape).
 
     Attributes:
-        name: name of the set.
-        fields: field name -> (n,) int64, ids sorted by descending training frequency.
-        cardinalities: field name -> number of ids.
-        names: field name -> (cardinality,) what each id is called in the source.
+        name: Name of the set.
+        fields: Field name -> (n,) int64, ids sorted by descending training frequency.
+        cardinalities: Field name -> number of ids.
+        names: Field name -> (cardinality,) name of each id in the source.
         dense: (n, d) float32 numeric columns, or None.
         label: (n,) int64 in 0..num_classes-1.
-        num_classes: number of classes.
+        num_classes: Number of classes.
         split: (n,) int8, 0 train, 1 validation, 2 test.
         weight: (n,) float32, how many observations the row stands for, or None for one each.
-        counts: field name -> (cardinality,) int64 training frequency, never increasing.
+        counts: Field name -> (cardinality,) int64 training frequency, never increasing.
         label_names: (num_classes,) names of the classes.
-        dense_names: names of the dense columns.
-        notes: what was dropped on the way and how the split was made.
+        dense_names: Names of the dense columns.
+        notes: Rows that were dropped, and the way the split was made.
     """
 
     name: str
@@ -192,17 +182,17 @@ class LabelledBags:
     Text r's tokens are ``tokens[offsets[r]:offsets[r + 1]]``, in reading order.
 
     Attributes:
-        name: name of the set.
+        name: Name of the set.
         tokens: (total,) int64, ids sorted by descending training frequency.
         offsets: (n + 1,) int64.
-        num_tokens: size of the vocabulary.
+        num_tokens: Size of the vocabulary.
         label: (n,) int64 in 0..num_classes-1.
-        num_classes: number of classes.
+        num_classes: Number of classes.
         label_names: (num_classes,) names of the classes.
         token_names: (num_tokens,) the tokens themselves.
         split: (n,) int8, 0 train, 1 validation, 2 test.
         token_counts: (num_tokens,) int64 occurrences in training texts, never increasing.
-        notes: how the texts were cut and how the split was made.
+        notes: Unit of the tokens, and the way the split was made.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """The Criteo display advertising format (Kaggle 2014), streamed and checked line by line.
 
-A line is 40 tab separated columns without header: the label (clicked or not), 13 integers that
+A line has 40 tab separated columns without header: the label (clicked or not), 13 integers that
 may be empty or negative, 26 categorical values of 8 hexadecimal digits that may be empty. The
 parser works on the bytes of a block at once, so no value is ever a Python object.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memcom.data.assemble import rows
+from memcom.data.assemble import labelled_rows
 from memcom.data.containers import LabelledRows
 from memcom.data.obtain import obtain
 from memcom.data.ordering import split_at_times
@@ -29,7 +29,7 @@ _HEX[np.frombuffer(b"ABCDEF", dtype=np.uint8)] = np.arange(10, 16)
 
 @dataclass(frozen=True)
 class CriteoRows:
-    """Some consecutive rows.
+    """Consecutive rows of the file.
 
     Attributes:
         label: (n,) int64, 1 for a click.
@@ -43,18 +43,10 @@ class CriteoRows:
 
 
 def parse_rows(block: bytes, *, source: str = "text", first_line: int = 1) -> CriteoRows:
-    """Parse whole lines.
+    """Parse whole lines, the last one with or without its line end.
 
-    Args:
-        block: lines, the last one with or without its line end.
-        source: what to call the text in an error.
-        first_line: number of the block's first line, for errors.
-
-    Returns:
-        The rows.
-
-    Raises:
-        ValueError: at the first line that is not of the format; names line, column and content.
+    The first line that is not of the format is a ValueError that names `source`, line, column and
+    content; `first_line` is the number of the block's first line.
     """
     if block and not block.endswith(b"\n"):
         block += b"\n"
@@ -119,15 +111,15 @@ def iter_rows(
     """Stream a file of any size in chunks; memory stays near 15 times `chunk_bytes`.
 
     Args:
-        path: the file, unpacked.
-        chunk_bytes: about how much text to read at once (a row is about 240 bytes).
-        max_rows: stop after so many rows; None reads all.
+        path: The file, unpacked.
+        chunk_bytes: Bytes of text to read at once, about (a row has about 240).
+        max_rows: Stop after this many rows; None reads all.
 
     Yields:
         Consecutive rows, in the order of the file.
 
     Raises:
-        ValueError: at the first line that is not of the format, or if max_rows is below 1.
+        ValueError: At the first line that is not of the format, or if max_rows is below 1.
     """
     if max_rows is not None and max_rows < 1:
         raise ValueError(f"max_rows is {max_rows}; it must be at least 1, or None for all rows")
@@ -147,16 +139,16 @@ def iter_rows(
 
 
 def load_criteo(*, path: str | Path | None = None, max_rows: int | None = None) -> LabelledRows:
-    """Criteo's training file: clicked or not, 26 fields ``C1``..``C26``, 13 dense ``I1``..``I13``.
+    """Load Criteo's training file: clicks, 26 fields ``C1``..``C26``, 13 dense ``I1``..``I13``.
 
     The rows are chronological, so the split is by position: the first 70 % train, 10 %
-    validation, the last 20 % test. A missing value is an id of its own, named "". Loading takes
+    validation, the last 20 % test. A missing value is an id, named "". Loading takes
     about 0.7 kB of memory a row (over 30 GB for all 45,840,617 rows); use `max_rows`, or
     `iter_rows` to stream.
 
     Args:
-        path: a file in this format; None takes ``train.txt`` in MEMCOM_DATA/criteo.
-        max_rows: read only the first rows.
+        path: File in this format; None takes ``train.txt`` in MEMCOM_DATA/criteo.
+        max_rows: Read only this many rows, the first.
 
     Returns:
         The rows, in the order of the file.
@@ -167,10 +159,10 @@ def load_criteo(*, path: str | Path | None = None, max_rows: int | None = None) 
 
 
 def load_criteo_10k(*, max_rows: int | None = None) -> LabelledRows:
-    """A sample of 10,000 rows of `load_criteo`, for tests; too small for a believable AUC.
+    """Load a sample of 10,000 rows of `load_criteo`, for tests; too small for a believable AUC.
 
     Args:
-        max_rows: read only the first rows.
+        max_rows: Read only this many rows, the first.
 
     Returns:
         The rows, in the order of the file.
@@ -189,7 +181,7 @@ def _load(name: str, path: Path, max_rows: int | None) -> LabelledRows:
     }
     dense = np.concatenate([chunk.dense for chunk in chunks])
     del chunks
-    loaded = rows(
+    loaded = labelled_rows(
         name,
         columns,
         label,

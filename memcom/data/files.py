@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memcom.data.assemble import interactions, rows
+from memcom.data.assemble import interactions, labelled_rows
 from memcom.data.containers import Interactions, LabelledRows
-from memcom.data.ordering import encode, mix64, split_at_times, split_by_hash
+from memcom.data.ordering import encode, split_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,7 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_file_name(name: str | Path) -> bool:
-    """Whether a name looks like a data file rather than a set's name.
-
-    Args:
-        name: what the user gave.
-
-    Returns:
-        True for a path object, a known ending, or anything that exists as a file.
-    """
+    """Whether a name is a path object, has a data file's ending, or exists as a file."""
     return isinstance(name, Path) or _ending(Path(name)) is not None or Path(name).is_file()
 
 
@@ -57,24 +50,24 @@ def load_file(
     Args:
         path: ``.csv``, ``.tsv`` (``.gz``, ``.bz2``, ``.xz``, ``.zst`` after it are fine) or
             ``.parquet``. Text files need a header line.
-        user_col: column of the users; needed without `label_col`.
-        item_col: column of the items; needed without `label_col`.
-        time_col: column of the times: numbers (seconds since 1970) or dates.
-        rating_col: column of numbers (ratings, counts); without `label_col` only.
-        label_col: column of the classes; gives `LabelledRows`.
-        field_cols: further categorical columns, with `label_col` only.
-        dense_cols: numeric columns, with `label_col` only.
+        user_col: Column of the users; needed without `label_col`.
+        item_col: Column of the items; needed without `label_col`.
+        time_col: Column of the times: numbers (seconds since 1970) or dates.
+        rating_col: Column of numbers (ratings, counts); without `label_col` only.
+        label_col: Column of the classes; gives `LabelledRows`.
+        field_cols: Further categorical columns, with `label_col` only.
+        dense_cols: Numeric columns, with `label_col` only.
         split: "time" or "random"; None takes time where there is a time column.
-        seed: of the random split.
-        min_rating: drop rows rated lower.
-        separator: of a text file, where its ending does not say.
+        seed: Seed of the random split.
+        min_rating: Drop rows rated lower.
+        separator: Separator of a text file with another ending.
 
     Returns:
         `Interactions`, or `LabelledRows` with the users and items as first fields.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the ending is unknown, a column is missing (the message names it and lists
+        FileNotFoundError: If there is no such file.
+        ValueError: If the ending is unknown, a column is missing (the message names it and lists
             those there are), a value is missing or cannot be read (it names column and row).
     """
     path = Path(path)
@@ -111,15 +104,11 @@ def load_file(
     if mode not in ("time", "random") or (mode == "time" and time is None):
         possible = "random" if time is None else "time, random"
         raise ValueError(f"{name} cannot be split by {mode!r}; it can by {possible}")
-    parts = (
-        split_at_times(time)
-        if mode == "time" and time is not None
-        else split_by_hash(mix64(np.arange(len(frame)), seed))
-    )
+    parts = split_rows(time if mode == "time" else None, len(frame), seed)
     label, classes = encode(_ids(frame[label_col], path))
     fields = [column for column in (user_col, item_col, *field_cols) if column is not None]
     dense = [_numbers(frame[column], path) for column in dense_cols]
-    return rows(
+    return labelled_rows(
         name,
         {column: _ids(frame[column], path) for column in fields},
         label,
@@ -223,13 +212,7 @@ def _numbers(column: pd.Series, path: Path) -> np.ndarray:
 
     _refuse_missing(column, path)
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{path}: column {column.name!r}, data row {row + 1}: "
-            f"expected a number, got {column.iloc[row]!r}"
-        )
+    _refuse_bad(~np.isfinite(numbers), column, path, "a number")
     return numbers
 
 
@@ -240,11 +223,15 @@ def _times(column: pd.Series, path: Path) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return np.floor(_numbers(column, path)).astype(np.int64)
     moments = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    bad = moments.isna().to_numpy()
+    expected = "seconds or a date like 2024-05-31 or 2024-05-31T12:00"
+    _refuse_bad(moments.isna().to_numpy(), column, path, expected)
+    return moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+
+
+def _refuse_bad(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"{path}: column {column.name!r}, data row {row + 1}: expected seconds or a date like "
-            f"2024-05-31 or 2024-05-31T12:00, got {column.iloc[row]!r}"
+            f"{path}: column {column.name!r}, data row {row + 1}: expected {expected}, "
+            f"got {column.iloc[row]!r}"
         )
-    return moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)

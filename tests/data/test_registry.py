@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from memcom import data
-from memcom.data.registry import data_root, entries, lookup
+from memcom.data.registry import data_root, data_sets, find_set
 
 NAMES = [
     "movielens",
@@ -34,7 +34,7 @@ def test_all_sets_are_there_and_each_has_a_loader():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_entry_is_complete(name):
-    entry = lookup(name)
+    entry = find_set(name)
     assert entry.kind in ("interactions", "rows", "bags")
     assert entry.obtained in ("download", "package", "made", "own file")
     assert entry.licence
@@ -56,7 +56,7 @@ def test_every_entry_is_complete(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_describe_tells_terms_and_files(name):
     text = data.describe(name)
-    entry = entries()[name]
+    entry = data_sets()[name]
     for part in (entry.title, entry.licence, entry.citation):
         assert part in text
     for form in entry.forms:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memcom import data
-from memcom.data.adjacency import parse_lists
-from memcom.data.registry import data_root, lookup
+from memcom.data.pairs import parse_lists
+from memcom.data.registry import data_root, find_set
 
 
 def read_by_hand(*paths: Path) -> list[tuple[int, int]]:
@@ -64,7 +64,7 @@ def test_published_splits_have_the_published_sizes(real, name, rows, users, item
     loaded = data.load(name)
     assert tuple(np.bincount(loaded.split)) == rows
     assert (loaded.num_users, loaded.num_items) == (users, items)
-    assert len(loaded) == sum(rows) == lookup(name).rows
+    assert len(loaded) == sum(rows) == find_set(name).rows
 
 
 @pytest.mark.realdata

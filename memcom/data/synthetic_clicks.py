@@ -5,9 +5,9 @@ Rows of categorical fields with Zipf popularity and dense columns, clicked with 
     c + sum over fields f of w_f(x_f) + <v, dense>
       + sum over planted pairs (f, g) of strength * <u_f(x_f), u_g(x_g)> / sqrt(rank)
 
-The second line is what embeddings are for: no score per id, however large the table, says it. In
-the first, ``bias_strength`` is the standard deviation of one field's w. Effects and factors are
-hashes of (field, id), so nothing has the size of the vocabulary.
+Only embeddings express the second line: no score per id can, however large the table. In the first,
+``bias_strength`` is the standard deviation of one field's w. Effects and factors are hashes of
+(field, id), so nothing has the size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import combinations
 
 import numpy as np
 
-from memcom.data.assemble import rows
+from memcom.data.assemble import labelled_rows
 from memcom.data.containers import LabelledRows
 from memcom.data.ordering import split_at_times
 from memcom.data.synthetic import MAX_ITEMS, Taste, sample_zipf
@@ -33,13 +33,13 @@ class PlantedClicks:
     """The model clicks are drawn from.
 
     Attributes:
-        crosses: planted pairs of fields, by position.
-        rank: number of factors of a cross.
-        strength: standard deviation of the log odds that one cross gives.
-        bias_strength: standard deviation of the log odds that one field gives by itself.
-        dense_strength: standard deviation of the log odds that one dense column gives.
-        click_rate: share of clicks where all these are 0.
-        seed: picks the model.
+        crosses: Planted pairs of fields, by position.
+        rank: Number of factors of a cross.
+        strength: Standard deviation of the log odds that one cross gives.
+        bias_strength: Standard deviation of the log odds that one field gives by itself.
+        dense_strength: Standard deviation of the log odds that one dense column gives.
+        click_rate: Share of clicks where all these are 0.
+        seed: Seed that picks the model.
     """
 
     crosses: tuple[tuple[int, int], ...]
@@ -51,14 +51,10 @@ class PlantedClicks:
     seed: int = 0
 
     def log_odds(self, ids: np.ndarray, dense: np.ndarray) -> np.ndarray:
-        """Log odds of a click, exactly as drawn from.
+        """Return the log odds of a click that rows are drawn from, float64 (n,).
 
-        Args:
-            ids: (n, fields) planted ranks, 0 the most popular (`LabelledRows.names`).
-            dense: (n, d) float32.
-
-        Returns:
-            (n,) float64.
+        `ids` are (n, fields) planted ranks, 0 the most popular (`LabelledRows.names`); `dense` is
+        (n, d) float32.
         """
         total = np.full(len(ids), np.log(self.click_rate / (1 - self.click_rate)))
         for field in range(ids.shape[1]):
@@ -94,22 +90,22 @@ def load_synthetic_clicks(
     are not numbered, so cardinalities come out smaller than asked.
 
     Args:
-        num_rows: number of rows.
-        cardinalities: number of planted ids of each field.
-        num_dense: number of dense columns, standard normal.
-        num_crosses: planted pairs of fields, those of the largest fields first.
-        exponent: of the ids' popularity, >= 0; 1 is Zipf's law.
-        rank: number of factors of a cross.
-        strength: standard deviation of a cross's log odds; 0 leaves single ids alone.
-        bias_strength: standard deviation of a field's own log odds.
-        click_rate: share of clicks where all effects are 0.
-        seed: of everything.
+        num_rows: Number of rows.
+        cardinalities: Number of planted ids of each field.
+        num_dense: Number of dense columns, standard normal.
+        num_crosses: Planted pairs of fields, those of the largest fields first.
+        exponent: Exponent of the ids' popularity, >= 0; 1 is Zipf's law.
+        rank: Number of factors of a cross.
+        strength: Standard deviation of a cross's log odds; 0 plants no crosses.
+        bias_strength: Standard deviation of a field's own log odds.
+        click_rate: Share of clicks where all effects are 0.
+        seed: Seed of ids, dense columns, model and clicks.
 
     Returns:
         The rows; an id's name is its planted rank. `PlantedClicks` gives the true log odds.
 
     Raises:
-        ValueError: if a size is out of its range.
+        ValueError: If a size is out of its range.
     """
     if num_rows < 10 or num_dense < 0 or not 1 <= rank <= 1024 or not 0 < click_rate < 1:
         raise ValueError(
@@ -130,7 +126,7 @@ def load_synthetic_clicks(
     ids = np.stack([sample_zipf(n, num_rows, exponent, rng) for n in cardinalities], axis=1)
     dense = rng.standard_normal((num_rows, num_dense), dtype=np.float32)
     click = rng.random(num_rows) < 1 / (1 + np.exp(-planted.log_odds(ids, dense)))
-    return rows(
+    return labelled_rows(
         "synthetic-clicks",
         {f"C{field + 1}": ids[:, field] for field in range(ids.shape[1])},
         click.astype(np.int64),
@@ -143,18 +139,7 @@ def load_synthetic_clicks(
 
 
 def largest_pairs(cardinalities: Sequence[int], count: int) -> tuple[tuple[int, int], ...]:
-    """The pairs of fields with the largest number of combinations.
-
-    Args:
-        cardinalities: number of ids of each field.
-        count: number of pairs.
-
-    Returns:
-        Pairs of positions, the largest first; ties in the order of the fields.
-
-    Raises:
-        ValueError: if there are not so many pairs.
-    """
+    """Return the pairs of fields with the most combinations, the largest first."""
     pairs = list(combinations(range(len(cardinalities)), 2))
     if not 0 <= count <= len(pairs):
         raise ValueError(

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from memcom import data
-from memcom.data.clicks import PlantedClicks, largest_pairs, load_synthetic_clicks
+from memcom.data.synthetic_clicks import PlantedClicks, largest_pairs, load_synthetic_clicks
 
 SMALL = {"num_rows": 4000, "cardinalities": (4, 50, 300), "num_crosses": 2, "seed": 3}
 
