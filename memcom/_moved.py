@@ -14,6 +14,10 @@ from types import ModuleType
 MOVED = {
     "memcom.classifiers": "memcom.tasks",
     "memcom.clicks": "memcom.tasks",
+    "memcom.collisions.summary": "memcom.collisions.collision_report",
+    "memcom.data.adjacency": "memcom.data.pairs",
+    "memcom.data.archives": "memcom.data.obtain",
+    "memcom.data.clicks": "memcom.data.synthetic_clicks",
     "memcom.diagnostics": "memcom.collisions.abundance",
     "memcom.embeddings.binary_code": "memcom.embeddings.bch",
     "memcom.embeddings.clustered": "memcom.embeddings.cce",
@@ -28,6 +32,7 @@ MOVED = {
     "memcom.models": "memcom.tasks",
     "memcom.notebook": "memcom.course",
     "memcom.procedures": "memcom.embeddings",
+    "memcom.profiling.peak": "memcom.profiling.memory",
     "memcom.training": "memcom.tasks",
     "memcom.uniqueness": "memcom.collisions.distinct",
     "memcom.widgets": "memcom.course",

@@ -1,16 +1,16 @@
-"""Planning: which size of a compressor fits a byte budget.
+"""Plans: the largest size of a compressor that fits a byte budget.
 
-Nothing here knows a method. A candidate layer is built on the meta device, where tensors have
-shapes but no memory, and its bytes are counted as those of a real layer are; the largest candidate
-that fits is found by bisection over the method's own `sizes`. So a plan counts every byte a saved
-layer has, index tables and seeds included, and never exceeds the budget.
+No method is known here. A candidate layer is built on the meta device, where tensors have shapes
+but no memory, and its bytes are counted like those of a real layer; bisection over the method's
+`sizes` finds the largest candidate that fits. So a plan counts every byte of the saved layer, index
+tables and seeds included, and never exceeds the budget.
 
-What counts is the layer that is stored in the end, after `freeze`. Most layers are that already;
-those that train something larger (product-quantised codes, rows to be rounded) freeze to it.
+The bytes are those of the layer that is stored in the end, after `freeze`. Layers that train
+something larger (product-quantised codes, rows to be rounded) freeze to it; others stay the same.
 
 Three options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
-the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows, and ``weight_bits=16``
-beside it to fp16 weights of the ids' own.
+the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows; ``weight_bits=16``
+beside it freezes the weights per id to fp16.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Plan:
             ``bits`` and ``weight_bits`` where given.
         nbytes: Bytes the layer will store, once frozen.
         budget: Bytes that were allowed; infinite where nothing was asked.
-        note: What was rounded.
+        note: Budget asked, and bytes left over.
     """
 
     name: str
@@ -79,12 +79,11 @@ class Plan:
         return self.full_nbytes / self.nbytes
 
     def build(self, **common: Any) -> CompressedEmbedding:
-        """The layer; ``common`` are the arguments that every compressor takes."""
+        """Build the layer; ``common`` are the arguments that every compressor takes."""
         options = {**self.arguments, **common}
         return _construct(self.name, self.num_embeddings, self.embedding_dim, options)
 
     def __str__(self) -> str:
-        """One line: the constructor call, its bytes and what was rounded."""
         options = "".join(f", {k}={_short(v)}" for k, v in self.arguments.items())
         return (
             f"{self.name}({self.num_embeddings}, {self.embedding_dim}{options}): "
@@ -102,7 +101,7 @@ def plan(
     nbytes: int | str | None = None,
     **options: Any,
 ) -> Plan:
-    """The largest layer of a compressor within a byte budget.
+    """Find the largest layer of a compressor within a byte budget.
 
     Args:
         name: Registry name; see `memcom.available`.
@@ -112,14 +111,15 @@ def plan(
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
         **options: The method's own options that are not its size, such as ``operation="concat"``,
             the common ``dtype``, which changes the bytes, and ``head``, ``bits`` and
-            ``weight_bits``: see above.
+            ``weight_bits``.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
 
     Raises:
-        BudgetError: The method cannot be that small; the message says how small it can be and why.
-        ValueError: Both or a nonsensical budget is given.
+        BudgetError: If the method cannot be that small; the message gives its smallest size and
+            the reason.
+        ValueError: If both budgets are given, or one that is not positive.
     """
     cls = get(name)
     whole("head", options.get("head", 0), 0, num_embeddings - 1)
@@ -169,25 +169,25 @@ def plan_tables(
     threshold: int = 200,
     **options: Any,
 ) -> dict[str, Plan]:
-    """Plans for the tables of a model with many categorical fields, by the threshold rule.
+    """Plan the tables of a model with many categorical fields, by the threshold rule.
 
     Small tables stay full and large ones are compressed (Shi et al. 2020, section 5: with
-    threshold 200 nothing is lost in size). Here the large ones also make up for the small, so that
-    all tables together meet the ratio.
+    threshold 200 no size is lost). Here the large ones also make up for the small, so that all
+    tables together meet the ratio.
 
     Args:
         name: Registry name of the compressor for the large tables.
         cardinalities: Number of ids of each field.
         embedding_dim: Width of the vectors.
         ratio: Bytes of all full tables over bytes of all planned ones, at least.
-        threshold: Fields with at most so many ids keep a full table.
+        threshold: Fields with at most this many ids keep a full table.
         **options: As for `plan`.
 
     Returns:
         A plan for each field, in the order given.
 
     Raises:
-        BudgetError: The small tables alone, or the method, need more than the budget.
+        BudgetError: If the small tables alone, or the method, need more than the budget.
     """
     full = {key: 4 * n * embedding_dim for key, n in cardinalities.items()}
     small = {key for key, n in cardinalities.items() if n <= threshold}
@@ -216,14 +216,14 @@ def build(
     nbytes: int | str | None = None,
     **options: Any,
 ) -> CompressedEmbedding:
-    """`plan`, then construct. Takes the arguments of `plan` and those every compressor takes."""
+    """Plan and build: takes the arguments of `plan` and those that every compressor takes."""
     common = {k: v for k, v in options.items() if k in _COMMON}
     planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
     return planned.build(**common)
 
 
 def _short(value: Any) -> str:
-    """A value as it is written, a tensor by its shape."""
+    """A value as Python writes it, a tensor by its shape."""
     return f"{value.dtype}{list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
 
 
@@ -247,7 +247,7 @@ def _construct(
 
 
 def parse_nbytes(text: int | str) -> int:
-    """Bytes from a number or from text such as ``"1.5 MB"`` (10^6) or ``"64 KiB"`` (2^10).
+    """Read bytes from a number or from text such as ``"1.5 MB"`` (10^6) or ``"64 KiB"`` (2^10).
 
     Args:
         text: A number of bytes, or a number with one of the units B, KB, MB, GB, KiB, MiB, GiB.
@@ -256,7 +256,7 @@ def parse_nbytes(text: int | str) -> int:
         Whole bytes, rounded down.
 
     Raises:
-        ValueError: It is not a positive number with a known unit.
+        ValueError: If it is not a positive number with a known unit.
     """
     match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
     unit = (match[2] if match else "").upper() or "B"

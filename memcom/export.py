@@ -1,15 +1,13 @@
-"""Leaving Python: save, load and export a layer.
+"""Save and load a layer, and export it to ONNX.
 
-A saved layer is one safetensors file: its tensors, and in the header, where words can say it, the
-constructor call that rebuilds it. Nothing is pickled. Files appear whole or not at all.
+A saved layer is one safetensors file: its tensors, and in the header the constructor call that
+rebuilds it, where that can be written as JSON. Nothing is pickled. Files appear whole or not at
+all.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from memcom._files import write_atomically
 from memcom.embeddings import REGISTRY, CompressedEmbedding, get
 
 _HEADER = "memcom"
@@ -28,14 +27,14 @@ def save(embedding: CompressedEmbedding, path: str | Path) -> Path:
 
     Args:
         embedding: Any compressor, wrapped or frozen ones too.
-        path: Where to; replaced if it is there.
+        path: Path of the file; an existing one is replaced.
 
     Returns:
         The path. The tensors take exactly ``embedding.nbytes`` in the file.
     """
     tensors = {name: t.contiguous() for name, t in embedding.state_dict().items()}
     header = {_HEADER: json.dumps(_call(embedding))}
-    return _write(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+    return write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=header))
 
 
 def load(
@@ -45,16 +44,16 @@ def load(
 
     Args:
         path: The file.
-        into: A layer of the same making, whose tensors are replaced. Needed for a frozen or
+        into: A layer made in the same way, whose tensors are replaced. Needed for a frozen or
             wrapped layer and for one built from tensors: a file cannot rebuild these.
-        device: Where the tensors go.
+        device: Device of the tensors.
 
     Returns:
         The layer, equal to the one saved, in evaluation mode.
 
     Raises:
-        ValueError: The file holds no layer, or one that needs ``into``.
-        RuntimeError: ``into`` is another kind of layer.
+        ValueError: If the file holds no layer, or one that needs ``into``.
+        RuntimeError: If ``into`` is another kind of layer.
     """
     with safe_open(path, framework="pt", device=device) as file:
         header = (file.metadata() or {}).get(_HEADER)
@@ -73,34 +72,32 @@ def load(
 
 
 def _call(embedding: CompressedEmbedding) -> dict[str, Any] | None:
-    """The constructor call that makes such a layer; None where words cannot say it."""
+    """The constructor call that makes such a layer; None where JSON cannot express it."""
     names = [name for name, cls in REGISTRY.items() if cls is type(embedding)]
-    arguments = embedding.own_arguments
     try:
-        json.dumps(arguments)
+        json.dumps(embedding.own_arguments)
     except TypeError:
         return None
-    return (
-        {
-            "name": names[0],
-            "num_embeddings": embedding.num_embeddings,
-            "embedding_dim": embedding.embedding_dim,
-            "arguments": arguments,
-        }
-        if names
-        else None
-    )
+    if not names:
+        return None
+    return {
+        "name": names[0],
+        "num_embeddings": embedding.num_embeddings,
+        "embedding_dim": embedding.embedding_dim,
+        "arguments": embedding.own_arguments,
+    }
 
 
 def to_onnx(module: nn.Module, example: Tensor, path: str | Path) -> Path:
     """Write a module that takes ids as an ONNX file, its first axis of any length.
 
-    ONNX has no assertion: a bad id that an address function folds into range goes unnoticed there.
+    ONNX has no assertion: an id out of range that an address function folds into range is not
+    reported there.
 
     Args:
         module: A compressor, or a model around one, in evaluation mode.
-        example: Ids of the shape and type the file is to take; at least 2 along the first axis.
-        path: Where to; replaced if it is there.
+        example: Ids of the shape and type of the file's input; at least 2 along the first axis.
+        path: Path of the file; an existing one is replaced.
 
     Returns:
         The path.
@@ -110,16 +107,4 @@ def to_onnx(module: nn.Module, example: Tensor, path: str | Path) -> Path:
         module, (example,), dynamo=True, verbose=False, dynamic_shapes=({0: batch},)
     )
     assert program is not None
-    return _write(path, lambda temporary: program.save(temporary))
-
-
-def _write(path: str | Path, write: Callable[[str], Any]) -> Path:
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    return write_atomically(path, lambda temporary: program.save(temporary))
