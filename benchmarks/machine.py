@@ -15,7 +15,7 @@ LOADED = 0.5  # load average before, or cores that others used, above which time
 
 
 def busy(row: Mapping[str, Any]) -> bool:
-    """Whether other programs were at work, by the load that a row of a run states."""
+    """Return whether other programs were at work, by the load in a row of a run."""
     return row["load"] > LOADED or (row["others"] != "-" and row["others"] > LOADED)
 
 

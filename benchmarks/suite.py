@@ -164,7 +164,7 @@ def _child(
 
 
 def _fits(needed: float, what: str, log: Log) -> bool:
-    """Whether the memory is there; logs what is measured, or that it cannot be."""
+    """Return whether there is enough memory; log the part that runs, or is left out."""
     if free_memory() < needed + SPARE:
         log(f"{what}: left out, it needs {in_bytes(needed + SPARE)} of free memory")
         return False

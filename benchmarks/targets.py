@@ -50,7 +50,7 @@ class Verdict(NamedTuple):
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; None where it was not measured."""
+        """True if the target is met; None where it was not measured."""
         return None if self.measured is None else self.measured <= self.target.limit
 
 

@@ -1,4 +1,4 @@
-"""Audit of a layer: the ids that cannot be told apart, and what is known about the method.
+"""Audit of a layer: the ids with equal vectors, and what theory says of the method.
 
     print(memcom.audit(emb))
 
@@ -87,7 +87,7 @@ class Audit:
 
     @property
     def unique(self) -> bool:
-        """Whether all ids have different vectors, unrounded."""
+        """True if all ids have different vectors, unrounded."""
         return self.exact[0].num_ids == 0
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ def audit(
     max_ids: int = 2**23,
     chunk_size: int = CHUNK_ROWS,
 ) -> Audit:
-    """Count the ids of a layer that cannot be told apart.
+    """Count the ids of a layer whose vectors are equal, or nearly so.
 
     Args:
         emb: Any compressor.

@@ -43,7 +43,7 @@ class TableUse:
 
     @property
     def one_row_per_id(self) -> bool:
-        """Whether no row is shared."""
+        """True if no row is shared."""
         return self.largest <= 1
 
 

@@ -56,7 +56,7 @@ class MultiplierReport:
         gaps: Number of neighbouring pairs looked at.
         by_rounding: One entry per rounding.
         tiny_rows: Rows of the shared table with a norm below 1e-3 of the median norm: their ids
-            are all nearly zero, whatever their multipliers.
+            are all nearly zero for any multipliers.
         expected_pairs: Birthday estimate of equal pairs by number of levels K.
     """
 

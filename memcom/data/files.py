@@ -22,7 +22,7 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_file_name(name: str | Path) -> bool:
-    """Whether a name is a path object, has a data file's ending, or exists as a file."""
+    """Return whether a name is a path object, has a data file's ending, or exists as a file."""
     return isinstance(name, Path) or _ending(Path(name)) is not None or Path(name).is_file()
 
 

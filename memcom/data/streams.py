@@ -7,9 +7,9 @@ known yet. `StreamVocabulary` numbers
     k .. n-r-1      values that came later, in the order of their arrival
     n-r .. n-1      shared: once the others are given away, a new value is hashed here
 
-An id stays with its value whatever becomes frequent later, because a row must not change its owner.
-So the order grows stale, and a method that relies on it has to live with that. No value is refused
-or dropped; only values in the shared range can be confused with each other.
+An id stays with its value even if other values become frequent later, because a row must keep its
+meaning. So the order grows stale, and methods that rely on it see that. No value is refused or
+dropped; only values in the shared range can be confused with each other.
 """
 
 from __future__ import annotations

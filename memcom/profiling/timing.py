@@ -100,10 +100,10 @@ def interleave(
         candidates: Functions of a batch by name; the first one is the baseline. What they return is
             freed after the clock has stopped.
         batches: Batches to draw from at random, or a function that makes a new one; neither is
-            timed. Every call gets a batch of its own, so none finds its rows in the cache.
+            timed. Every call gets another batch, so none finds its rows in the cache.
         seconds: Stop when this much time has been spent.
         warm_up: Rounds that are not counted.
-        least_rounds: Rounds to time whatever they take, at least 6.
+        least_rounds: Rounds to time even if `seconds` have passed, at least 6.
         most_rounds: Rounds to time at most.
         same_batch: Give all candidates of a round one batch, where batches differ in their work.
         seed: Seed of the order and of the choice of batches.
