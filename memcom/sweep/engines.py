@@ -1,4 +1,4 @@
-"""Where trials run: in this process, in processes of this machine, or on a Ray cluster.
+"""Engines: run trials in this process, in processes of this machine, or on a Ray cluster.
 
 An engine turns a `Trial` into a future of its `Record`. A trial that fails is a failed record. A
 future raises if there is no record: the worker died, or could not be reached. With every engine a

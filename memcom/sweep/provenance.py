@@ -1,4 +1,4 @@
-"""Where and with what a trial was run; noted beside every result, decides nothing."""
+"""Versions, commit and machine of a trial; noted beside every result, decide nothing."""
 
 from __future__ import annotations
 

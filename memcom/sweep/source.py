@@ -1,4 +1,4 @@
-"""Where the data of a sweep comes from, and a checksum of what was loaded."""
+"""A data set of a sweep: how it is loaded, and a checksum of its content."""
 
 from __future__ import annotations
 
