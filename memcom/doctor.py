@@ -22,6 +22,7 @@ NOTEBOOK_EXTRAS = ("data", "notebooks")
 EXTRAS = {
     "data": "real data sets",
     "notebooks": "the course",
+    "docs": "the pages of the documentation",
     "stats": "experiments",
     "fast": "compiled lookups",
     "export": "ONNX",
