@@ -39,8 +39,8 @@ INTRODUCTION = """\
 
 {count} compressors, one contract: each stands in for `torch.nn.Embedding` and is planned for a byte
 budget. Not sure which to take? Read the column *use when*; [the results](../results/index.md) say
-what each one loses. Bytes are those of {n:,} ids of width {e} at {ratio}×, or the reason why a
-method cannot be that small.
+what each one loses, and [a table](../family.md) has sparse gradients and export. Bytes are those of
+{n:,} ids of width {e} at {ratio}×, or the reason why a method cannot be that small.
 """
 LETTERS = """\
 In formulas n ids have width e and tables have m rows; upper case letters are stored, and `[a, b]`
