@@ -24,7 +24,7 @@ _docs = click.option(
 )
 
 
-@main.command()
+@main.command("run")
 @click.argument("targets", nargs=-1, metavar="[NAMES... | NOTEBOOKS...]")
 @click.option("-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE")
 @click.option("--profile", type=click.Choice(["fast", "full"]), help="Effort.  [default: fast]")
@@ -34,7 +34,7 @@ _docs = click.option(
 @_site
 @_folder
 @_docs
-def run(
+def run_notebooks(
     targets: tuple[str, ...],
     parameter: tuple[tuple[str, str], ...],
     profile: str | None,
@@ -106,11 +106,11 @@ def _literal(text: str) -> Any:
         return text
 
 
-@main.command()
+@main.command("site")
 @_site
 @_folder
 @_docs
-def site(site: str, folder: str | None, docs: str) -> None:
+def build_site(site: str, folder: str | None, docs: str) -> None:
     """Build the pages with the outputs of the last run, without running anything."""
     from memcom import course
 
@@ -120,9 +120,9 @@ def site(site: str, folder: str | None, docs: str) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@main.command()
+@main.command("lint")
 @_files
-def lint(paths: tuple[str, ...]) -> None:
+def lint_files(paths: tuple[str, ...]) -> None:
     """Check notebook files against the rules of the course; exit code 1 if one is broken."""
     from memcom import course
 
@@ -132,9 +132,9 @@ def lint(paths: tuple[str, ...]) -> None:
     raise SystemExit(1 if faults else 0)
 
 
-@main.command()
+@main.command("clean")
 @_files
-def clean(paths: tuple[str, ...]) -> None:
+def clean_files(paths: tuple[str, ...]) -> None:
     """Remove outputs, counts and widget state from notebook files."""
     from memcom import course
 
@@ -145,7 +145,7 @@ def clean(paths: tuple[str, ...]) -> None:
 
 @main.command("course")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def copy(folder: Path) -> None:
+def copy_course(folder: Path) -> None:
     """Copy the notebooks of the course into FOLDER; a file that differs is never overwritten."""
     from memcom import course
 

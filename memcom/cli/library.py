@@ -10,13 +10,13 @@ import click
 from memcom.cli._group import main
 
 
-@main.command()
+@main.command("plan")
 @click.argument("name")
 @click.argument("num_embeddings", type=click.IntRange(min=1))
 @click.argument("embedding_dim", type=click.IntRange(min=1))
 @click.option("--ratio", type=float, help="At least this many times smaller than the full table.")
 @click.option("--nbytes", metavar="SIZE", help='At most this many bytes, such as "1.5 MB".')
-def plan(
+def plan_layer(
     name: str, num_embeddings: int, embedding_dim: int, ratio: float | None, nbytes: str | None
 ) -> None:
     """Size compressor NAME for a ratio or a byte budget.
@@ -49,7 +49,7 @@ def data() -> None:
 
 
 @data.command("list")
-def list_() -> None:
+def list_data() -> None:
     """List the names of the data sets."""
     from memcom import data
 
@@ -57,25 +57,25 @@ def list_() -> None:
         click.echo(name)
 
 
-@data.command()
+@data.command("info")
 @click.argument("name")
-def info(name: str) -> None:
+def describe_data(name: str) -> None:
     """Show source, licence, size and citation of data set NAME."""
     from memcom import data
 
     click.echo(data.describe(name))
 
 
-@data.command()
+@data.command("fetch")
 @click.argument("name")
-def fetch(name: str) -> None:
+def fetch_data(name: str) -> None:
     """Make sure data set NAME is on this machine and undamaged; print where."""
     from memcom import data
 
     click.echo(data.fetch(name))
 
 
-@main.command()
+@main.command("bench")
 @click.argument("out", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--full",
@@ -94,7 +94,9 @@ def fetch(name: str) -> None:
     multiple=True,
     help="Just this part, such as forward, step or memory; may be given several times.",
 )
-def bench(out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[str, ...]) -> None:
+def run_benchmarks(
+    out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[str, ...]
+) -> None:
     """Measure speed and memory against nn.Embedding, in this run on this machine.
 
     OUT is a CSV file for all that was measured. The exit code is 1 if a target is missed.
@@ -105,8 +107,8 @@ def bench(out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[st
     raise SystemExit(benchmarks.command(out, full=full, threads=threads, only=only, log=click.echo))
 
 
-@main.command()
-def doctor() -> None:
+@main.command("doctor")
+def check_installation() -> None:
     """Check this installation and print a remedy for each failure."""
     from memcom import doctor
 
