@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
         files.write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_shipped_package_is_imported_here_and_in_child_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "memcom" / "_shipped" / "brought_along"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("ANSWER = 42")
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path / "memcom")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    for _ in range(2):
+        assert files.import_shipped("brought_along").ANSWER == 42
+    assert sys.path.count(str(package.parent)) == 1
+    assert os.environ["PYTHONPATH"] == f"{package.parent}{os.pathsep}elsewhere"

@@ -373,7 +373,7 @@ def test_version_is_the_same_everywhere() -> None:
 
 def test_readme_names_the_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in ("make run", "make test", "make lab", "python -m memcom.doctor"):
+    for command in ("make run", "make test", "make lab", "memcom doctor"):
         assert command in text
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The front door: short, its code prints what it says, its tables are current, its links lead on."""
+"""The front door: short, its code prints what it says, tables are current, links lead on."""
 
 from __future__ import annotations
 

@@ -1,49 +1,15 @@
-"""What each notebook of the course must record, beyond running to its end.
+"""Values that each notebook of the course must record, beyond running to its end.
 
-One function for each notebook: it gets the recorded values and the result rows of a run in the
-fast profile. Exact things (bytes, rows, collisions, equality with the library) are asserted with
-``==``; learned things as orderings, since their decimals differ from machine to machine.
+One function for each notebook, named as its file is, without the number: it gets the recorded
+values and the result rows of a run in the fast profile. Exact things (bytes, rows, collisions,
+equality with the library) are asserted with ``==``; learned things as orderings, since their
+decimals differ from machine to machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
 
-Expectation = Callable[[dict[str, Any], list[dict[str, Any]]], None]
-
-EXPECTATIONS: dict[str, Expectation] = {}
-
-
-def expect(name: str) -> Callable[[Expectation], Expectation]:
-    """Register what a notebook must record; `name` is its file's, without ``.ipynb``."""
-
-    def register(function: Expectation) -> Expectation:
-        assert name not in EXPECTATIONS, f"{name} has its expectations already"
-        EXPECTATIONS[name] = function
-        return function
-
-    return register
-
-
-@expect("03_memcom")
-def memcom(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    assert recorded["equal_to_library"] is True
-    # 16x of 9,066 vectors of width 64, less one multiplier per film.
-    assert recorded["num_buckets"] == (9066 * 64 // 16 - 9066) // 64
-    assert recorded["nbytes"] == 4 * (recorded["num_buckets"] * 64 + 9066)
-    # 9,066 films on 566 rows: 10 rows of 17 and 556 of 16.
-    assert recorded["equal_pairs_hash"] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
-    equal = recorded["equal_pairs"]
-    assert equal["none"] <= equal["fp16"] <= equal["int8"] < recorded["equal_pairs_hash"]
-    score = {result["method"]: result["ndcg_at_10"] for result in results}
-    assert score.keys() == {"full", "hash(seed=None)", "low-rank", "memcom", "memcom-bias"}
-    assert min(score.values()) > recorded["popular"]
-    assert score["memcom"] > score["low-rank"]
-
-
-@expect("00_start_here")
-def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def start_here(recorded, results):
     assert recorded["doctor"] is True
     assert recorded["num_names"] == 97_310
     assert recorded["births"] == 348_120_517
@@ -59,8 +25,7 @@ def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
     assert results == []
 
 
-@expect("01_hashing_trick")
-def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def hashing_trick(recorded, results):
     assert recorded["full_nbytes"] == 4 * 9_066 * 64
     assert recorded["rows_used"] == {"number mod 500": 50, "murmur3(number) mod 500": 500}
     assert recorded["equal_to_library"] is True
@@ -84,8 +49,7 @@ def _(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
     assert all(row["nbytes"] <= 9_066 * 64 * 4 / 16 for row in results if row["method"] != "full")
 
 
-@expect("02_quotient_remainder")
-def quotient_remainder(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def quotient_remainder(recorded, results):
     assert recorded["equal_to_library"] is True
     # 9,066 films on 566 rows: 10 rows of 17 and 556 of 16.
     assert recorded["pairs_hash"] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
@@ -117,8 +81,22 @@ def quotient_remainder(recorded: dict[str, Any], results: list[dict[str, Any]]) 
     assert score["qr(operation=mult)"] > score["qr(num_collisions=16)"]
 
 
-@expect("04_binary_codes")
-def binary_codes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def memcom(recorded, results):
+    assert recorded["equal_to_library"] is True
+    # 16x of 9,066 vectors of width 64, less one multiplier per film.
+    assert recorded["num_buckets"] == (9066 * 64 // 16 - 9066) // 64
+    assert recorded["nbytes"] == 4 * (recorded["num_buckets"] * 64 + 9066)
+    # 9,066 films on 566 rows: 10 rows of 17 and 556 of 16.
+    assert recorded["equal_pairs_hash"] == 10 * 17 * 16 // 2 + 556 * 16 * 15 // 2
+    equal = recorded["equal_pairs"]
+    assert equal["none"] <= equal["fp16"] <= equal["int8"] < recorded["equal_pairs_hash"]
+    score = {result["method"]: result["ndcg_at_10"] for result in results}
+    assert score.keys() == {"full", "hash(seed=None)", "low-rank", "memcom", "memcom-bias"}
+    assert min(score.values()) > recorded["popular"]
+    assert score["memcom"] > score["low-rank"]
+
+
+def binary_codes(recorded, results):
     assert recorded["equal_to_library"] is True
     assert recorded["succession_is_mixed_radix"] is True
     assert recorded["pairs_sharing_all"] == 0
@@ -148,8 +126,7 @@ def binary_codes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> Non
     assert score["bch(block_bits=7)", None] > score["bch(strategy=skip,block_bits=7)", None]
 
 
-@expect("05_the_family")
-def the_family(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def the_family(recorded, results):
     assert recorded["equal_to_library"] is True
     # fmt: off
     assert set(recorded["checked"]) >= {
@@ -173,8 +150,21 @@ def the_family(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
             assert result["nbytes"] <= 9066 * 64 * 4 / 16
 
 
-@expect("07_collision_microscope")
-def collision_microscope(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def sizes_and_pruning(recorded, results):
+    assert recorded["equal_to_library"] is True
+    # The slope of a sigmoid at -150 is exactly 0 in 32 bits, at -15 it is e^-15.
+    assert recorded["slope_at_minus_150"] == 0
+    assert recorded["slope_at_minus_15"] > 3e-7
+    control = recorded["cut_afterwards"]
+    assert control["popular"] < control["cut"] < control["full"]
+    for result in results:
+        assert result["ratio"] >= 8
+        assert result["ndcg_at_10"] > control["popular"]
+    # A column takes 6 of the 38 bits of a kept number, and the row offsets a little more.
+    assert 6 / 38 < recorded["index_share"] < 0.25
+
+
+def collision_microscope(recorded, results):
     assert recorded["equal_to_library"] is True
     pairs = recorded["colliding_pairs"]
     assert pairs["truncate"] == 8501 * 8500 // 2
@@ -193,23 +183,58 @@ def collision_microscope(recorded: dict[str, Any], results: list[dict[str, Any]]
     assert equal["4"] > equal["8"] > equal["12"] >= equal["16"] >= equal["24"]
 
 
-@expect("06_sizes_and_pruning")
-def sizes(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def sweep(recorded, results):
     assert recorded["equal_to_library"] is True
-    # The slope of a sigmoid at -150 is exactly 0 in 32 bits, at -15 it is e^-15.
-    assert recorded["slope_at_minus_150"] == 0
-    assert recorded["slope_at_minus_15"] > 3e-7
-    control = recorded["cut_afterwards"]
-    assert control["popular"] < control["cut"] < control["full"]
-    for result in results:
-        assert result["ratio"] >= 8
-        assert result["ndcg_at_10"] > control["popular"]
-    # A column takes 6 of the 38 bits of a kept number, and the row offsets a little more.
-    assert 6 / 38 < recorded["index_share"] < 0.25
+    assert recorded["different_winners"] >= 1
+    assert recorded["largest_swing"] > 0.01  # a seed alone moves a score by more than a percent
+    assert recorded["width_paired"] < recorded["width_alone"]
+    assert sum(recorded["verdicts"].values()) >= 30
+    assert recorded["tables_drawn"] >= 10
+    assert recorded["distinct_memcom"] == 1.0
+    assert recorded["distinct_hash"] < 0.1
+    assert recorded["abundance_memcom"] > 3 * recorded["abundance_low_rank"]
+    truncated = recorded["truncate_by_head_share"]
+    assert len(truncated) >= 5
+    assert truncated[0] == max(truncated) > 10 * truncated[-1] == 10 * min(truncated)
+    assert recorded["full_by_way"][2] > 1.03 * max(recorded["full_by_way"][:2])
+    assert recorded["qr_by_way"][1] < 0.7 * min(recorded["qr_by_way"][::2])
 
 
-@expect("10_memory_and_speed")
-def memory_and_speed(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
+def rank_classify_click(recorded, results):
+    assert recorded["equal_to_library"] is True
+    assert recorded["naive_is_infinite"] is True
+    assert recorded["plans_equal"][0] == 18
+    # A field of three ids at 8x leaves less than one row, for any method.
+    assert {("hash", "C1"), ("qr", "C1"), ("memcom", "C1")} <= {
+        tuple(pair) for pair in recorded["refused"]
+    }
+    for task, full in (("rank", 4 * 64 * 9_066), ("classify", 4 * 64 * recorded["num_tokens"])):
+        stored = recorded["nbytes"][task]
+        assert stored["full"] == full
+        assert all(stored[name] <= full / 16 for name in ("hash(seed=None)", "qr", "memcom"))
+    stored = recorded["nbytes"]["click"]
+    assert all(stored[m] <= stored["full"] / 8 for m in ("hash(seed=None)", "qr", "memcom"))
+    rank, texts, clicks = (recorded["scores"][task] for task in ("rank", "classify", "click"))
+    assert all(rank[name] > rank["popular"] for name in rank if name != "popular")
+    assert all(texts[name] > texts["prior"] + 0.05 for name in texts if name != "prior")
+    assert texts["full"] > texts["hash(seed=None)"] + 0.03
+    assert texts["qr"] > texts["hash(seed=None)"]
+    # Log loss: lower is better.
+    assert all(clicks["full"] < clicks[name] for name in clicks if name != "full")
+    assert all(clicks[name] < clicks["prior"] for name in clicks if name != "prior")
+    assert recorded["click_auc"]["full"] > recorded["click_auc"]["hash(seed=None)"]
+    assert recorded["click_auc"]["prior"] == 0.5
+    # Being twice as sure leaves the order of the rows, and so AUC, as it was.
+    scaled = recorded["scaled"]
+    assert len({area for area, _ in scaled.values()}) == 1
+    assert len({loss for _, loss in scaled.values()}) == 4
+    assert 1 <= recorded["pooled"]["classify"] < recorded["pooled"]["rank"]
+    # Half of the past films, and 64 shared ids, are kept in reserve.
+    assert all(0 < share < 0.5 for share in recorded["new_share"])
+    assert {result["method"] for result in results} == {"full", "hash(seed=None)", "qr", "memcom"}
+
+
+def memory_and_speed(recorded, results):
     assert recorded["equal_to_library"] is True
     assert recorded["tracemalloc_share"] < 0.01
     table, batch = 200_000 * 64 * 4, 4096
@@ -244,56 +269,3 @@ def memory_and_speed(recorded: dict[str, Any], results: list[dict[str, Any]]) ->
     # Times are of a machine that may be busy: that they are there has to do.
     assert all(ratio > 0 for ratio in recorded["ratios"].values())
     assert min(recorded["limits"].values()) > 0
-
-
-@expect("09_rank_classify_click")
-def rank_classify_click(recorded: dict[str, Any], results: list[dict[str, Any]]) -> None:
-    assert recorded["equal_to_library"] is True
-    assert recorded["naive_is_infinite"] is True
-    assert recorded["plans_equal"][0] == 18
-    # A field of three ids at 8x leaves less than one row, for any method.
-    assert {("hash", "C1"), ("qr", "C1"), ("memcom", "C1")} <= {
-        tuple(pair) for pair in recorded["refused"]
-    }
-    for task, full in (("rank", 4 * 64 * 9_066), ("classify", 4 * 64 * recorded["num_tokens"])):
-        stored = recorded["nbytes"][task]
-        assert stored["full"] == full
-        assert all(stored[name] <= full / 16 for name in ("hash(seed=None)", "qr", "memcom"))
-    stored = recorded["nbytes"]["click"]
-    assert all(stored[m] <= stored["full"] / 8 for m in ("hash(seed=None)", "qr", "memcom"))
-    rank, texts, clicks = (recorded["scores"][task] for task in ("rank", "classify", "click"))
-    assert all(rank[name] > rank["popular"] for name in rank if name != "popular")
-    assert all(texts[name] > texts["prior"] + 0.05 for name in texts if name != "prior")
-    assert texts["full"] > texts["hash(seed=None)"] + 0.03
-    assert texts["qr"] > texts["hash(seed=None)"]
-    # Log loss: lower is better.
-    assert all(clicks["full"] < clicks[name] for name in clicks if name != "full")
-    assert all(clicks[name] < clicks["prior"] for name in clicks if name != "prior")
-    assert recorded["click_auc"]["full"] > recorded["click_auc"]["hash(seed=None)"]
-    assert recorded["click_auc"]["prior"] == 0.5
-    # Being twice as sure leaves the order of the rows, and so AUC, as it was.
-    scaled = recorded["scaled"]
-    assert len({area for area, _ in scaled.values()}) == 1
-    assert len({loss for _, loss in scaled.values()}) == 4
-    assert 1 <= recorded["pooled"]["classify"] < recorded["pooled"]["rank"]
-    # Half of the past films, and 64 shared ids, are kept in reserve.
-    assert all(0 < share < 0.5 for share in recorded["new_share"])
-    assert {result["method"] for result in results} == {"full", "hash(seed=None)", "qr", "memcom"}
-
-
-@expect("08_sweep")
-def _(recorded, results):
-    assert recorded["equal_to_library"] is True
-    assert recorded["different_winners"] >= 1
-    assert recorded["largest_swing"] > 0.01  # a seed alone moves a score by more than a percent
-    assert recorded["width_paired"] < recorded["width_alone"]
-    assert sum(recorded["verdicts"].values()) >= 30
-    assert recorded["tables_drawn"] >= 10
-    assert recorded["distinct_memcom"] == 1.0
-    assert recorded["distinct_hash"] < 0.1
-    assert recorded["abundance_memcom"] > 3 * recorded["abundance_low_rank"]
-    truncated = recorded["truncate_by_head_share"]
-    assert len(truncated) >= 5
-    assert truncated[0] == max(truncated) > 10 * truncated[-1] == 10 * min(truncated)
-    assert recorded["full_by_way"][2] > 1.03 * max(recorded["full_by_way"][:2])
-    assert recorded["qr_by_way"][1] < 0.7 * min(recorded["qr_by_way"][::2])

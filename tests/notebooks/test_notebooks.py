@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ pytest.importorskip("papermill")
 from memcom.course import RunResult, lint, run_notebook
 from memcom.course.build.notebook import harvest, read, read_header, tagged, tags
 from memcom.course.exercises import CHECK_MIME
-from tests.notebooks.expectations import EXPECTATIONS
+from tests.notebooks import expectations
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -78,9 +79,7 @@ def test_it_runs_within_its_budget(path):
     )
     assert len(result.checks) == len(tagged(read(path), "exercise")) > 0
     assert set(result.checks.values()) == {"passed"}
-    expect = EXPECTATIONS.get(path.stem)
-    assert expect is not None, f"add {path.stem} to tests/notebooks/expectations.py"
-    expect(result.recorded, result.results)
+    getattr(expectations, path.stem[3:])(result.recorded, result.results)
 
     budget = read(path).metadata["memcom"]
     assert result.seconds <= budget["seconds"]
@@ -96,8 +95,9 @@ def test_it_runs_within_its_budget(path):
         assert re.search(r'alt="[^"]', html), f"the picture of cell {index} has no text"
 
 
-def test_expectations_are_of_notebooks_that_exist():
-    assert set(EXPECTATIONS) <= {path.stem for path in PATHS}
+def test_every_notebook_has_its_expectations():
+    named = {name for name, value in vars(expectations).items() if inspect.isfunction(value)}
+    assert named == {path.stem[3:] for path in PATHS}
 
 
 @notebooks
