@@ -127,9 +127,11 @@ def speed_against_table(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fi
     for title, ratios in found.items():
         if not ratios:
             raise ValueError(f"{title} has no method to be compared with its baseline")
-    lines = max(len({key[:2] for key in ratios}) for ratios in found.values())
+    lines = [1 + len({key[:2] for key in ratios}) for ratios in found.values()]
     with themed():
-        figure, axes = new_figure(5.6 * len(panels), 1.6 + 0.32 * lines, len(panels))
+        size = 7.4, 0.5 + 0.6 * len(lines) + 0.28 * sum(lines)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(lines), 1, squeeze=False, height_ratios=lines)[:, 0]
         for ax, (title, ratios) in zip(axes, found.items(), strict=True):
             _speed_panel(ax, ratios)
             ax.set_title(title)
