@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+_SIZE = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*(?:(?:([kmgt])(i?))?b)?\s*", re.IGNORECASE)
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -15,6 +17,29 @@ def in_bytes(nbytes: float) -> str:
         if nbytes >= 0.9995 * size:
             return f"{nbytes / size:.3g} {unit}"
     return f"{nbytes:.3g} B"
+
+
+def parse_nbytes(text: int | str) -> int:
+    """Read bytes from a number or from text such as ``"1.5 MB"`` (10^6) or ``"64 KiB"`` (2^10).
+
+    Args:
+        text: A number of bytes, or a number with one of the units B, kB, MB, GB, TB, KiB, MiB, GiB,
+            TiB, in capitals or not.
+
+    Returns:
+        Whole bytes, rounded down.
+
+    Raises:
+        ValueError: If it is not a positive number with a known unit.
+    """
+    match = re.fullmatch(
+        r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*(?:([kmgt])(i?))?b?\s*", str(text), re.I
+    )
+    number = float(match[1].replace(",", "")) if match else 0.0
+    if match is None or number <= 0:
+        raise ValueError(f"a size is written like 1500000, '1.5 MB' or '64 KiB', got {text!r}")
+    power = "kmgt".index(match[2].lower()) + 1 if match[2] else 0
+    return int(number * (1024 if match[3] else 1000) ** power)
 
 
 def duration(seconds: float) -> str:

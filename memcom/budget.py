@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import bisect
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from memcom._text import parse_nbytes as parse_nbytes
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
 from memcom.embeddings._arguments import whole
 
-_UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
 _WRAPPERS = ("head", "bits", "weight_bits")
 
@@ -244,22 +243,3 @@ def _construct(
             raise ValueError(f"weight_bits={options['weight_bits']} needs bits: 4, 8 or 16")
         return layer
     return QuantizeLater(layer, bits, options.get("weight_bits"))
-
-
-def parse_nbytes(text: int | str) -> int:
-    """Read bytes from a number or from text such as ``"1.5 MB"`` (10^6) or ``"64 KiB"`` (2^10).
-
-    Args:
-        text: A number of bytes, or a number with one of the units B, KB, MB, GB, KiB, MiB, GiB.
-
-    Returns:
-        Whole bytes, rounded down.
-
-    Raises:
-        ValueError: If it is not a positive number with a known unit.
-    """
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(text))
-    unit = (match[2] if match else "").upper() or "B"
-    if match is None or unit not in _UNITS or float(match[1].replace(",", "")) <= 0:
-        raise ValueError(f"a size is written like 1500000, '1.5 MB' or '64 KiB', got {text!r}")
-    return int(float(match[1].replace(",", "")) * _UNITS[unit])

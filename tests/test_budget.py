@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import memcom
-from memcom.budget import parse_nbytes, plan_tables
+from memcom.budget import plan_tables
 
 
 def test_a_plan_takes_the_largest_size_that_fits():
@@ -50,19 +50,6 @@ def test_a_budget_in_bytes_and_as_text():
     assert plan.arguments == {"num_buckets": (65536 - 8) // 256}
     assert memcom.plan("hash", 10_000, 64, nbytes=65536) == plan
     assert memcom.build("hash", 10_000, 64, nbytes="64 KiB").nbytes == plan.nbytes
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [(12, 12), ("1.5 MB", 1_500_000), ("64KiB", 65536), ("2 gib", 2**31)]
-)
-def test_sizes_in_words(text, value):
-    assert parse_nbytes(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "0", "-3", "five", "3 parsecs", "MB"])
-def test_nonsense_sizes_are_refused(text):
-    with pytest.raises(ValueError, match="a size is written like"):
-        parse_nbytes(text)
 
 
 def test_contradictory_and_senseless_budgets_are_refused():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memcom._text import duration, in_bytes, table
+from memcom._text import duration, in_bytes, parse_nbytes, table
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,23 @@ from memcom._text import duration, in_bytes, table
 )
 def test_bytes_have_three_digits_and_a_decimal_unit(nbytes: float, words: str) -> None:
     assert in_bytes(nbytes) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((12, 12), ("7 B", 7), ("1.5 MB", 1_500_000), ("64KiB", 65536), ("2 gib", 2**31)),
+        *(("2.56 GB", 2_560_000_000), ("1 kB", 1000), ("1,000", 1000), ("3tb", 3 * 10**12)),
+    ],
+)
+def test_bytes_are_read_from_words(text: str | int, value: int) -> None:
+    assert parse_nbytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "five", "3 parsecs", "MB", "3 k", "1 iB"])
+def test_other_words_are_no_bytes(text: str) -> None:
+    with pytest.raises(ValueError, match="1500000"):
+        parse_nbytes(text)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s"), (720, "12 min"), (12_600, "3.5 h")])

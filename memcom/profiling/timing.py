@@ -19,14 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from memcom.data.synthetic import sample_zipf
+from torch import Tensor
 
 Candidate = Callable[[Any], object]
 """A function of a batch, to be timed."""
-
-ZIPF_EXPONENT = 1.05
 
 
 @dataclass(frozen=True)
@@ -179,104 +175,3 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def draw_ids(
-    popularity: str | np.ndarray,
-    num_embeddings: int,
-    count: int,
-    seed: int | np.random.Generator = 0,
-) -> Tensor:
-    """Draw random ids to look up.
-
-    Args:
-        popularity: ``"uniform"``, ``"zipf"`` (id 0 is the most frequent, exponent 1.05), or counts
-            `(num_embeddings,)` to draw by.
-        num_embeddings: Number of ids.
-        count: Ids to draw.
-        seed: Seed, or a generator to draw from.
-
-    Returns:
-        int64 `(count,)`.
-
-    Raises:
-        ValueError: If the popularity is another word, or has another shape.
-    """
-    rng = np.random.default_rng(seed)
-    if not isinstance(popularity, str):
-        if np.shape(popularity) != (num_embeddings,):
-            raise ValueError(
-                f"counts must have shape ({num_embeddings},), got {np.shape(popularity)}"
-            )
-        up_to = np.cumsum(popularity, dtype=np.float64)
-        ids = np.searchsorted(up_to, rng.random(count) * up_to[-1], side="right")
-        return torch.from_numpy(ids.clip(max=num_embeddings - 1))
-    if popularity == "uniform":
-        return torch.from_numpy(rng.integers(0, num_embeddings, count))
-    if popularity == "zipf":
-        return torch.from_numpy(sample_zipf(num_embeddings, count, ZIPF_EXPONENT, rng))
-    raise ValueError(f"popularity must be uniform, zipf or counts, got {popularity!r}")
-
-
-def time_lookup(
-    emb: nn.Module,
-    baseline: nn.Module,
-    batch_size: int = 4096,
-    *,
-    repeats: int = 101,
-    backward: bool = False,
-    counts: np.ndarray | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-) -> Timing:
-    """Time a layer against a baseline by `interleave`, on fresh random ids in every round.
-
-    Forward calls run without autograd; `backward` adds the gradient of the sum.
-
-    Args:
-        emb: The layer, called as ``emb(ids)``.
-        baseline: The layer to compare with, such as ``nn.Embedding``, of as many ids.
-        batch_size: Ids per call.
-        repeats: Rounds, at least 20; a tenth as many (at least 3) run before as warm-up.
-        backward: Whether to time the backward pass too.
-        counts: Popularity `(num_embeddings,)` to draw ids by; uniform if None.
-        threads: Threads for torch meanwhile; as it is set if None.
-        seed: Seed of the ids.
-
-    Returns:
-        Medians, their ratio, and its interval.
-
-    Raises:
-        ValueError: If `repeats` is below 20, `batch_size` below 1, or the layers differ in the
-            number of ids.
-    """
-    if repeats < 20:
-        raise ValueError(f"repeats must be at least 20 for a claim, got {repeats}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    n = int(emb.num_embeddings)  # type: ignore[arg-type]
-    if baseline.num_embeddings != n:
-        raise ValueError(f"layer and baseline hold {n} and {baseline.num_embeddings} ids")
-    device, rng = next(emb.parameters()).device, np.random.default_rng(seed)
-    popularity = "uniform" if counts is None else counts
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads or before)
-        found = interleave(
-            {"baseline": _lookup(baseline, backward), "layer": _lookup(emb, backward)},
-            lambda: draw_ids(popularity, n, batch_size, rng).to(device),
-            warm_up=max(3, repeats // 10),
-            least_rounds=repeats,
-            most_rounds=repeats,
-            same_batch=True,
-        )
-    finally:
-        torch.set_num_threads(before)
-    return found["layer"]
-
-
-def _lookup(layer: nn.Module, backward: bool) -> Candidate:
-    if not backward:
-        return torch.no_grad()(lambda ids: layer(ids))
-    trained = [p for p in layer.parameters() if p.requires_grad]
-    return lambda ids: torch.autograd.grad(layer(ids).sum(), trained, allow_unused=True)
