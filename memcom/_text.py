@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from tabulate import tabulate
 
@@ -32,10 +33,8 @@ def parse_nbytes(text: int | str) -> int:
     Raises:
         ValueError: If it is not a positive number with a known unit.
     """
-    match = re.fullmatch(
-        r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*(?:([kmgt])(i?))?b?\s*", str(text), re.I
-    )
-    number = float(match[1].replace(",", "")) if match else 0.0
+    match = _SIZE.fullmatch(str(text))
+    number = Decimal(match[1].replace(",", "")) if match else 0
     if match is None or number <= 0:
         raise ValueError(f"a size is written like 1500000, '1.5 MB' or '64 KiB', got {text!r}")
     power = "kmgt".index(match[2].lower()) + 1 if match[2] else 0

@@ -19,7 +19,13 @@ def test_bytes_have_three_digits_and_a_decimal_unit(nbytes: float, words: str) -
     ("text", "value"),
     [
         *((12, 12), ("7 B", 7), ("1.5 MB", 1_500_000), ("64KiB", 65536), ("2 gib", 2**31)),
-        *(("2.56 GB", 2_560_000_000), ("1 kB", 1000), ("1,000", 1000), ("3tb", 3 * 10**12)),
+        *(
+            ("2.56 GB", 2_560_000_000),
+            ("1 kB", 1000),
+            ("2.3 MB", 2_300_000),
+            ("1,000", 1000),
+            ("3tb", 3 * 10**12),
+        ),
     ],
 )
 def test_bytes_are_read_from_words(text: str | int, value: int) -> None:
