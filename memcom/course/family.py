@@ -20,7 +20,7 @@ _SMALL = (101, 16)  # ids and width of the layers that gradients and export are 
 
 
 @dataclass(frozen=True)
-class Row:
+class FamilyRow:
     """One compressor in the family table.
 
     Attributes:
@@ -50,7 +50,7 @@ def family_table(
     *,
     ratio: float = 16.0,
     names: Iterable[str] | None = None,
-) -> list[Row]:
+) -> list[FamilyRow]:
     """Return card and measurements of the compressors at one budget.
 
     Every compressor is built, so the sizes must fit into memory; some train a full table.
@@ -74,7 +74,7 @@ def family_table(
             raise ValueError(f"{cls.__name__} has no card: give it one, as CONTRIBUTING.md says")
         planned, too_small = _plan(name, num_embeddings, embedding_dim, ratio)
         rows.append(
-            Row(
+            FamilyRow(
                 name=name,
                 card=cls.card,
                 nbytes=planned.nbytes,

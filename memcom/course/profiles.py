@@ -1,7 +1,6 @@
-"""The sizes of a notebook, all of them derived from one word.
+"""The sizes of a notebook, all derived from its parameter ``PROFILE``.
 
-Notebooks that read a dozen ``if FAST`` lines end up with one that was forgotten. Here a notebook
-has one parameter, ``PROFILE``, and takes every size from :func:`profile`.
+A dozen ``if FAST`` lines end up with one that was forgotten; `profile` gives every size instead.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ class Profile:
 
     Attributes:
         name: ``"fast"`` or ``"full"``.
-        data: Name of the data set to train on (see :func:`memcom.data.load`).
+        data: Name of the data set to train on (see `memcom.data.load`).
         embedding_dim: Width of an embedding.
         batch_size: Users per training step.
         epochs: Most epochs to train.
@@ -73,7 +72,7 @@ PROFILES = {"fast": _FAST, "full": _FULL}
 
 
 def profile(name: str, **changes: Mapping[str, Any]) -> Profile:
-    """Look up the sizes of a run.
+    """Return the sizes of a run.
 
     Args:
         name: ``"fast"`` (a whole notebook in seconds) or ``"full"`` (in minutes).
@@ -84,15 +83,15 @@ def profile(name: str, **changes: Mapping[str, Any]) -> Profile:
         The sizes.
 
     Raises:
-        ValueError: If the profile is unknown, or a change does not name every profile.
-        TypeError: If a change is no field of :class:`Profile`.
+        ValueError: The profile is unknown, or a change does not name every profile.
+        TypeError: A change is no field of `Profile`.
     """
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; it must be one of {', '.join(PROFILES)}")
     for field, values in changes.items():
         if set(values) != set(PROFILES):
             raise ValueError(
-                f"{field} must say its value for every profile ({', '.join(PROFILES)}), "
+                f"{field} needs a value for every profile ({', '.join(PROFILES)}), "
                 f"not for {', '.join(values) or 'none'}"
             )
     return dataclasses.replace(

@@ -38,7 +38,7 @@ def test_a_notebook_changes_a_size_for_both_profiles():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="unknown profile 'quick'; it must be one of fast, full"):
         profile("quick")
-    with pytest.raises(ValueError, match=r"epochs must say its value for every profile"):
+    with pytest.raises(ValueError, match="epochs needs a value for every profile"):
         profile("fast", epochs={"fast": 3})
     with pytest.raises(TypeError, match="epoch"):
         profile("fast", epoch={"fast": 3, "full": 7})

@@ -20,7 +20,8 @@ from nbformat import v4
 
 import memcom
 from memcom.course import CourseError, RunResult, rebuild
-from memcom.course.build.notebook import WIDGET_VIEW, read, read_header, tags
+from memcom.course.build.notebook import read, read_header, tags
+from memcom.course.build.outputs import WIDGET_VIEW
 from memcom.course.build.site import write_site
 from tests.browsing import CHROMIUM, opened
 

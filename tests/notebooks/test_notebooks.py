@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("papermill")
 
 from memcom.course import RunResult, lint, run_notebook
-from memcom.course.build.notebook import harvest, read, read_header, tagged, tags
+from memcom.course.build.notebook import read, read_header, tagged, tags
+from memcom.course.build.outputs import harvest
 from memcom.course.exercises import CHECK_MIME
 from tests.notebooks import expectations
 

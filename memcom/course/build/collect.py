@@ -17,7 +17,8 @@ from typing import Any
 
 from memcom._files import write_text
 from memcom._text import table
-from memcom.course.build.notebook import WIDGET_VIEW, strip_ansi, tags
+from memcom.course.build.notebook import tags
+from memcom.course.build.outputs import WIDGET_VIEW, strip_ansi
 from memcom.course.build.runner import RunResult
 from memcom.course.exercises import CHECK_MIME
 from memcom.course.records import RECORD_MIME

@@ -1,4 +1,4 @@
-"""The kernel that a headless run uses: this interpreter, whatever kernels are registered."""
+"""The kernel of a headless run: this interpreter, not the one that Jupyter has registered."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ class ThisInterpreter(AsyncKernelManager):
 
 
 def kernel_environment() -> dict[str, str]:
-    """Choose the environment variables of a headless kernel.
+    """Return the variables of a headless kernel, to be set on top of the caller's.
 
-    Returns:
-        Variables to set on top of the caller's: as many threads as there are usable CPUs (at
-        most 8) unless the caller chose, inline pictures, no progress bars, a fixed hash seed.
+    As many threads as there are usable CPUs (at most 8) unless the caller chose, inline pictures,
+    no progress bars, a fixed hash seed.
     """
     package = str(Path(__file__).resolve().parents[3])
     path = os.environ.get("PYTHONPATH")

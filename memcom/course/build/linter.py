@@ -16,7 +16,6 @@ from memcom.course.build.formulas import FormulaError, formulas, to_mathml
 from memcom.course.build.notebook import (
     FIELDS,
     SECTIONS,
-    declared_parameters,
     headings,
     is_clean,
     read,
@@ -24,6 +23,7 @@ from memcom.course.build.notebook import (
     tagged,
     tags,
 )
+from memcom.course.build.parameters import declared_parameters
 
 BUILD_LINES = 40
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)[^)]*\)")

@@ -1,8 +1,8 @@
 """Run one notebook without a screen, strictly.
 
-What papermill lets pass is an error here: an unknown parameter, a widget callback that raised, a
-notebook that stopped half-way, an exercise whose own solution fails. The source file is only
-read, and nothing is written beside it.
+Faults that papermill lets pass are errors here: an unknown parameter, a widget callback that
+raised, a notebook that stopped half-way, an exercise whose own solution fails. The source file is
+only read, and nothing is written beside it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from memcom.course.build.notebook import (
-    Header,
-    check_parameters,
-    harvest,
-    read,
-    read_header,
-    split_records,
-    strip_ansi,
-    tags,
-    widget_errors,
-)
+from memcom.course.build.notebook import Header, read, read_header, tags
+from memcom.course.build.outputs import harvest, split_records, strip_ansi, widget_errors
+from memcom.course.build.parameters import check_parameters
 from memcom.course.exercises import CHECK_MIME, PASSED
 from memcom.course.records import RECORD_MIME
 from memcom.profiling import peak_rss_bytes

@@ -1,7 +1,7 @@
 """Run the course without a screen and build the documentation around it.
 
 A notebook that fails gets a page with its traceback; the others still run, and the run as a whole
-fails. What a run leaves stands in the site itself, so the pages can be built again without it:
+fails. The site keeps what the run left, so the pages can be built again without running:
 ``site/run.json`` has times and errors, ``site/executed`` the notebooks with their outputs.
 """
 
@@ -65,7 +65,7 @@ def run_course(
             all of them by default.
         profile: Value of each notebook's parameter ``PROFILE``.
         parameters: Values for other parameters, which every notebook that runs must have.
-        site: Folder for the pages. What an earlier run wrote there is replaced; a folder with
+        site: Folder for the pages. The pages of an earlier run are replaced; a folder with
             anything else in it is refused.
         folder: Folder of the notebooks.
         docs: Folder of the documentation's sources. Without it, outside a checkout, the site gets

@@ -30,7 +30,7 @@ def who_shares(emb: Any, ids: Sequence[int], names: Sequence[str] | None = None)
     Args:
         emb: The layer.
         ids: Up to 40 different ids.
-        names: What to call them; ``id 7`` by default.
+        names: A name for each; ``id 7`` by default.
 
     Returns:
         The figure.

@@ -82,7 +82,7 @@ def gains_by_task(
         for method, values in few.items():
             kept = [gain_kept(value, control, full) for value in values]
             y, look = names.index(method), method_style(method).point()
-            if not look["marker"]:  # a control is drawn as a mark of its own here
+            if not look["marker"]:  # elsewhere a control is a line without marker
                 look |= {"marker": "|", "markeredgecolor": INK, "markeredgewidth": 2}
             ax.plot([0, fmean(kept)], [y, y], color=FAINT, lw=1.0, zorder=1)
             ax.plot(kept, [y] * len(kept), ls="", ms=8, label=method, clip_on=False, **look)

@@ -14,7 +14,8 @@ from memcom.course.build.collect import (
     result_rows,
     summarise_runs,
 )
-from memcom.course.build.notebook import WIDGET_VIEW, Header, read_header
+from memcom.course.build.notebook import Header, read_header
+from memcom.course.build.outputs import WIDGET_VIEW
 from memcom.course.build.runner import RunResult
 from memcom.course.exercises import CHECK_MIME
 from memcom.course.records import RECORD_MIME

@@ -13,7 +13,7 @@ pytest.importorskip("papermill")
 
 from memcom.course import ExerciseError, NotebookError, WidgetError
 from memcom.course import run_notebook as run
-from memcom.course.build.notebook import harvest
+from memcom.course.build.outputs import harvest
 from memcom.course.exercises import CHECK_MIME
 from tests.course.build import sample
 
