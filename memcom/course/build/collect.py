@@ -125,7 +125,7 @@ def index_page(entries: Sequence[RunResult], machine: str) -> str:
         status += ["their pages show no outputs. `make run` runs them."]
     rows = [
         {
-            "notebook": f"[{entry.title}]({entry.name})",
+            "notebook": f"[{_numbered(entry)}]({entry.name})",
             "what you learn": "**Failed.**" if entry.error else entry.header.purpose,
             "run": "–" if entry.seconds is None else f"{entry.time}, {entry.memory}",
         }
@@ -133,7 +133,8 @@ def index_page(entries: Sequence[RunResult], machine: str) -> str:
     ]
     lines = ["# The course", "", " ".join(status), ""]
     lines += [table(rows, right=("run",)), ""]
-    lines += ["```{toctree}", ":hidden:", "", *(entry.name for entry in entries), "```", ""]
+    links = [f"{_numbered(entry)} <{entry.name}>" for entry in entries]
+    lines += ["```{toctree}", ":hidden:", "", *links, "```", ""]
     if results := result_rows(entries):
         lines += ["## Measured in the notebooks", ""]
         lines += ["Bytes are those that each table stores. The loss is relative to the full table"]
@@ -183,6 +184,11 @@ def summarise_runs(entries: Sequence[RunResult]) -> str:
     ]
     parts = [table(results, style="plain", right=list(results[0])[2:])] if results else []
     return "\n\n".join([*parts, table(times, style="plain", right=("time", "peak memory"))])
+
+
+def _numbered(entry: RunResult) -> str:
+    """Return the title after the number of the notebook: "03 MEmCom"."""
+    return f"{entry.name[:2]} {entry.title}"
 
 
 def _fold(cell: Any) -> None:
