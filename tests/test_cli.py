@@ -40,7 +40,7 @@ def test_help_loads_no_heavy_room() -> None:
     rooms = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
-    for heavy in ("benchmark", "experiments", "notebook", "plots", "widgets", "training", "data"):
+    for heavy in ("course", "data", "plots", "profiling", "sweep", "tasks"):
         assert f"'memcom.{heavy}" not in rooms
 
 
@@ -241,3 +241,19 @@ def test_an_unknown_part_of_the_benchmark_is_a_users_error() -> None:
     result = call("bench", "--only", "backward")
     assert result.exit_code == 2
     assert "parts are copy, forward, step" in result.output
+
+
+def test_outside_a_checkout_the_notebooks_of_the_package_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from memcom import course
+
+    folders: list[Path] = []
+    monkeypatch.setattr(course, "run_course", lambda _, folder, **options: folders.append(folder))
+    monkeypatch.setattr(course, "summarise_runs", lambda runs: "")
+    monkeypatch.chdir(tmp_path)
+    call("run")
+    (tmp_path / "notebooks").mkdir()
+    call("run")
+    call("run", "--folder", "mine")
+    assert folders == [ROOT / "notebooks", Path("notebooks"), Path("mine")]

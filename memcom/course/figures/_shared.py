@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from memcom.budget import BudgetError, Plan, plan
 from memcom.embeddings import CompressedEmbedding, parse_spec
-from memcom.plots.theme import FAINT, plain_axis, short_number
+from memcom.plots.theme import plain_axis, short_number
 
 ZERO = 0.3  # where a logarithmic axis of counts shows 0
 
@@ -96,8 +96,3 @@ def without_frame(ax: Axes) -> None:
 def legend_below(ax: Axes, columns: int, **options: Any) -> Any:
     """Put the legend under the axis, outside the picture."""
     return ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, **options)
-
-
-def say_unreachable(ax: Axes, x: float, y: float, text: str) -> None:
-    """Write in a row of a chart that its method cannot be drawn."""
-    ax.text(x, y, text, va="center", color=FAINT, fontsize=9, backgroundcolor="white")

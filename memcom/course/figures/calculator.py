@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from memcom._text import in_bytes
 from memcom.budget import Plan, parse_nbytes
-from memcom.course.figures._shared import planned, say_unreachable
-from memcom.plots.theme import INK, method_style, new_figure, plain_axis, themed
+from memcom.course.figures._shared import planned
+from memcom.plots.theme import FAINT, INK, method_style, new_figure, plain_axis, themed
 from memcom.profiling import training_memory
 
 FOUNDATION = (
@@ -104,7 +105,8 @@ def budget_calculator(
     for y, row in enumerate(rows):
         style = method_style(row.method)
         if row.plan is None:
-            say_unreachable(ax, 1.15 * budget, y, "cannot be that small")
+            look: Any = {"color": FAINT, "fontsize": 9, "backgroundcolor": "white"}
+            ax.text(1.15 * budget, y, "cannot be that small", va="center", **look)
             continue
         stored = row.plan.nbytes
         ax.plot([stored, row.training], [y, y], color=style.color, lw=1.6, zorder=1.5)
