@@ -15,8 +15,8 @@ binary code block     ``Digit(2**t, divisor=2**(t*j))``, or every ``stride``-th 
 random hashing        any of these, applied to a seeded hash of the id instead of the id
 ====================  ==================================================================
 
-Everything is 64-bit integer arithmetic and never overflows, so it is exact for ids up to 2^40 and
-the same on every device and platform. Nothing here knows of tables.
+All of it is 64-bit integer arithmetic without overflow: exact for ids up to 2^40, and the same on
+every device and platform. Nothing here depends on tables.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _MASK = 0xFFFFFFFF
 
 
 class Address(Protocol):
-    """Anything that turns ids into rows: int64 of any shape -> int64 of the same shape."""
+    """Function from ids to rows: int64 of any shape -> int64 of the same shape."""
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Rows read by ``ids``."""
+        """Return the rows read by ``ids``."""
         ...
 
 
@@ -48,11 +48,10 @@ class Digit(NamedTuple):
     Attributes:
         modulus: Number of rows addressed; rows lie in ``[0, modulus)``.
         divisor: Place value of the digit.
-        stride: 1 for a plain digit. ``s > 1`` needs a ``divisor`` and ``modulus`` that are powers
-            of two and reads every s-th bit, from bit ``log2(divisor)`` on (the "skip" strategy of
-            binary codes).
-        seed: None to read the id itself, else a 0-d int64 tensor: the digit is then one of
-            `murmur3(i, seed)`. A tensor, because a seed is part of a layer's saved state.
+        stride: 1 for a plain digit. ``s > 1`` reads every s-th bit, from bit ``log2(divisor)`` on
+            (the "skip" strategy of binary codes); ``divisor`` and ``modulus`` are powers of two.
+        seed: None for a digit of the id; a 0-d int64 tensor for one of `murmur3(i, seed)`. It is a
+            tensor because seeds are part of a layer's saved state.
     """
 
     modulus: int
@@ -61,7 +60,7 @@ class Digit(NamedTuple):
     seed: Tensor | None = None
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Rows in ``[0, modulus)`` for int64 ``ids`` of any shape."""
+        """Return rows in ``[0, modulus)`` for int64 ``ids`` of any shape."""
         key = ids if self.seed is None else murmur3(ids, self.seed)
         if self.stride > 1:
             return strided_bits(key, self.divisor, self.modulus, self.stride)
@@ -71,17 +70,17 @@ class Digit(NamedTuple):
 
 
 class Clamp(NamedTuple):
-    """``min(i, last)``: frequent ids keep their own row, all others share row ``last``."""
+    """``min(i, last)``: ids below ``last`` keep their own row, all others share row ``last``."""
 
     last: int
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Rows in ``[0, last]`` for int64 ``ids`` of any shape."""
+        """Return rows in ``[0, last]`` for int64 ``ids`` of any shape."""
         return ids.clamp(max=self.last)
 
 
 def mixed_radix_digits(radices: Sequence[int]) -> list[Digit]:
-    """Digits of an id in the mixed radix system ``radices``, least significant first.
+    """Return the digits of an id in the mixed radix system ``radices``, least significant first.
 
     Ids below ``prod(radices)`` are determined by their digits (Shi et al. 2020, section 4,
     "generalized quotient-remainder").
@@ -93,11 +92,11 @@ def mixed_radix_digits(radices: Sequence[int]) -> list[Digit]:
 def binary_code_digits(
     code_bits: int, block_bits: int, *, strategy: str = "succession", seed: Tensor | None = None
 ) -> list[Digit]:
-    """Blocks of a ``code_bits``-bit binary code, ``ceil(code_bits / block_bits)`` of them.
+    """Cut a ``code_bits``-bit binary code into ``ceil(code_bits / block_bits)`` blocks.
 
-    ``"succession"`` cuts the code into runs of ``block_bits`` consecutive bits, least significant
-    first. ``"skip"`` deals the bits out in turn: of B blocks, block j holds bits j, j+B, j+2B, ...
-    No block is larger than its bits need (Yan et al. 2021, section 3).
+    ``"succession"`` takes runs of ``block_bits`` consecutive bits, least significant first.
+    ``"skip"`` interleaves: of B blocks, block j holds bits j, j+B, j+2B, ... A block has 2 to the
+    power of its bits rows (Yan et al. 2021, section 3).
     """
     blocks = -(-code_bits // block_bits)
     if strategy == "succession":
@@ -110,7 +109,7 @@ def binary_code_digits(
 
 
 def strided_bits(key: Tensor, divisor: int, modulus: int, stride: int) -> Tensor:
-    """Number made of every ``stride``-th bit of ``key``, from bit ``log2(divisor)`` on."""
+    """Return the number of every ``stride``-th bit of ``key``, from bit ``log2(divisor)`` on."""
     start, width = divisor.bit_length() - 1, modulus.bit_length() - 1
     row = torch.zeros_like(key)
     for k in range(width):
@@ -119,7 +118,7 @@ def strided_bits(key: Tensor, divisor: int, modulus: int, stride: int) -> Tensor
 
 
 def murmur3(ids: Tensor, seed: Tensor | int) -> Tensor:
-    """MurmurHash3_x86_32 of each id's eight little-endian bytes.
+    """Hash each id's eight little-endian bytes by MurmurHash3_x86_32.
 
     Constants and structure: A. Appleby, MurmurHash3 (public domain). Every product stays within
     int64: a 32-bit word times a constant taken as *signed* 32-bit is below 2^63 in magnitude, and
@@ -152,12 +151,12 @@ def _rotate_left(word: Tensor, bits: int) -> Tensor:
 
 
 def check_ids(ids: Tensor, num_embeddings: int) -> Tensor:
-    """Refuse anything that is not an id in ``[0, num_embeddings)``; return the ids as int64.
+    """Check that ids lie in ``[0, num_embeddings)``; return them as int64.
 
     On the CPU a bad id raises at once. Under ``torch.compile`` and ``torch.export``, and on CUDA
     (where reading a value back would stall the stream), the check is an asynchronous in-graph
-    assertion: the program stops with an error, but later than the call and without the id's value.
-    On the meta device there are no values to check.
+    assertion: the program stops later than the call, with an error that does not name the id. On
+    the meta device nothing is checked.
 
     Args:
         ids: int32 or int64 tensor of any shape.

@@ -1,9 +1,9 @@
 """Optimizers that change only the rows that were read.
 
-With ``sparse=True`` a table's gradient holds the rows a batch read and nothing else. The optimizers
-here change those rows in place, in one compiled sweep where `memcom.kernels` can: a step then costs
-in proportion to the batch, not to the vocabulary, and allocates nothing. They take dense gradients
-too (of the other layers of a model), to which they are the usual rules.
+With ``sparse=True`` a table's gradient holds only the rows that a batch read. The optimizers here
+change those rows in place, in one compiled sweep where `memcom.kernels` can: the cost of a step is
+proportional to the batch, not to the vocabulary, and nothing is allocated. Dense gradients, of the
+other layers of a model, get the usual rules.
 
 ================  =============================================================  =================
 `SGD`             w -= lr g                                                      no state
@@ -11,16 +11,16 @@ too (of the other layers of a model), to which they are the usual rules.
 `LazyAdam`        Adam on the rows that were read; the others wait, moments too  2 numbers a weight
 ================  =============================================================  =================
 
-Row-wise Adagrad keeps one number where Adagrad keeps a whole row (as FBGEMM's
-``EXACT_ROWWISE_ADAGRAD`` does), lazy Adam is the rule of `torch.optim.SparseAdam`.
+Row-wise Adagrad keeps one number where Adagrad keeps a whole row, as FBGEMM's
+``EXACT_ROWWISE_ADAGRAD`` does. Lazy Adam is the rule of `torch.optim.SparseAdam`.
 
-Quicker still, no gradient need exist at all::
+Faster still is a step without a gradient in memory::
 
     optimizer = memcom.optim.LazyAdam(model.parameters())
     optimizer.fuse(model)      # once; the training loop stays as it is
 
-From then on a layer's rows are changed during ``backward()``, each as soon as its gradient is
-summed, and ``step()`` sees to the parameters that are left.
+From then on ``backward()`` changes a layer's rows, each as soon as its gradient is summed, and
+``step()`` changes the remaining parameters.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ State = tuple[Tensor, ...]
 
 
 class _Rowwise(Optimizer):
-    """What the three have in common: which rows a gradient touches, and who changes them."""
+    """Base of the three: finds the rows with a gradient, and steps compiled or by torch."""
 
     rule: str
 
@@ -62,20 +62,20 @@ class _Rowwise(Optimizer):
                 if gradient is None:
                     continue
                 states, numbers = self._advance(weight, group)
-                change = None
+                step = None
                 if gradient.is_sparse and gradient.sparse_dim() == 1:
-                    change = kernels.change(weight, self.rule, states, numbers)
-                if change is not None:
-                    kernels.carry_out(change, weight, gradient)
+                    step = kernels.fused_step(weight, self.rule, states, numbers)
+                if step is not None:
+                    kernels.apply_step(step, weight, gradient)
                 else:
                     self._change(weight, gradient, states, numbers)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As torch's, without its entry in a profile, which takes longer than all the rest.
+        """Reset the gradients, as torch does but without its profiler entry, which takes longer.
 
         Args:
-            set_to_none: Forget the gradients, rather than fill them with zeros.
+            set_to_none: Drop the gradients, rather than fill them with zeros.
         """
         if not set_to_none:
             super().zero_grad(set_to_none=False)
@@ -87,18 +87,17 @@ class _Rowwise(Optimizer):
     def fuse(self, module: nn.Module) -> list[str]:
         """Change the tables in ``module`` during the backward pass from now on.
 
-        For layers that are nothing but a recipe of rows, with float32 tables on the CPU and numba
-        installed; all others are left to `step`. In exchange for the speed there is no gradient to
-        look at, to clip or to accumulate: every ``backward()`` is a step. A layer may be called
-        once per step; if its rows are changed before a second call's backward pass, torch says so.
-        It holds as long as the layer is compiled by `memcom.kernels` (see
-        `memcom.kernels.explain`); a plain lookup gives a gradient, and `step` uses it.
+        This works for layers that are a recipe of rows and nothing else, with float32 tables on the
+        CPU and numba installed; `step` changes all others. There is then no gradient to inspect, to
+        clip or to accumulate: every ``backward()`` is a step. A layer may be called once per step;
+        torch raises an error if its rows change before a second call's backward pass. A lookup that
+        is plain (see `memcom.kernels.explain`) still produces a gradient, and `step` uses it.
 
         Args:
             module: A layer, or a model that contains some.
 
         Returns:
-            The names of the layers it will do so for, ``""`` for ``module`` itself.
+            The names of the layers that are fused, ``""`` for ``module`` itself.
 
         Raises:
             ValueError: A table of a layer does not belong to this optimizer.
@@ -111,17 +110,17 @@ class _Rowwise(Optimizer):
             for table, weight in layer.named_parameters():
                 if weight.requires_grad and id(weight) not in owned:
                     raise ValueError(f"this optimizer does not have parameter {table} of {name!r}")
-            if kernels.change_during_backward(layer, self._change_now):
+            if kernels.step_during_backward(layer, self._next_step):
                 fused.append(name)
         return fused
 
-    def _change_now(self, weight: Tensor) -> tuple[str, State, list[float]]:
-        """A weight's next step, for the kernels to carry out."""
+    def _next_step(self, weight: Tensor) -> tuple[str, State, list[float]]:
+        """Return a weight's next step, for the kernels."""
         group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
         return (self.rule, *self._advance(weight, group))
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
-        """A weight's moments and the constants of its next step."""
+        """Return a weight's moments and the constants of its next step."""
         raise TypeError(f"{type(self).__name__} does not say how it steps")
 
     def _change(
@@ -229,7 +228,7 @@ class LazyAdam(_Rowwise):
 
 
 def _rows(gradient: Tensor) -> tuple[Any, Tensor]:
-    """The rows a gradient has something for, as an index, and what it has for them."""
+    """Return the rows of a gradient, as an index, and their values."""
     if not gradient.is_sparse:
         return ..., gradient
     gradient = gradient.coalesce()

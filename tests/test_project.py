@@ -113,7 +113,7 @@ def test_imports_run_downward() -> None:
         ("from memcom.plots import show", "memcom.data.movielens"),
         ("def f():\n    from memcom import tasks", "memcom.collisions.buckets"),
         ("import memcom.budget", "memcom.embeddings.memcom"),
-        ("from memcom import build", "memcom.kernels._lookup"),
+        ("from memcom import build", "memcom.kernels.plain"),
         ("from .. import budget", "memcom.embeddings.memcom"),
         ("from ..budget import plan", "memcom.embeddings.memcom"),
     ],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import UNKNOWN, Card, Statement
-from memcom.kernels import Recipe, fused, lookup, once_each
+from memcom.kernels import Recipe, choose, dedup, lookup
 
 if TYPE_CHECKING:
     from memcom.embeddings.learning import Occurrences
@@ -130,8 +130,11 @@ class CompressedEmbedding(nn.Module):
             IndexError: An id is out of range. See `memcom.addresses.check_ids` for when this is
                 an in-graph assertion instead.
         """
+        return self._forward(ids, self.compose)
+
+    def _forward(self, ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:
         ids = check_ids(ids, self.num_embeddings)
-        vectors = once_each(ids, self.compose) if self.each_once else self.compose(ids)
+        vectors = dedup(ids, compose) if self.each_once else compose(ids)
         if self.padding_idx is not None:
             vectors = vectors.masked_fill((ids == self.padding_idx).unsqueeze(-1), 0)
         return vectors
@@ -294,11 +297,10 @@ class TableEmbedding(CompressedEmbedding):
         Raises:
             IndexError: An id is out of range.
         """
-        if self.is_recipe_alone:
-            vectors = fused(self, ids)
-            if vectors is not None:
-                return vectors
-        return super().forward(ids)
+        if not self.is_recipe_alone:
+            return super().forward(ids)
+        backend = choose(self, ids)
+        return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
 
     @property
     def is_recipe_alone(self) -> bool:

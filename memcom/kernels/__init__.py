@@ -1,18 +1,24 @@
-"""The one lookup under all address-based compressors, written plainly and compiled."""
+"""The one lookup under all address-based compressors, written plainly and compiled.
 
-from memcom.kernels._changes import carry_out as carry_out
-from memcom.kernels._changes import change as change
-from memcom.kernels._changes import change_during_backward as change_during_backward
-from memcom.kernels._dispatch import Path as Path
-from memcom.kernels._dispatch import explain as explain
-from memcom.kernels._dispatch import fused as fused
-from memcom.kernels._dispatch import fused_bag as fused_bag
-from memcom.kernels._dispatch import lookup as lookup
-from memcom.kernels._dispatch import plain as plain
-from memcom.kernels._dispatch import warm_up as warm_up
-from memcom.kernels._distinct import once_each as once_each
-from memcom.kernels._lookup import FUSIONS as FUSIONS
-from memcom.kernels._lookup import Read as Read
-from memcom.kernels._lookup import Recipe as Recipe
-from memcom.kernels._lookup import plain_lookup as plain_lookup
-from memcom.kernels._lookup import read_rows as read_rows
+`recipe` says what a lookup reads, `plain` carries it out with torch, `program` turns it into
+numbers, `gate` lets tensors through to the kernels in `cpu` and `gpu`, and `backend` chooses among
+them.
+"""
+
+from memcom.kernels.backend import Backend as Backend
+from memcom.kernels.backend import choose as choose
+from memcom.kernels.backend import explain as explain
+from memcom.kernels.backend import fused_bag as fused_bag
+from memcom.kernels.backend import lookup as lookup
+from memcom.kernels.backend import warm_up as warm_up
+from memcom.kernels.plain import dedup as dedup
+from memcom.kernels.plain import plain as plain
+from memcom.kernels.plain import plain_lookup as plain_lookup
+from memcom.kernels.plain import read_rows as read_rows
+from memcom.kernels.recipe import FUSIONS as FUSIONS
+from memcom.kernels.recipe import Read as Read
+from memcom.kernels.recipe import Recipe as Recipe
+from memcom.kernels.step import apply_step as apply_step
+from memcom.kernels.step import fused_step as fused_step
+from memcom.kernels.step import step_during_backward as step_during_backward
+from memcom.kernels.topk import topk as topk

@@ -1,8 +1,8 @@
-"""The k best items for each query, without a queries x items matrix.
+"""Search for the k best items of each query, without a queries x items matrix.
 
 Items are scored a block at a time, and only the k best so far are kept. Within a block, scores are
-cut into groups: the k best scores lie in the k groups with the greatest maxima, so all but those
-are dropped after one quick pass, and the answer stays exact.
+cut into groups: the k best scores lie in the k groups with the greatest maxima, so one pass drops
+all other groups and the result stays exact.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def topk(
     block_items: int = 32768,
     block_queries: int = 512,
 ) -> tuple[Tensor, Tensor]:
-    """The ``k`` items with the greatest inner product, for each query.
+    """Return the ``k`` items with the greatest inner product, for each query.
 
-    Beside the result and one block of item vectors, ``block_queries * block_items`` scores are held
-    in memory, 64 MB by default, however many items there are.
+    Peak memory is the result, one block of item vectors and ``block_queries * block_items`` scores,
+    64 MB by default, for any number of items.
 
     Args:
         queries: ``(num_queries, width)``.
         items: An embedding, called with int64 item ids for their ``(count, width)`` vectors, or
             the ``(num_items, width)`` table itself.
-        k: How many, in ``[1, num_items]``.
+        k: Items per query, in ``[1, num_items]``.
         num_items: Number of items; by default the table's rows or ``items.num_embeddings``.
-        exclude: Item ids that each query is not to be given (such as those seen in training):
-            ``(offsets, ids)``, query q's are ``ids[offsets[q]:offsets[q + 1]]``. If fewer than k
-            items are left, the rest has score -inf.
+        exclude: Item ids to leave out, such as those seen in training: ``(offsets, ids)``, for
+            query q ``ids[offsets[q]:offsets[q + 1]]``. If fewer than k items are left, the rest has
+            score -inf.
         block_items: Items scored at a time.
         block_queries: Queries scored at a time.
 
@@ -59,7 +59,7 @@ def topk(
     filled = 0
     for start in range(0, num_items, block_items):
         stop = min(start + block_items, num_items)
-        ids = torch.arange(start, stop, device=queries.device)
+        ids = torch.arange(start, stop, dtype=torch.int64, device=queries.device)
         vectors = items[start:stop] if isinstance(items, Tensor) else items(ids)
         here = min(k, stop - start)
         kept = min(k, filled + here)
@@ -78,7 +78,7 @@ def topk(
 
 
 def _block_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`Tensor.topk` along the rows of a wide matrix, by way of groups."""
+    """Return `Tensor.topk` along the rows of a wide matrix, by groups."""
     groups = scores.shape[1] // GROUP
     if groups < 2 * k:
         values, places = scores.topk(k, dim=1)
@@ -86,9 +86,9 @@ def _block_topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     whole = groups * GROUP
     grouped = scores[:, :whole].unflatten(1, (groups, GROUP))
     chosen = grouped.amax(2).topk(k, dim=1).indices
-    inside = torch.arange(GROUP, device=scores.device)
+    inside = torch.arange(GROUP, dtype=torch.int64, device=scores.device)
     places = (chosen.unsqueeze(2) * GROUP + inside).flatten(1)
-    tail = torch.arange(whole, scores.shape[1], device=scores.device)
+    tail = torch.arange(whole, scores.shape[1], dtype=torch.int64, device=scores.device)
     places = torch.cat([places, tail.expand(len(scores), -1)], dim=1)
     values, order = scores.gather(1, places).topk(k, dim=1)
     return values, places.gather(1, order)
@@ -101,7 +101,9 @@ def _leave_out(
     offsets, ids = exclude
     begin, end = int(offsets[some.start]), int(offsets[some.stop])
     lengths = offsets[some.start : some.stop + 1].diff()
-    rows = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths)
+    rows = torch.repeat_interleave(
+        torch.arange(len(lengths), dtype=torch.int64, device=ids.device), lengths
+    )
     columns = ids[begin:end] - start
     inside = (columns >= 0) & (columns < stop - start)
     scores[rows[inside], columns[inside]] = float("-inf")

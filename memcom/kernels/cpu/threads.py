@@ -1,8 +1,8 @@
 """torch's own OpenMP threads, for the compiled kernels.
 
-``torch.set_num_threads`` holds for both, and no second pool fights for the cores. Work is shared
-out by the number of a thread, never by who comes first: the same core then writes the same part of
-an output call after call, and finds it in its cache.
+``torch.set_num_threads`` holds for both, and no second pool competes for the cores. Work is divided
+by thread number, not by who is free first: a core writes the same part of an output call after
+call, and finds it in its cache.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from memcom.kernels._native import entry_point, int64s
+from memcom.kernels.cpu.native import entry_point, int64s
 
 _SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+_NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)
+_word, _int = types.int64, types.int32
 
 
 def _openmp() -> bool:
-    """Make the functions of the OpenMP runtime that torch uses known to the compiler.
+    """Make the OpenMP functions of torch's runtime known to the compiler; False if it has none.
 
-    Returns:
-        Whether it has them. Without them no kernel asks for more than one thread, so that what
-        then bears their names is never called.
+    Without them no kernel asks for more than one thread, so the stand-ins are never called.
     """
     folder = Path(torch.__file__).parent / "lib"
     name = {"darwin": "libtorch_cpu.dylib", "win32": "torch_cpu.dll"}.get(
@@ -45,9 +45,7 @@ def _openmp() -> bool:
     return _NOTHING not in functions
 
 
-_NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)
 _HAVE_OPENMP = _openmp()
-_word, _int = types.int64, types.int32
 _kinds = types.void(_word, _word, _int, _int), _int(), _int()
 _functions: Any = [
     types.ExternalFunction(f"memcom_{symbol}", kind)
@@ -57,11 +55,11 @@ _parallel, _thread_number, _team_size = _functions
 
 
 def num_threads() -> int:
-    """Threads that `launch` can use now: torch's, or one where they cannot be borrowed."""
+    """Return how many threads `launch` can use: torch's, or one without its OpenMP."""
     return torch.get_num_threads() if _HAVE_OPENMP else 1
 
 
-def _call(context: Any, function: Any, task: Any) -> Any:
+def _call_one(context: Any, function: Any, task: Any) -> Any:
     """Call the C function at an address with one int64."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -72,10 +70,10 @@ def _call(context: Any, function: Any, task: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-_call_one: Any = intrinsic(_call)
+_call: Any = intrinsic(_call_one)
 
 
-@njit(types.void(types.int64, types.int64), nogil=True, cache=True)
+@njit(types.void(_word, _word), nogil=True, cache=True)
 @entry_point
 def launch(function: int, task: int) -> None:
     """Call a C function with the address of a task, on all threads it asks for, and wait.
@@ -88,17 +86,17 @@ def launch(function: int, task: int) -> None:
     if threads > 1:
         _parallel(function, task, threads, 0)
     else:
-        _call_one(function, task)
+        _call(function, task)
 
 
 def run(function: Any, task: Any) -> None:
-    """`launch` a numba C function with a task that is a NumPy array."""
+    """Launch a numba C function with a task that is a NumPy array."""
     launch(function.address, task.ctypes.data)
 
 
 @njit
 def member(threads: int) -> Any:
-    """Which thread this is, and of how many; they may be fewer than the ``threads`` asked for."""
+    """Number of this thread, and size of the team: it may be smaller than ``threads``."""
     if threads > 1:
         return np.int64(_thread_number()), np.int64(_team_size())
     return np.int64(0), np.int64(1)
@@ -113,13 +111,9 @@ def part_of(count: int, threads: int) -> Any:
 
 @njit
 def part_by_length(begins: Any, count: int, threads: int) -> Any:
-    """Start and end of this thread's part of ``count`` lists.
+    """Start and end of this thread's part of ``count`` lists, list k from ``begins[k]`` on.
 
-    Args:
-        begins: Where each list begins, and where the last one ends, from 0. A thread's part is
-            even in the sum of the lists' number and their lengths.
-        count: How many lists.
-        threads: As for `member`.
+    Parts are even in the number of lists plus their lengths; ``begins[count]`` is the total.
     """
     number, team = member(threads)
     work = begins[count] + count

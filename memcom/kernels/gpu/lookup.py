@@ -1,39 +1,76 @@
-"""Running the Triton kernels on tensors: outputs, gradients and autograd.
+"""The Triton kernels on tensors: outputs, gradients and autograd; and the switch that allows them.
 
 A forward pass is one launch, where the plain lookup takes about ten; a dense backward pass is one
-and the filling with zeros. Not known before it is timed: what a launch costs beside a small batch,
-and how far atomic sums hold each other up where most ids read few rows.
-
-Checked in Triton's interpreter, and compiled for sm_80 and sm_90; never timed on a GPU.
+launch and the filling with zeros. Checked in Triton's interpreter, and compiled for sm_80 and
+sm_90; never timed on a GPU.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
 
-from memcom.kernels import _triton_kernels as kernels
-from memcom.kernels._lookup import Recipe, derivable_gradients
-from memcom.kernels._program import COLUMNS, NUMBER, PADDING, ROWS, SEED, TABLE, WIDTH, Layout
+from memcom.addresses import Digit
+from memcom.kernels.plain import differentiable_gradients
+from memcom.kernels.program import (
+    COLUMNS,
+    NUMBER,
+    PADDING,
+    ROWS,
+    SEED,
+    TABLE,
+    WIDTH,
+    Layout,
+    layout,
+)
+from memcom.kernels.recipe import Read, Recipe
 
+HAVE_TRITON = importlib.util.find_spec("triton") is not None  # comes with torch for CUDA
 TILE = 2048  # numbers of a row that the 128 threads of a program hold: 16 each
 MOST_COLUMNS, MOST_IDS = 1024, 256
 # Assertions are on, but not those that would take the wrapping products of a hash for overflows.
 OPTIONS = {"num_warps": 4, "debug": True, "sanitize_overflow": False, "enable_fp_fusion": True}
 
 
+def unsupported_reason(device: torch.device, sparse: bool) -> str:
+    """Say why Triton cannot look up rows in torch's present state, or return ``""``.
+
+    Args:
+        device: The GPU.
+        sparse: Whether gradients are to be sparse.
+    """
+    if not HAVE_TRITON:
+        return "triton is not installed"
+    if not sparse and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
+        return "deterministic algorithms are asked for, and sums by atomic operations are not"
+    return triton_error(device)
+
+
+@functools.cache
+def triton_error(device: torch.device) -> str:
+    """Test Triton on a device by a lookup of one id; return its error, or ``""``."""
+    try:
+        table = torch.ones((1, 1), dtype=torch.float32, device=device)
+        ids = torch.zeros(1, dtype=torch.int64, device=device)
+        forward(ids, prepare(layout(Recipe((Read("table", table, Digit(1)),)))))
+    except Exception as error:  # no compiler, no driver, too old a GPU: they share no other type
+        return f"triton does not work here: {type(error).__name__}: {error}".partition("\n")[0]
+    return ""
+
+
 class GpuProgram(NamedTuple):
-    """A recipe made ready for the kernels.
+    """A recipe compiled for a GPU.
 
     Attributes:
         head: The head of a `Layout`.
-        entries: Its entries, with the fields that `memcom.kernels._triton_reads` tells.
-        tables: The different tables.
+        entries: Its entries, with the fields that `memcom.kernels.gpu.kernels` names.
+        tables: The distinct tables.
         sources: The tables, then the seeds.
         reads: How often each table is read for an id.
         block: Ids of a program.
@@ -50,7 +87,7 @@ class GpuProgram(NamedTuple):
 
 
 def prepare(plan: Layout) -> GpuProgram:
-    """The program of a layout whose tensors are on one GPU."""
+    """Return the program of a layout whose tensors are on one GPU."""
     reads, entries = [0] * len(plan.tables), []
     for entry in plan.code[1:]:
         entry = entry.copy()
@@ -60,22 +97,26 @@ def prepare(plan: Layout) -> GpuProgram:
             entry[SEED] += len(plan.tables) - 1
         entries.append(tuple(entry))
     widest = max(entry[COLUMNS] for entry in entries[: plan.code[0][ROWS]])
-    columns = min(MOST_COLUMNS, triton.next_power_of_2(widest))
-    tables = tuple(plan.tables)
+    columns = min(MOST_COLUMNS, 1 << (widest - 1).bit_length())
     return GpuProgram(
-        *(tuple(plan.code[0]), tuple(entries), tables, (*tables, *plan.seeds), tuple(reads)),
-        *(min(MOST_IDS, TILE // columns), columns),
+        head=tuple(plan.code[0]),
+        entries=tuple(entries),
+        tables=tuple(plan.tables),
+        sources=(*plan.tables, *plan.seeds),
+        reads=tuple(reads),
+        block=min(MOST_IDS, TILE // columns),
+        columns=columns,
     )
 
 
-def run(ids: Tensor, program: GpuProgram, recipe: Recipe, sparse: bool) -> Tensor:
-    """Vectors of ``ids``, with gradients if they are wanted.
+def run(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tensor:
+    """Look up ``ids``, with gradients if they are wanted.
 
     Args:
-        ids: int32 or int64 tensor on the tables' device, of any shape.
-        program: What `prepare` made of the recipe.
+        program: The compiled recipe.
         recipe: For second derivatives.
         sparse: Give sparse gradients, coalesced.
+        ids: int32 or int64 tensor on the tables' device, of any shape.
 
     Returns:
         Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
@@ -88,23 +129,24 @@ def run(ids: Tensor, program: GpuProgram, recipe: Recipe, sparse: bool) -> Tenso
 
 
 def forward(ids: Tensor, program: GpuProgram) -> Tensor:
-    """Vectors of contiguous ``ids``; their number does not matter, nor whether it is 0."""
-    out = program.tables[0].new_empty((*ids.shape, program.head[WIDTH]), requires_grad=False)
-    _launch(kernels.forward, program, ids, out)
+    """Look up contiguous ``ids``; see `run`."""
+    first, shape = program.tables[0], (*ids.shape, program.head[WIDTH])
+    out = torch.empty(shape, dtype=first.dtype, device=first.device)
+    _launch("forward", program, ids, out)
     return out
 
 
 def gradients(
     ids: Tensor, program: GpuProgram, grad: Tensor, needed: Sequence[bool], sparse: bool
 ) -> list[Tensor | None]:
-    """Gradients of the program's tables, in their dtype; summed in float32.
+    """Compute gradients of the program's tables, in their dtype; summed in float32.
 
-    A dense gradient is added up by atomic operations, so its last bits depend on the order in
-    which they happen to come; a sparse one is sorted and added up by torch, always alike.
+    A dense gradient is summed by atomic operations, so its last bits depend on their order; a
+    sparse one is sorted and summed by torch, always alike.
 
     Args:
         ids: The ids of the forward pass, contiguous.
-        program: The recipe.
+        program: The compiled recipe.
         grad: Gradient of the vectors.
         needed: Which of ``program.tables`` want one.
         sparse: Give sparse gradients, coalesced.
@@ -122,7 +164,7 @@ def gradients(
         size = reads * count if sparse and need else 1
         lines.append(torch.empty(size, dtype=torch.int64, device=table.device))
     flags = tuple(bool(need) for need in needed), bool(sparse)
-    _launch(kernels.backward, program, ids, grad, tuple(targets), tuple(lines), flags=flags)
+    _launch("backward", program, ids, grad, tuple(targets), tuple(lines), flags=flags)
     found: list[Tensor | None] = []
     for table, target, line, need in zip(program.tables, targets, lines, needed, strict=True):
         if need and sparse:
@@ -134,16 +176,17 @@ def gradients(
     return found
 
 
-def _launch(
-    kernel: Any, program: GpuProgram, ids: Tensor, *arguments: Any, flags: Any = ()
-) -> None:
-    """Run a kernel on blocks of ids, on the ids' device."""
+def _launch(name: str, program: GpuProgram, ids: Tensor, *arguments: Any, flags: Any = ()) -> None:
+    """Run the kernel of a name on blocks of ids, on the ids' device."""
+    from memcom.kernels.gpu import kernels
+
     count = ids.numel()
     if count == 0:
         return
-    grid = (triton.cdiv(count, program.block),)
+    grid = (-(-count // program.block),)
     constants = program.head, program.entries, *flags, program.block, program.columns
     with torch.cuda.device_of(ids):
+        kernel = getattr(kernels, name)
         kernel[grid](ids, program.sources, *arguments, count, *constants, **OPTIONS)
 
 
@@ -154,20 +197,20 @@ class GpuLookup(torch.autograd.Function):
     def forward(
         ctx: Any, ids: Tensor, program: GpuProgram, recipe: Recipe, sparse: bool, *tables: Tensor
     ) -> Tensor:
-        """Vectors of ``ids``; ``tables`` are ``program.tables``, named for autograd's sake."""
+        """Look up ``ids``; ``tables`` are ``program.tables``, listed for autograd."""
         ctx.save_for_backward(ids, *tables)
         ctx.lookup = program, recipe, sparse
         return forward(ids, program)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the tables; None for all else."""
+        """Compute gradients of the tables."""
         ids = ctx.saved_tensors[0]
         program, recipe, sparse = ctx.lookup
         needed = ctx.needs_input_grad[4:]
         if torch.is_grad_enabled():
             wanted = list(itertools.compress(program.tables, needed))
-            some = iter(derivable_gradients(ids, recipe, program.head[PADDING], wanted, grad))
+            some = iter(differentiable_gradients(ids, recipe, program.head[PADDING], wanted, grad))
             found = [next(some) if need else None for need in needed]
         else:
             found = gradients(ids, program, grad, needed, sparse)

@@ -1,4 +1,4 @@
-"""The compiled lookup as one operator, so that ``torch.compile`` keeps it whole in its graphs."""
+"""The compiled lookup as one operator, which ``torch.compile`` keeps whole in its graphs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memcom.kernels._program import FIELDS, WIDTH, Layout, Program, bind
+from memcom.kernels.program import FIELDS, WIDTH, Layout, Program, bind, layout
+from memcom.kernels.recipe import Recipe
+
+
+def run(recipe: Recipe, ids: Tensor) -> Tensor:
+    """Look up checked ``ids`` by the operator."""
+    plan = layout(recipe)
+    return lookup(ids, plan.tables, plan.seeds, [field for entry in plan.code for field in entry])
 
 
 def _program(tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Program:
@@ -17,10 +24,10 @@ def _program(tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Prog
 
 @torch.library.custom_op("memcom::lookup", mutates_args=())
 def lookup(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Tensor:
-    """Vectors of ``ids``; see `memcom.kernels._program.Layout` for the other arguments."""
-    from memcom.kernels import _fused
+    """Look up ``ids``; the other arguments are a flat `memcom.kernels.program.Layout`."""
+    from memcom.kernels.cpu import autograd
 
-    return _fused.forward(_program(tables, seeds, code), ids.contiguous())
+    return autograd.forward(_program(tables, seeds, code), ids)
 
 
 @lookup.register_fake
@@ -32,12 +39,11 @@ def _(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -
 def lookup_backward(
     grad: Tensor, ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]
 ) -> list[Tensor]:
-    """Dense gradients of all tables."""
-    from memcom.kernels._gradients import gradients
+    """Compute dense gradients of all tables."""
+    from memcom.kernels.cpu import autograd
 
-    program = _program(tables, seeds, code)
-    needed = (True,) * len(tables)
-    found = gradients(program, ids.contiguous(), grad.contiguous(), needed, sparse=False)
+    program, needed = _program(tables, seeds, code), (True,) * len(tables)
+    found = autograd.gradients(program, ids, grad.contiguous(), needed, sparse=False)
     return [tensor for tensor in found if tensor is not None]
 
 

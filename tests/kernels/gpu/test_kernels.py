@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import os
@@ -13,8 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="triton is not installed; it comes with torch for CUDA")
-pytestmark = pytest.mark.slow
+# Not imported here: `test_lookup` needs to be the first that imports it, to have it interpreted.
+HAVE_TRITON = importlib.util.find_spec("triton") is not None
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not HAVE_TRITON, reason="triton is not installed"),
+]
 
 SPECS = ["memcom-bias", "qr", "hash-embedding", "bch(strategy=skip)", "truncate"]
 KINDS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
@@ -26,7 +31,7 @@ def compiled(kernel, arguments, constants, chip):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from memcom.kernels import _triton
+    from memcom.kernels.gpu import lookup
 
     kinds = [*arguments, *["constexpr"] * len(constants)]
     aligned = {}
@@ -40,26 +45,26 @@ def compiled(kernel, arguments, constants, chip):
         attrs=aligned,
     )
     target = GPUTarget("cuda", chip, 32)
-    return triton.compile(source, target=target, options=_triton.OPTIONS).asm["ptx"]
+    return triton.compile(source, target=target, options=lookup.OPTIONS).asm["ptx"]
 
 
 def assemblies(spec, dtype, chip):
     """Assembly of a layer's forward pass, its dense and its sparse backward pass."""
-    from memcom.kernels import _triton, _triton_kernels
-    from memcom.kernels._program import layout
+    from memcom.kernels.gpu import kernels, lookup
+    from memcom.kernels.program import layout
     from tests.embeddings.cases import make
 
     layer = make(spec, n=100_000, e=64, dtype=dtype, device="meta")
-    program = _triton.prepare(layout(layer.recipe(), layer.num_embeddings, 7))
+    program = lookup.prepare(layout(layer.recipe(), layer.num_embeddings, 7))
     sources, count = tuple(KINDS[t.dtype] for t in program.sources), len(program.tables)
     head, entries, sizes = program.head, program.entries, (program.block, program.columns)
     arguments = "*i64", sources, KINDS[dtype]
-    forward = _triton_kernels.forward
+    forward = kernels.forward
     found = [compiled(forward, [*arguments, "i32"], [head, entries, *sizes], chip)]
     arguments = [*arguments, ("*fp32",) * count, ("*i64",) * count, "i32"]
     for listed in (False, True):
         constants = [head, entries, (True,) * count, listed, *sizes]
-        found.append(compiled(_triton_kernels.backward, arguments, constants, chip))
+        found.append(compiled(kernels.backward, arguments, constants, chip))
     return found
 
 
@@ -72,8 +77,8 @@ def main():
 def test_the_kernels_compile_to_the_code_that_is_meant(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment |= {"TRITON_CACHE_DIR": str(tmp_path)}
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-W", "ignore", "-m", "tests.kernels.test_triton_code"]
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.kernels.gpu.test_kernels"]
     run = subprocess.run(
         command, cwd=root, env=environment, check=True, capture_output=True, text=True
     )

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import memcom
 from memcom import kernels
-from memcom.kernels._kept import kept_program
-from memcom.kernels._program import layout, obstacle
+from memcom.kernels.program import layout, unsupported_reason
 from tests.embeddings.cases import SPECS, make, some_ids
 from tests.kernels.recipes import recipes, tables_of
 
@@ -33,7 +32,7 @@ def interpreted():
 
 with interpreted():
     pytest.importorskip("triton", reason="triton is not installed; it comes with torch for CUDA")
-    from memcom.kernels import _triton
+    from memcom.kernels.gpu import lookup
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -47,7 +46,7 @@ needs_gpu = pytest.mark.skipif(not GPU, reason="there is no GPU")
 
 def is_recipe(spec):
     layer = make(spec, device="meta")
-    return hasattr(layer, "recipe") and not obstacle(layer.recipe(), layer.device)
+    return hasattr(layer, "recipe") and not unsupported_reason(layer.recipe(), layer.device)
 
 
 LAYERS = [spec for spec in SPECS if is_recipe(spec)]
@@ -55,8 +54,8 @@ LAYERS = [spec for spec in SPECS if is_recipe(spec)]
 
 def by_triton(ids, recipe, *, limit=2**40, padding=None, sparse=False):
     """The lookup in blocks so small that few ids fill some, and rows take several stretches."""
-    program = _triton.prepare(layout(recipe, limit, padding))._replace(block=8, columns=8)
-    return _triton.run(ids, program, recipe, sparse)
+    program = lookup.prepare(layout(recipe, limit, padding))._replace(block=8, columns=8)
+    return lookup.run(program, recipe, sparse, ids)
 
 
 def with_gradients(vectors, tables):
@@ -164,17 +163,6 @@ def test_sparse_gradients_hold_each_row_once_in_order():
     for gradient, rows in zip(gradients, [ids % 10, ids], strict=True):
         assert gradient.is_coalesced()
         assert torch.equal(gradient.indices()[0], rows.unique())
-
-
-def test_a_layer_keeps_its_program_as_long_as_it_stays_where_it_is():
-    layer = make("memcom", device="meta")
-    kept = kept_program(layer, layer.device)
-    assert isinstance(kept.program, _triton.GpuProgram)
-    before = kept.program
-    assert kept_program(layer, layer.device).program is before
-    assert kept_program(layer) is None  # the CPU's kernels cannot read it
-    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach())
-    assert kept_program(layer, layer.device).program is not before
 
 
 def test_second_derivatives_are_those_of_the_plain_lookup():

@@ -5,64 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numba import carray, cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels._native import entry_point, float32s, int64s, prefetch
-from memcom.kernels._threads import num_threads, part_of, run
+from memcom.kernels.cpu.native import entry_point, float32s, int64s, prefetch
+from memcom.kernels.cpu.threads import num_threads, part_of, run
+from memcom.kernels.gate import address
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
 _RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
-AHEAD = 12  # rows between asking for a row and changing it
-SERIAL = 1 << 14  # numbers to change below which one thread is quicker
+AHEAD = 12  # rows between prefetching a row and changing it
+SERIAL = 1 << 14  # numbers to change below which one thread is faster
 
 THREADS, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, FIRST, SECOND, NUMBERS = range(10)
 
 
-class Change:
-    """One step of an optimizer on one table.
-
-    Args:
-        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``.
-        states: The table's moments: none, ``(rows, 1)``, or two of the table's shape.
-        numbers: The rule's constants: (rate), (rate, eps) or (rate, eps, 1 - beta1, 1 - beta2).
-    """
+class Step:
+    """One step of an optimizer on one table; see `memcom.kernels.fused_step`."""
 
     def __init__(self, rule: str, states: tuple[Tensor, ...], numbers: list[float]) -> None:
-        self.rule = _RULES[rule]
-        self.states = states
-        self.numbers = np.array(numbers, np.float32)
+        self._rule, self._states = _RULES[rule], states
+        self._numbers = np.array(numbers, np.float32)
 
-    def addresses(self) -> tuple[int, int, int]:
-        """Where the first moments, the second moments and the constants lie; 0 for none."""
-        first, second = [*(state.data_ptr() for state in self.states), 0, 0][:2]
-        return first, second, self.numbers.ctypes.data
+    def code(self) -> tuple[int, int, int, int]:
+        """Return the rule, and the addresses of both moments (0 for none) and of the constants."""
+        first, second = [*(address(state, torch.float32) for state in self._states), 0, 0][:2]
+        return self._rule, first, second, self._numbers.ctypes.data
 
 
-def update(table: Tensor, gradient: Tensor, change: Change) -> None:
-    """Change the rows of a table that have a gradient, in place.
-
-    Args:
-        table: Contiguous float32 matrix on the CPU.
-        gradient: Sparse gradient of it.
-        change: How.
-    """
-    rows, values = gradient._indices(), gradient._values().contiguous()
-    if not ascending(rows.data_ptr(), rows.shape[1]):
+def update(table: Tensor, gradient: Tensor, step: Step) -> None:
+    """Change the rows that have a sparse gradient, of a contiguous float32 matrix on the CPU."""
+    rows, values = gradient._indices().contiguous(), gradient._values().contiguous()
+    if not _ascending(address(rows, torch.int64), rows.shape[1]):
         gradient = gradient.coalesce()
-        rows, values = gradient.indices(), gradient.values()
-    rows = rows.contiguous()
+        rows, values = gradient.indices().contiguous(), gradient.values()
     count, width = rows.shape[1], table.shape[1]
-    places = rows.data_ptr(), values.data_ptr(), count, width, table.data_ptr()
+    rule, *addresses = step.code()
+    gradients = address(rows, torch.int64), address(values, torch.float32), count, width
     threads = num_threads() if count * width >= SERIAL else 1
-    task = np.array([threads, change.rule, *places, *change.addresses()], np.int64)
-    run(update_task, task)
+    fields = threads, rule, *gradients, address(table, torch.float32), *addresses
+    run(_update_task, np.array(fields, np.int64))
 
 
 @njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
 @entry_point
-def ascending(rows: int, count: int) -> bool:
-    """Whether the int64 numbers at ``rows`` rise all the way, so that none occurs twice."""
+def _ascending(rows: int, count: int) -> bool:
+    """Whether the int64 numbers at ``rows`` rise strictly, so that none occurs twice."""
     numbers, rises = int64s(rows), True
     for k in range(1, count):
         rises &= numbers[k] > numbers[k - 1]
@@ -111,12 +100,12 @@ def change_row(
 
     Args:
         rule: `SGD`, `ADAGRAD` or `ADAM`.
-        table: Where the table lies.
-        row: Which row.
+        table: Address of the table.
+        row: Number of the row.
         width: Numbers in a row.
-        gradient: Where its gradient lies.
-        first: Where the first moments lie, or Adagrad's sums.
-        second: Where the second moments lie.
+        gradient: Address of the row's gradient.
+        first: Address of the first moments, or of Adagrad's sums.
+        second: Address of the second moments.
         c: The rule's constants.
     """
     place = table + row * width * 4
@@ -131,9 +120,9 @@ def change_row(
 
 @cfunc(types.void(types.int64), cache=True)
 @entry_point
-def update_task(address: int) -> None:
+def _update_task(task_address: int) -> None:
     """Change one thread's part of the rows."""
-    task = carray(int64s(address), (10,))
+    task = carray(int64s(task_address), (NUMBERS + 1,))
     rule, count, width = task[RULE], task[COUNT], task[WIDTH]
     size = width * 4
     rows, constants = int64s(task[ROWS]), float32s(task[NUMBERS])

@@ -1,58 +1,47 @@
-"""Address -> look up -> fuse, written plainly.
+"""The reference lookup: address, look up, fuse, with nothing but `read_rows` and arithmetic.
 
-A `Recipe` says which rows of which tables an id reads and how they become one vector.
-`plain_lookup` carries it out with nothing but `read_rows` and arithmetic, on any device, in any
-dtype and in any graph. It is the reference for the compiled kernels, and what runs without them.
+It runs on any device, in any dtype and in any graph. The compiled kernels are compared with it, and
+it takes over where they cannot run or, in the context `plain`, are not wanted.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memcom.addresses import Address
+from memcom.kernels.recipe import Read, Recipe
 
-FUSIONS = ("sum", "mult", "concat")
-
-
-class Read(NamedTuple):
-    """One row of one table: ``table[address(i)]``, with the table's name in the layer's state.
-
-    Instead of a tensor, the table may be a module that unpacks rows: see `read_rows`.
-    """
-
-    name: str
-    table: Tensor
-    address: Address
+DEDUP_FROM = 512  # ids in a lookup from which sorting them pays
 
 
-class Recipe(NamedTuple):
-    """How an id becomes a vector.
+class _Switch:
+    plain = False
 
-    Attributes:
-        reads: The rows to fetch. A table of width 1 broadcasts over the others.
-        fusion: ``"sum"``, ``"mult"`` (elementwise) or ``"concat"``.
-        shift: One more row of width 1, added to every coordinate after fusing.
-        weights: One more row, as wide as there are reads: number j multiplies read j before fusing.
-    """
 
-    reads: tuple[Read, ...]
-    fusion: str = "sum"
-    shift: Read | None = None
-    weights: Read | None = None
+switch = _Switch()  # `switch.plain`: every lookup is to be plain
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Make every lookup in this context plain: to compare, or to export for any machine."""
+    before, switch.plain = switch.plain, True
+    try:
+        yield
+    finally:
+        switch.plain = before
 
 
 def read_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) -> Tensor:
-    """``table[rows]``, of a plain table or of one that is stored packed.
+    """Return ``table[rows]`` of a plain or a packed table.
 
     Args:
-        table: ``(num_rows, width)``, or a module that gives the rows it is called with.
+        table: ``(num_rows, width)``, or a module that returns the rows it is called with.
         rows: int64 tensor of any shape.
         sparse: Give sparse gradients to a plain table.
 
@@ -66,7 +55,7 @@ def read_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) 
 
 
 def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
-    """Vectors of ``ids``.
+    """Look up ``ids`` with torch's own operations.
 
     Args:
         ids: int64 tensor of any shape, already checked to be in range.
@@ -94,16 +83,16 @@ def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor
     return fused
 
 
-def derivable_gradients(
+def differentiable_gradients(
     ids: Tensor, recipe: Recipe, padding_idx: int, tables: Sequence[Tensor], grad: Tensor
 ) -> tuple[Tensor, ...]:
-    """Gradients that can be derived again: those of the plain lookup, whose every step torch knows.
+    """Compute gradients that torch can differentiate again, through the plain lookup.
 
     Args:
         ids: int32 or int64 tensor of any shape, already checked to be in range.
         recipe: What was read, and how it was fused.
         padding_idx: The id whose vector is zero; -1 for none.
-        tables: What to differentiate by.
+        tables: Tables to differentiate by.
         grad: Gradient of the vectors.
 
     Returns:
@@ -112,3 +101,28 @@ def derivable_gradients(
     padding = (ids == padding_idx).unsqueeze(-1)
     vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
     return torch.autograd.grad(vectors, tables, grad, create_graph=True)
+
+
+def dedup(ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return ``compose(ids)``, computed once per distinct id: for layers that compute vectors.
+
+    Falls back to ``compose(ids)`` for few ids, and where the number of distinct ids cannot be
+    known: in graphs, in transforms and on the meta device.
+
+    Args:
+        ids: int64 tensor of any shape.
+        compose: From ids of any shape to ``(*ids.shape, width)``; each id for itself.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)``.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or ids.is_meta
+        or ids.numel() < DEDUP_FROM
+        or type(ids) is not Tensor
+        or torch._C._are_functorch_transforms_active()
+    ):
+        return compose(ids)
+    distinct, place = torch.unique(ids, return_inverse=True)
+    return F.embedding(place, compose(distinct))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import copy
-import pickle
 
 import pytest
 import torch
@@ -72,12 +70,9 @@ def test_the_whole_forward_pass_in_one_sweep(spec, sparse):
     ids = some_ids(60, 20)
     ids[::3, 4] = 7
 
-    def fused(ids):
-        vectors = kernels.fused(layer, ids)
-        assert vectors is not None
-        return vectors
-
-    got = forward_and_gradients(fused, ids, parameters)
+    backend = kernels.choose(layer, ids)
+    assert backend.name == "compiled"
+    got = forward_and_gradients(backend.run, ids, parameters)
     with kernels.plain():
         want = forward_and_gradients(layer, ids, parameters)
     assert_same(got, want)
@@ -127,7 +122,7 @@ def test_a_bad_id_is_named(size, bad):
     ids = some_ids(size)
     ids[size // 2] = bad
     with pytest.raises(IndexError, match=rf"id {bad} is out of range.*\[0, 501\)"):
-        kernels.fused(layer, ids)
+        layer(ids)
 
 
 def test_threads_may_share_a_layer():
@@ -138,44 +133,11 @@ def test_threads_may_share_a_layer():
 
     def work(ids):
         with torch.no_grad():
-            return kernels.fused(layer, ids)
+            return layer(ids)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for a, b in zip(pool.map(work, batches), want, strict=True):
             torch.testing.assert_close(a, b)
-
-
-def test_a_kept_program_follows_its_tensors():
-    layer = make("memcom")
-    ids = some_ids(20)
-    first = kernels.fused(layer, ids)
-    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
-    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach() * 2)
-    torch.testing.assert_close(kernels.fused(layer, ids), 2 * first)
-    layer.table.data = layer.table.data * 2
-    torch.testing.assert_close(kernels.fused(layer, ids), 4 * first)
-    with torch.no_grad():
-        layer.table.mul_(2)
-    torch.testing.assert_close(kernels.fused(layer, ids), 8 * first)
-    for other in copies:
-        torch.testing.assert_close(kernels.fused(other, ids), first)
-
-
-def test_what_the_kernels_cannot_do_stays_plain():
-    ids = some_ids(1000)
-    assert kernels.explain(make("memcom"), ids).name == "compiled"
-    for layer, batch, why in [
-        (make("memcom").double(), ids, "torch.float64"),
-        (make("memcom", device="meta"), ids, "meta"),
-        (make("memcom"), ids.float(), "torch.float32"),
-        (make("low-rank"), ids, "LowRankEmbedding computes"),
-        (make("lhf"), ids, "not addressed by a Digit"),
-    ]:
-        path = kernels.explain(layer, batch)
-        assert path.name == "plain"
-        assert why in str(path)
-    with kernels.plain():
-        assert kernels.explain(make("memcom"), ids).name == "plain"
 
 
 def test_second_derivatives_are_those_of_the_plain_lookup():
@@ -191,28 +153,3 @@ def test_second_derivatives_are_those_of_the_plain_lookup():
         want = penalty()
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b)
-
-
-@pytest.mark.slow
-def test_compiled_graphs_keep_the_lookup_as_one_operator():
-    layer = make("qr")
-    ids = some_ids(50)
-    torch._dynamo.reset()
-    seen = []
-
-    def backend(graph, _inputs):
-        seen.extend(str(node.target) for node in graph.graph.nodes)
-        return graph
-
-    compiled = torch.compile(layer, fullgraph=True, backend=backend)
-    torch.testing.assert_close(compiled(ids), layer(ids))
-    assert any("memcom.lookup" in name for name in seen)
-    program = torch.export.export(layer, (ids,))
-    assert "memcom.lookup" not in str(program.graph)
-    plan = layer.recipe()
-    from memcom.kernels import _operator
-    from memcom.kernels._program import layout
-
-    whole = layout(plan)
-    code = [field for entry in whole.code for field in entry]
-    torch.library.opcheck(_operator.lookup, (ids, whole.tables, whole.seeds, code))

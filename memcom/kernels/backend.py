@@ -1,0 +1,265 @@
+"""The one decision: which backend looks up a layer's rows, and why.
+
+``choose(layer, ids)`` returns a `Backend`. Lookups, bags and `explain` all ask it, so `explain`
+says what happens.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from memcom.addresses import MAX_NUM_EMBEDDINGS
+from memcom.kernels.cpu import operator
+from memcom.kernels.gate import CPU
+from memcom.kernels.gpu import lookup as gpu
+from memcom.kernels.plain import plain_lookup, switch
+from memcom.kernels.program import CachedProgram, cached_program, unsupported_reason
+from memcom.kernels.recipe import Recipe, TableLayer
+
+# Bound here because each attribute lookup is felt in a lookup of one id.
+_is_compiling, _tracing_state = torch.compiler.is_compiling, torch._C._get_tracing_state
+_num_modes = torch._C._len_torch_dispatch_stack
+_in_transform = torch._C._are_functorch_transforms_active
+_int32, _int64 = torch.int32, torch.int64
+
+HAVE_NUMBA = importlib.util.find_spec("numba") is not None
+WORTH_LOADING = 512  # ids in a lookup from which loading the kernels, about 1 s, pays
+_ASKED_FOR = "asked for by memcom.kernels.plain()"
+_NO_NUMBA = "numba is not installed"
+_loaded: ModuleType | None = None  # `memcom.kernels.cpu.autograd`, once it is loaded
+
+
+class Backend(NamedTuple):
+    """How a lookup is carried out, and why.
+
+    Attributes:
+        name: ``"compiled"`` (for the CPU), ``"triton"`` (compiled for a GPU), ``"operator"``
+            (compiled, as one operator of a graph that ``torch.compile`` traces) or ``"plain"``.
+        reason: Why this one.
+        run: From ids to their vectors.
+        program: The compiled program, which checks the ids and blanks the padding itself; None
+            where the caller has to do both.
+    """
+
+    name: str
+    reason: str
+    run: Callable[[Tensor], Tensor]
+    program: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+def choose(layer: TableLayer, ids: Tensor) -> Backend:
+    """Choose the backend for the rows of ``layer(ids)``.
+
+    Args:
+        layer: A layer with a recipe.
+        ids: The ids; nothing is known of their values.
+
+    Returns:
+        The backend. Its ``run`` raises IndexError for an id out of range if it has a ``program``
+        (on a GPU that is an assertion in the kernel, seen later: see
+        `memcom.addresses.check_ids`), else wants checked int64 ids.
+    """
+    if _is_compiling():
+        return _choose_in_graph(layer.recipe(), layer.sparse, ids.device)
+    why = _unsupported_state(ids, layer.sparse)
+    if why:
+        return _plainly(why, layer.recipe(), layer.sparse)
+    device = CPU if ids.is_cpu else ids.device
+    cached = cached_program(layer, device)
+    if cached.backend is None:
+        cached.backend = _compiled(cached, device, layer.sparse)
+    backend: Backend = cached.backend
+    return backend
+
+
+class _Unbound:
+    """A recipe as a layer that accepts every id."""
+
+    num_embeddings = MAX_NUM_EMBEDDINGS
+    padding_idx: int | None = None
+
+    def __init__(self, recipe: Recipe, sparse: bool) -> None:
+        self._recipe, self.sparse = recipe, sparse
+
+    def recipe(self) -> Recipe:
+        return self._recipe
+
+    def modules(self) -> Iterator[nn.Module]:
+        return iter(())
+
+
+def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
+    """Look up ``ids`` by the compiled kernels where they can, else plainly.
+
+    Args:
+        ids: int64 tensor of any shape, already checked to be in range.
+        recipe: What to read and how to fuse it.
+        sparse: Give sparse gradients to every table.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
+    """
+    return choose(_Unbound(recipe, sparse), ids).run(ids)
+
+
+def fused_bag(
+    layer: TableLayer,
+    ids: Tensor,
+    offsets: Tensor,
+    mode: str = "mean",
+    per_sample_weights: Tensor | None = None,
+) -> Tensor | None:
+    """Compose and pool the rows of a layer in one compiled sweep, where it is a recipe alone.
+
+    Args:
+        layer: As for `choose`.
+        ids: ``(total,)``, not yet checked.
+        offsets: int64 ``(bags + 1,)``: where each bag starts, and at last the number of ids.
+        mode: ``"sum"`` or ``"mean"``. Padding does not count in a mean.
+        per_sample_weights: float32 ``(total,)``, for ``"sum"``; each multiplies its row.
+
+    Returns:
+        Tensor of shape ``(bags, width)``; None if `choose` does not choose the compiled backend,
+        the weights want a gradient, the mode is another, or the offsets do not rise from 0 to the
+        number of ids.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    weights = per_sample_weights
+    if mode not in ("sum", "mean") or not ids.is_cpu or ids.ndim != 1:
+        return None
+    if weights is not None:
+        fits = weights.is_cpu and weights.dtype is torch.float32 and weights.shape == ids.shape
+        if mode != "sum" or weights.requires_grad or not fits:
+            return None
+    backend = choose(layer, ids)
+    if backend.name != "compiled" or offsets.ndim != 1 or len(offsets) < 1:
+        return None
+    if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
+        return None
+    load()
+    from memcom.kernels.cpu import bag
+
+    return bag.pooled(backend.program, layer.sparse, ids, offsets, mode, weights)
+
+
+def explain(layer: Any, ids: Tensor | None = None) -> Backend:
+    """Explain how ``layer(ids)`` looks its rows up now, and why.
+
+    Args:
+        layer: Any compressor.
+        ids: A batch; None for a large one.
+
+    Returns:
+        The `Backend`, to be printed.
+    """
+    if not hasattr(layer, "recipe"):
+        why = f"{type(layer).__name__} computes more than a recipe of rows"
+        return Backend("plain", why, layer)
+    if ids is None:
+        ids = torch.zeros(WORTH_LOADING, dtype=torch.int64, device=layer.device)
+    return choose(layer, ids)
+
+
+def warm_up() -> bool:
+    """Load the kernels now, so that small lookups use them too.
+
+    The first time on a machine they are compiled, which takes about ten seconds.
+
+    Returns:
+        False if numba is not installed.
+    """
+    if HAVE_NUMBA:
+        load()
+    return HAVE_NUMBA
+
+
+def is_wanted() -> bool:
+    """Tell whether compiled kernels for the CPU may be used now."""
+    return HAVE_NUMBA and not switch.plain and not torch.compiler.is_compiling()
+
+
+def load() -> ModuleType:
+    """Load the compiled kernels for the CPU."""
+    global _loaded
+    from memcom.kernels.cpu import autograd
+
+    _loaded = autograd
+    return autograd
+
+
+def _plainly(why: str, recipe: Recipe, sparse: bool) -> Backend:
+    return Backend("plain", why, partial(plain_lookup, recipe=recipe, sparse=sparse))
+
+
+def _compiled(cached: CachedProgram, device: torch.device, sparse: bool) -> Backend:
+    program, recipe = cached.program, cached.recipe
+    if cached.unsupported:
+        return _plainly(cached.unsupported, recipe, sparse)
+    if device == CPU:
+        run = partial(_run_on_cpu, program, recipe, sparse, cached.stepper)
+        return Backend("compiled", "float32 rows on the CPU", run, program)
+    dtype = str(recipe.reads[0].table.dtype).removeprefix("torch.")
+    run = partial(gpu.run, program, recipe, sparse)
+    return Backend("triton", f"{dtype} rows on {device}", run, program)
+
+
+def _choose_in_graph(recipe: Recipe, sparse: bool, device: torch.device) -> Backend:
+    why = _unsupported_in_graph(sparse, device) or unsupported_reason(recipe)
+    if why:
+        return _plainly(why, recipe, sparse)
+    return Backend("operator", "inside a compiled graph", partial(operator.run, recipe))
+
+
+def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, stepper: Any, ids: Tensor) -> Tensor:
+    vectors: Tensor = (_loaded or load()).run(program, recipe, sparse, stepper, ids)
+    return vectors
+
+
+def _unsupported_in_graph(sparse: bool, device: torch.device) -> str:
+    """Say why a graph that is being traced cannot hold the operator, or return ``""``."""
+    if device.type == "cuda":
+        return "torch.compile fuses a lookup on a GPU by itself"
+    if switch.plain:
+        return _ASKED_FOR
+    if not HAVE_NUMBA:
+        return _NO_NUMBA
+    if getattr(torch.compiler, "is_exporting", bool)():  # torch >= 2.7
+        return "an exported graph is to run on any machine"
+    return "operators of a graph have no sparse gradients" if sparse else ""
+
+
+def _unsupported_state(ids: Tensor, sparse: bool) -> str:
+    """Say why the kernels cannot take ``ids`` in torch's present state, or return ``""``."""
+    if switch.plain:
+        return _ASKED_FOR
+    on_cpu = ids.is_cpu
+    if type(ids) is not Tensor or not (on_cpu or ids.is_cuda):
+        return f"the ids are a {type(ids).__name__} on {ids.device}"
+    if ids.dtype is not _int64 and ids.dtype is not _int32:
+        return f"the ids are {ids.dtype}"
+    if _loaded is None and on_cpu:
+        if not HAVE_NUMBA:
+            return _NO_NUMBA
+        if ids.numel() < WORTH_LOADING:
+            return "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
+    if (
+        _num_modes()
+        or _in_transform()
+        or _tracing_state() is not None
+        or forward_ad._current_level >= 0
+    ):
+        return "a transform, a mode or a trace of torch is active"
+    return "" if on_cpu else gpu.unsupported_reason(ids.device, sparse)

@@ -1,0 +1,232 @@
+"""The compiled kernels on tensors: outputs, gradients, steps in place of gradients, autograd."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memcom.kernels.cpu import backward as back
+from memcom.kernels.cpu import forward as front
+from memcom.kernels.cpu.threads import num_threads
+from memcom.kernels.cpu.threads import run as run_task
+from memcom.kernels.cpu.update import Step, update
+from memcom.kernels.gate import CPU, address, allocate, pass_ids
+from memcom.kernels.plain import differentiable_gradients
+from memcom.kernels.program import FUSION, LIMIT, MULT, PADDING, ROWS, SCALES, WEIGHTS, Program
+from memcom.kernels.recipe import Recipe
+
+Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
+
+SERIAL = 1 << 16  # numbers in the output or its gradient below which one thread is faster
+_TASK: Any = front.forward_task.address
+# Bound here because each attribute lookup is felt in a lookup of one id.
+_sweep, _is_grad_enabled = front.forward, torch.is_grad_enabled
+
+
+def run(
+    program: Program, recipe: Recipe, sparse: bool, stepper: Stepper | None, ids: Tensor
+) -> Tensor:
+    """Look up ``ids``, with gradients if they are wanted.
+
+    Args:
+        program: The compiled recipe.
+        recipe: For second derivatives.
+        sparse: Give sparse gradients, coalesced.
+        stepper: Changes the tables during the backward pass; see `step_during_backward`.
+        ids: int32 or int64 tensor on the CPU, of any shape.
+
+    Returns:
+        float32 tensor of shape ``(*ids.shape, program.width)``.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    if _is_grad_enabled() and True in [table.requires_grad for table in program.tables]:
+        arguments = ids, program, recipe, sparse, stepper, *program.tables
+        vectors: Tensor = FusedLookup.apply(*arguments)
+        return vectors
+    return forward(program, ids)
+
+
+def forward(program: Program, ids: Tensor) -> Tensor:
+    """Look up ``ids``; see `run`."""
+    width, count = program.width, ids.numel()
+    out, target = allocate(*ids.shape, width)
+    threads = num_threads() if count * width >= SERIAL else 1
+    ids, keys, id_bytes = pass_ids(ids)
+    code, entries = program.address, len(program.code)
+    bad = _sweep(_TASK, threads, code, entries, keys, id_bytes, count, target)
+    if bad >= 0:
+        refuse(program, ids, bad)
+    return out
+
+
+def refuse(program: Program, ids: Tensor, position: int) -> None:
+    """Raise the error that names the id at ``position``."""
+    bad, limit = int(ids.flatten()[position]), int(program.code[0, LIMIT])
+    raise IndexError(f"id {bad} is out of range: ids must be in [0, {limit})")
+
+
+class FusedLookup(torch.autograd.Function):
+    """`forward`, with `gradients`; second derivatives are those of the plain lookup."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        ids: Tensor,
+        program: Program,
+        recipe: Recipe,
+        sparse: bool,
+        stepper: Stepper | None,
+        *tables: Tensor,
+    ) -> Tensor:
+        """Look up ``ids``; ``tables`` are ``program.tables``, listed for autograd."""
+        ctx.save_for_backward(ids, *tables)
+        ctx.lookup = program, recipe, sparse, stepper
+        return forward(program, ids)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute gradients of the tables, unless a stepper changes them on the spot."""
+        ids = ctx.saved_tensors[0]
+        program, recipe, sparse, stepper = ctx.lookup
+        needed = ctx.needs_input_grad[5:]
+        found: Iterable[Tensor | None] = (None,) * len(needed)
+        if torch.is_grad_enabled():
+            wanted = list(itertools.compress(program.tables, needed))
+            padding = int(program.code[0, PADDING])
+            some = iter(differentiable_gradients(ids, recipe, padding, wanted, grad))
+            found = (next(some) if need else None for need in needed)
+        elif stepper is not None:
+            pairs = zip(program.tables, needed, strict=True)
+            steps = [Step(*stepper(table)) if need else None for table, need in pairs]
+            step_tables(program, ids, grad.contiguous(), steps)
+        else:
+            found = gradients(program, ids, grad.contiguous(), needed, sparse)
+        return (None, None, None, None, None, *found)
+
+
+def gradients(
+    program: Program, ids: Tensor, grad: Tensor, needed: Sequence[bool], sparse: bool
+) -> list[Tensor | None]:
+    """Compute gradients of the program's tables.
+
+    Args:
+        program: The compiled recipe.
+        ids: The ids of the forward pass.
+        grad: float32 gradient of the vectors, contiguous.
+        needed: Which of ``program.tables`` want one.
+        sparse: Give sparse gradients, coalesced, with only the rows that were read.
+
+    Returns:
+        One gradient per table, or None where none is needed.
+    """
+    sweep = _Sweep(program, ids, grad)
+    found: list[Tensor | None] = [None] * len(needed)
+    for which in _in_turn(needed):
+        shape = program.tables[which].shape
+        if not needed[which]:
+            sweep.accumulate(which)
+        elif sparse:
+            rows = torch.from_numpy(sweep.rows(which))
+            values, place = allocate(len(rows), shape[1])
+            sweep.accumulate(which, place)
+            found[which] = torch.sparse_coo_tensor(
+                rows.unsqueeze(0), values, shape, is_coalesced=True, check_invariants=False
+            )
+        else:
+            found[which] = values = torch.zeros(shape, dtype=torch.float32, device=CPU)
+            sweep.accumulate(which, address(values, torch.float32), dense=True)
+    return found
+
+
+def step_tables(program: Program, ids: Tensor, grad: Tensor, steps: Sequence[Step | None]) -> None:
+    """Change the program's tables by an optimizer's rule, without a gradient in memory.
+
+    Args:
+        program: The compiled recipe.
+        ids: The ids of the forward pass.
+        grad: float32 gradient of the vectors, contiguous.
+        steps: The step of each table; None for one that stays.
+    """
+    head, needed = program.code[0], [step is not None for step in steps]
+    if head[WEIGHTS] or head[SCALES] > 1 or (head[FUSION] == MULT and head[ROWS] > 1):
+        # One table's gradient is made of another's rows, which must not have changed by then.
+        found = gradients(program, ids, grad, needed, sparse=True)
+        for table, gradient, step in zip(program.tables, found, steps, strict=True):
+            if gradient is not None and step is not None:
+                update(table, gradient, step)
+    else:
+        sweep = _Sweep(program, ids, grad)
+        for which in _in_turn(needed):
+            sweep.accumulate(which, step=steps[which])
+    for table in itertools.compress(program.tables, needed):
+        torch.autograd.graph.increment_version(table)
+
+
+def _in_turn(needed: Sequence[bool]) -> list[int]:
+    """Tables to sweep: the first one's sweep notes the dot products that others may need."""
+    return [k for k, wanted in enumerate(needed) if wanted or (k == 0 and any(needed))]
+
+
+class _Sweep:
+    """The reads of every table, sorted by row, and the memory that takes."""
+
+    def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
+        ids, keys, id_bytes = pass_ids(ids)
+        count, tables, reads = ids.numel(), program.tables, program.reads
+        entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
+        id_bits = max(0, count - 1).bit_length()
+        lines = entries * count  # the row numbers of all reads come first
+        self.space = np.empty(lines + sum(3 * n * count + 1 for n in reads), np.int64)
+        self.base = self.space.ctypes.data
+        self.jobs = np.zeros((len(tables), back.JOB), np.int64)
+        place = self.base + lines * 8
+        for job, n, table in zip(self.jobs, reads, tables, strict=True):
+            size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
+            job[back.USES : back.KEYS] = n, (n - 1).bit_length(), id_bits, row_bits
+            job[back.KEYS : back.SORTED] = place, place + size, place + 2 * size
+            place += 3 * size + 8
+        factors = np.empty((2, wide + 1, count), np.float32)
+        self.task = np.zeros(back.TASK, np.int64)
+        threads, code = num_threads() if count * program.width >= SERIAL else 1, program.address
+        self.task[: back.IDS] = threads, 0, code, entries + 1
+        self.task[back.IDS : back.LINES] = keys, id_bytes, count
+        self.task[back.LINES : back.JOBS] = self.base, *(half.ctypes.data for half in factors)
+        self.task[back.JOBS : back.GRAD] = self.jobs.ctypes.data, len(tables)
+        self.task[back.GRAD] = address(grad, torch.float32)
+        self.alive = program, ids, grad, factors
+        run_task(back.prepare_task, self.task)
+        run_task(back.segment_task, self.task)
+
+    def rows(self, which: int) -> Any:
+        """The distinct rows that were read, ascending."""
+        job = self.jobs[which]
+        ordered, starts = (job[[back.SORTED, back.STARTS]] - self.base) // 8
+        firsts = self.space[starts : starts + job[back.FOUND]]
+        return self.space[ordered + firsts] >> (job[back.ID_BITS] + job[back.USE_BITS])
+
+    def accumulate(
+        self,
+        which: int,
+        place: int = 0,
+        *,
+        dense: bool = False,
+        step: Step | None = None,
+    ) -> None:
+        """Sum the gradients of each row that was read of a table.
+
+        The sums go to ``place``: to the row of the same number if ``dense``, else in the order of
+        the rows; nowhere if it is 0. A ``step`` then changes each row by its sum.
+        """
+        job = self.jobs[which]
+        job[back.TARGET], job[back.DENSE] = place, dense
+        if step is not None:
+            job[back.RULE : back.NUMBERS + 1] = step.code()
+        self.task[back.WHICH] = which
+        run_task(back.accumulate_task, self.task)

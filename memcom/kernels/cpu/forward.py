@@ -1,0 +1,391 @@
+"""The compiled forward pass: addresses, rows and fusion in one sweep over the ids.
+
+Ids are taken `BLOCK` at a time. First the addresses of all rows of a block are computed, in loops
+the compiler can vectorise. Then the rows are fused straight into the output, each row prefetched
+some ids ahead. Nothing else is written, so a lookup costs the bytes it has to move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, njit, types
+
+from memcom.kernels.cpu.native import (
+    BYTES,
+    entry_point,
+    float32s,
+    int32s,
+    int64s,
+    prefetch,
+    read,
+    spread,
+    write,
+    zeros,
+)
+from memcom.kernels.cpu.threads import launch, part_of
+from memcom.kernels.program import (
+    CLAMP,
+    COLUMNS,
+    CONCAT,
+    DIVISOR,
+    FIELDS,
+    FUSION,
+    LIMIT,
+    MODULUS,
+    OFFSET,
+    PADDING,
+    ROWS,
+    SCALES,
+    SEED,
+    STRIDE,
+    SUM,
+    TABLE,
+    WEIGHTS,
+    WIDTH,
+)
+
+BLOCK = 512  # ids of a block: their row numbers stay in the first-level cache
+AHEAD = 24  # ids between prefetching a row and reading it
+NEAR = 1 << 19  # bytes of a table that stays in the cache without prefetching
+
+# --- ids to rows: the compiled form of `memcom.addresses` -----------------------------------------
+
+_WORD = np.uint64(0xFFFFFFFF)
+
+
+@njit
+def load_ids(ids: int, id_bytes: int, start: int, count: int, limit: int, keys: Any) -> int:
+    """Copy ``count`` ids from number ``start`` on to ``keys``.
+
+    Returns -1, or the position in the block of an id outside ``[0, limit)``.
+    """
+    low, high = np.int64(0), np.int64(0)
+    if id_bytes == 4:
+        narrow = int32s(ids + start * 4)
+        for b in range(count):
+            keys[b] = narrow[b]
+            low, high = min(low, keys[b]), max(high, keys[b])
+    else:
+        wide = int64s(ids + start * 8)
+        for b in range(count):
+            keys[b] = wide[b]
+            low, high = min(low, keys[b]), max(high, keys[b])
+    if low < 0 or high >= limit:
+        for b in range(count):
+            if keys[b] < 0 or keys[b] >= limit:
+                return b
+    return -1
+
+
+@njit
+def block_rows(entry: Any, limit: int, keys: Any, rows: Any, count: int) -> None:
+    """Write the rows that ``keys`` read, by one entry of a program, to ``rows``.
+
+    Quotients are products with the reciprocal, at most one off, and then corrected: exact for keys
+    below 2^51, and several times faster than a division.
+    """
+    divisor, modulus, stride = entry[DIVISOR], entry[MODULUS], entry[STRIDE]
+    if stride == CLAMP:
+        for b in range(count):
+            rows[b] = min(keys[b], modulus - 1)
+        return
+    if entry[SEED] != 0:
+        seed = np.uint64(int64s(entry[SEED])[0])
+        for b in range(count):
+            rows[b] = _murmur3(np.uint64(keys[b]), seed)
+        largest = 0xFFFFFFFF
+    else:
+        for b in range(count):
+            rows[b] = keys[b]
+        largest = limit - 1
+    if stride > 1:
+        _strided_bits(rows, divisor, modulus, stride, count)
+        return
+    if divisor > 1 and divisor & (divisor - 1) == 0:
+        shift = np.int64(_log2(divisor))
+        for b in range(count):
+            rows[b] >>= shift
+    elif divisor > 1:
+        reciprocal = 1.0 / divisor
+        for b in range(count):
+            quotient = np.int64(rows[b] * reciprocal)
+            rest = rows[b] - quotient * divisor
+            rows[b] = quotient + np.int64(rest >= divisor) - np.int64(rest < 0)
+    if largest // divisor < modulus:
+        return
+    if modulus & (modulus - 1) == 0:
+        for b in range(count):
+            rows[b] &= modulus - 1
+    else:
+        reciprocal = 1.0 / modulus
+        for b in range(count):
+            rest = rows[b] - np.int64(rows[b] * reciprocal) * modulus
+            rest += modulus * np.int64(rest < 0)
+            rows[b] = rest - modulus * np.int64(rest >= modulus)
+
+
+@njit
+def _log2(power: int) -> int:
+    exponent = 0
+    while (1 << exponent) < power:
+        exponent += 1
+    return exponent
+
+
+@njit
+def _strided_bits(rows: Any, divisor: int, modulus: int, stride: int, count: int) -> None:
+    start, width = _log2(divisor), _log2(modulus)
+    for b in range(count):
+        key, row = rows[b] >> start, np.int64(0)
+        for k in range(width):
+            row |= ((key >> (k * stride)) & 1) << k
+        rows[b] = row
+
+
+@njit
+def _murmur3(key: Any, seed: Any) -> Any:
+    state = _mix(_mix(seed, key & _WORD), key >> np.uint64(32)) ^ np.uint64(8)
+    state = ((state ^ (state >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & _WORD
+    state = ((state ^ (state >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & _WORD
+    return np.int64(state ^ (state >> np.uint64(16)))
+
+
+@njit
+def _mix(state: Any, word: Any) -> Any:
+    word = _rotate((word * np.uint64(0xCC9E2D51)) & _WORD, np.uint64(15))
+    state ^= (word * np.uint64(0x1B873593)) & _WORD
+    return (_rotate(state, np.uint64(13)) * np.uint64(5) + np.uint64(0xE6546B64)) & _WORD
+
+
+@njit
+def _rotate(word: Any, bits: Any) -> Any:
+    return ((word << bits) & _WORD) | (word >> (np.uint64(32) - bits))
+
+
+# --- rows to vectors ------------------------------------------------------------------------------
+
+
+@njit
+def _to_addresses(entry: Any, rows: Any, n: int) -> None:
+    """Turn the row numbers of a block into memory addresses, and prefetch the first rows."""
+    table, size = entry[TABLE], entry[COLUMNS] * 4
+    for b in range(n):
+        rows[b] = table + rows[b] * size
+    for b in range(min(AHEAD, n) if _is_far(entry) else 0):
+        _prefetch_row(rows[b], size)
+
+
+@njit(forceinline=True)
+def _is_far(entry: Any) -> bool:
+    return entry[MODULUS] * entry[COLUMNS] * 4 > NEAR
+
+
+@njit(forceinline=True)
+def _prefetch_row(row: int, size: int) -> None:
+    for byte in range(0, size, BYTES):
+        prefetch(row + byte)
+
+
+# Fused value of the wide rows of id `b` at offset `byte`: a number or a vector, of the type of
+# `like`. `weights` is the address of the id's weights. One and two rows are specialised: they are
+# the usual case and run twice as fast.
+
+
+@njit(forceinline=True)
+def _row(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    return read(rows[0, b] + byte, like)
+
+
+@njit(forceinline=True)
+def _sum_of_two(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    return read(rows[0, b] + byte, like) + read(rows[1, b] + byte, like)
+
+
+@njit(forceinline=True)
+def _product_of_two(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    return read(rows[0, b] + byte, like) * read(rows[1, b] + byte, like)
+
+
+@njit(forceinline=True)
+def _sum(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    value = read(rows[0, b] + byte, like)
+    for j in range(1, rows.shape[0]):
+        value = value + read(rows[j, b] + byte, like)
+    return value
+
+
+@njit(forceinline=True)
+def _product(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    value = read(rows[0, b] + byte, like)
+    for j in range(1, rows.shape[0]):
+        value = value * read(rows[j, b] + byte, like)
+    return value
+
+
+@njit(forceinline=True)
+def _weighted_sum(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
+    weight = float32s(weights)
+    value = read(rows[0, b] + byte, like) * spread(weight[0], like)
+    for j in range(1, rows.shape[0]):
+        value = value + read(rows[j, b] + byte, like) * spread(weight[j], like)
+    return value
+
+
+def _writer(value: Any) -> Callable[..., None]:
+    """Compile the loop over a block's ids that writes ``value`` of their rows."""
+
+    @njit
+    def write_all(program: Any, rows: Any, first: int, last: int, out: int, n: int) -> None:
+        """Fuse the wide rows ``first`` to ``last`` of each id; the rest as for `_fuse`."""
+        head, entries, wide = program[0], program[1:], rows[first:last]
+        step, size = head[WIDTH] * 4, entries[first, COLUMNS] * 4
+        whole, vector, number = size // BYTES * BYTES, zeros(), np.float32(0)
+        weight = head[ROWS] * head[WEIGHTS]
+        first_weight, last_weight = (first, last) if weight and head[FUSION] != SUM else (0, 0)
+        scales = head[ROWS] + head[WEIGHTS]
+        shifts, end = scales + head[SCALES], entries.shape[0]
+        for b in range(n):
+            if b + AHEAD < n:
+                for j in range(first, last):
+                    if _is_far(entries[j]):
+                        _prefetch_row(rows[j, b + AHEAD], size)
+                for j in range(head[ROWS], end):
+                    prefetch(rows[j, b + AHEAD])
+            place, weights = out + b * step, rows[weight, b]
+            factor, term = np.float32(1), np.float32(0)
+            for j in range(first_weight, last_weight):
+                factor *= float32s(weights)[j]
+            for j in range(scales, shifts):
+                factor *= float32s(rows[j, b])[0]
+            for j in range(shifts, end):
+                term += float32s(rows[j, b])[0]
+            factors, terms = spread(factor, vector), spread(term, vector)
+            for byte in range(0, whole, BYTES):
+                write(place + byte, value(wide, weights, b, byte, vector) * factors + terms)
+            for byte in range(whole, size, 4):
+                write(place + byte, value(wide, weights, b, byte, number) * factor + term)
+
+    return write_all
+
+
+_write_row, _write_sum, _write_product = map(_writer, [_row, _sum, _product])
+_write_sum_of_two, _write_product_of_two = map(_writer, [_sum_of_two, _product_of_two])
+_write_weighted_sum = _writer(_weighted_sum)
+
+
+@njit
+def _fuse(program: Any, rows: Any, out: int, n: int) -> None:
+    """Write the vectors of ``n`` ids to ``out``; ``rows`` has one line of addresses per entry."""
+    wide, fusion = program[0, ROWS], program[0, FUSION]
+    if fusion == CONCAT:
+        for j in range(wide):
+            _write_row(program, rows, j, j + 1, out + program[1 + j, OFFSET] * 4, n)
+    elif fusion == SUM and program[0, WEIGHTS]:
+        _write_weighted_sum(program, rows, 0, wide, out, n)
+    elif wide == 1:
+        _write_row(program, rows, 0, 1, out, n)
+    elif wide == 2 and fusion == SUM:
+        _write_sum_of_two(program, rows, 0, 2, out, n)
+    elif wide == 2:
+        _write_product_of_two(program, rows, 0, 2, out, n)
+    elif fusion == SUM:
+        _write_sum(program, rows, 0, wide, out, n)
+    else:
+        _write_product(program, rows, 0, wide, out, n)
+
+
+# --- the sweep ------------------------------------------------------------------------------------
+
+THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OUT = range(8)  # fields of a task
+
+
+@njit
+def scratch(program: Any, size: int) -> Any:
+    """Working memory of `compose_block`, for blocks of up to ``size`` ids."""
+    return np.empty((program.shape[0], size), np.int64)
+
+
+@njit
+def compose_block(
+    program: Any, ids: int, id_bytes: int, first: int, n: int, spare: Any, out: int
+) -> int:
+    """Write the vectors of ``n`` ids from number ``first`` on to ``out``.
+
+    Returns -1, or the number of an id that is out of range.
+    """
+    head, keys, rows = program[0], spare[0], spare[1:]
+    bad = load_ids(ids, id_bytes, first, n, head[LIMIT], keys)
+    if bad >= 0:
+        return first + bad
+    for j in range(rows.shape[0]):
+        block_rows(program[1 + j], head[LIMIT], keys, rows[j], n)
+        _to_addresses(program[1 + j], rows[j], n)
+    _fuse(program, rows, out, n)
+    if head[PADDING] >= 0:
+        _blank(keys, head[PADDING], out, head[WIDTH], n)
+    return -1
+
+
+@njit
+def _blank(keys: Any, padding: int, out: int, width: int, n: int) -> None:
+    for b in range(n):
+        if keys[b] == padding:
+            y = float32s(out + b * width * 4)
+            for k in range(width):
+                y[k] = np.float32(0)
+
+
+@cfunc(types.void(types.int64), cache=True)
+@entry_point
+def forward_task(address: int) -> None:
+    """Write one thread's part of the vectors of a task."""
+    task = carray(int64s(address), (OUT + 1,))
+    program = carray(int64s(task[PROGRAM]), (task[ENTRIES], FIELDS))
+    start, stop = part_of(task[COUNT], task[THREADS])
+    size = max(1, min(BLOCK, stop - start))
+    spare = scratch(program, size)
+    for first in range(start, stop, size):
+        place = task[OUT] + first * program[0, WIDTH] * 4
+        n = min(size, stop - first)
+        bad = compose_block(program, task[IDS], task[ID_BYTES], first, n, spare, place)
+        if bad >= 0:
+            task[BAD] = bad
+            break
+
+
+_word = types.int64
+
+
+@njit(types.int64(*[_word] * 8), nogil=True, cache=True)
+@entry_point
+def forward(
+    function: int,
+    threads: int,
+    program: int,
+    entries: int,
+    ids: int,
+    id_bytes: int,
+    count: int,
+    out: int,
+) -> int:
+    """Write the vectors of ``count`` ids to ``out``.
+
+    Args:
+        function: Address of `forward_task`.
+        threads: How many threads to use.
+        program: Address of a program; see `memcom.kernels.program`.
+        entries: Entries of the program, the head included.
+        ids: Address of the ids.
+        id_bytes: Bytes of an id, 4 or 8.
+        count: Number of ids.
+        out: Address of the output.
+
+    Returns:
+        -1, or the position of an id that is out of range; the output is then unfinished.
+    """
+    task = np.array([threads, -1, program, entries, ids, id_bytes, count, out])
+    launch(function, task.ctypes.data)
+    return task[BAD]

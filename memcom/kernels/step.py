@@ -1,0 +1,69 @@
+"""Optimizer steps on the rows that have a gradient, where the compiled kernels can take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from memcom.kernels.backend import HAVE_NUMBA, is_wanted
+from memcom.kernels.gate import flaw
+from memcom.kernels.program import cached_program
+from memcom.kernels.recipe import TableLayer
+
+if TYPE_CHECKING:
+    from memcom.kernels.cpu.update import Step
+
+Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
+
+
+def fused_step(
+    table: Tensor, rule: str, states: tuple[Tensor, ...], numbers: list[float]
+) -> Step | None:
+    """Return one step of an optimizer on a table, for `apply_step`.
+
+    Args:
+        table: The table to change.
+        rule: ``"sgd"``, ``"adagrad"`` or ``"adam"``.
+        states: The table's moments: none, ``(rows, 1)``, or two of the table's shape.
+        numbers: The rule's constants: (rate), (rate, eps) or (rate, eps, 1 - beta1, 1 - beta2).
+
+    Returns:
+        The step; None where the kernels cannot take it: the tensors are not contiguous float32
+        matrices on the CPU, numba is not installed, or `memcom.kernels.plain` is active.
+    """
+    if not is_wanted() or table.ndim != 2:
+        return None
+    if any(flaw(tensor, (torch.float32,)) for tensor in (table, *states)):
+        return None
+    from memcom.kernels.cpu.update import Step
+
+    return Step(rule, states, numbers)
+
+
+def apply_step(step: Step, table: Tensor, gradient: Tensor) -> None:
+    """Apply a `fused_step` to the rows of ``table`` that the sparse ``gradient`` holds."""
+    from memcom.kernels.cpu.update import update
+
+    update(table, gradient, step)
+    torch.autograd.graph.increment_version(table)
+
+
+def step_during_backward(layer: TableLayer, stepper: Stepper | None) -> bool:
+    """Fuse an optimizer into a layer's backward pass: rows change in place, no gradient is stored.
+
+    Args:
+        layer: As for `memcom.kernels.choose`.
+        stepper: From a table to its next step: rule, states and numbers as for `fused_step`. None
+            brings the gradients back.
+
+    Returns:
+        False if the kernels cannot run the layer.
+    """
+    cached = cached_program(layer)
+    if not cached.is_reusable or not HAVE_NUMBA:
+        return False
+    cached.stepper, cached.backend = stepper, None
+    return True
