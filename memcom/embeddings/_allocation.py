@@ -9,22 +9,12 @@ from memcom.embeddings._arguments import whole
 
 
 def allocate(weights: Tensor, embedding_dim: int, num_values: int) -> Tensor:
-    """Return widths in proportion to ``weights``, clipped to ``embedding_dim``, of an exact sum.
+    """Return widths in proportion to ``weights``, clipped to ``embedding_dim``: int64 ``(n,)``.
 
-    Row i gets ``floor(c w_i)`` numbers, with the largest c whose total is within the budget. The
-    remainder goes, one number each, to the rows that missed the next one most closely; on ties to
-    the row of the smaller index. A row of larger weight is never narrower.
-
-    Args:
-        weights: ``(n,)`` positive and finite; only their proportions matter.
-        embedding_dim: The widest a row may be.
-        num_values: Numbers to give away, at most ``n * embedding_dim``.
-
-    Returns:
-        int64 ``(n,)``, values in ``[0, embedding_dim]``, sum ``num_values``.
-
-    Raises:
-        ValueError: There are more numbers than room, or a weight is not positive and finite.
+    Row i gets ``floor(c w_i)`` numbers, with the largest c whose total is within ``num_values``.
+    The remainder goes, one number each, to the rows that missed the next one most closely; on ties
+    to the row of the smaller index. The widths add up exactly, and a row of larger weight is never
+    narrower. Weights must be positive and finite.
     """
     whole("num_values", num_values, 0, len(weights) * embedding_dim)
     shares = weights.detach().double()

@@ -31,17 +31,9 @@ def packed_nbytes(count: int, bits: int) -> int:
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
-    """Pack codes into a string of bits.
+    """Pack int64 codes in ``[0, 2**bits)``, in row-major order, into a string of uint8.
 
-    Args:
-        codes: int64 tensor, any shape, values in ``[0, 2**bits)``; packed in row-major order.
-        bits: Bits of a code, 1 to 40.
-
-    Returns:
-        uint8 tensor of shape ``(packed_nbytes(codes.numel(), bits),)``.
-
-    Raises:
-        ValueError: A code does not fit.
+    Raises a ValueError that names a code that does not fit.
     """
     whole("bits", bits, 1, MAX_BITS)
     codes = codes.reshape(-1)
@@ -60,16 +52,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
-    """Read the codes number ``index``.
-
-    Args:
-        packed: The result of `pack`.
-        index: int64 tensor of any shape.
-        bits: Bits of a code.
-
-    Returns:
-        int64 tensor of the shape of ``index``.
-    """
+    """Read the codes number ``index``, int64 of its shape, from the result of `pack`."""
     first = index * bits
     byte, shift = first >> 3, first & 7
     reach = -(-(8 - math.gcd(bits, 8) + bits) // 8)  # bytes that one code may lie in

@@ -1,4 +1,4 @@
-"""The card of a method: what tables, figures, benchmarks and documentation say about it."""
+"""The card of a method: facts for tables, figures, benchmarks and documentation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Paper(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """Whether a layer can give two ids the same vector.
+    """Distinctness of a layer: can two ids have the same vector?
 
     Attributes:
         distinct: A word of `DISTINCT`, or "unknown".

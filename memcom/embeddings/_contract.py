@@ -100,10 +100,15 @@ class CompressedEmbedding(nn.Module):
         """Return an undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
         return nn.Parameter(torch.empty(rows, width, **self._factory))
 
+    @property
+    def common(self) -> Any:
+        """Arguments of this layer that one made from it takes too."""
+        return {"padding_idx": self.padding_idx, "sparse": self.sparse}
+
     def undrawn(self, cls: type[Layer], dtype: torch.dtype, **sizes: Any) -> Layer:
         """Return a layer of another class for the same ids, on the meta device: shapes only."""
-        common: Any = {"padding_idx": self.padding_idx, "sparse": self.sparse, "dtype": dtype}
-        return cls(self.num_embeddings, self.embedding_dim, device="meta", **common, **sizes)
+        own = {**self.common, **sizes}
+        return cls(self.num_embeddings, self.embedding_dim, device="meta", dtype=dtype, **own)
 
     def add_seeds(self, *seeds: int) -> None:
         """Register hash seeds as the int64 buffer ``seeds``."""

@@ -13,19 +13,10 @@ _ROUNDS = 16
 def kmeans(
     points: Tensor, num_clusters: int, *, iterations: int = 20, generator: torch.Generator | None
 ) -> Tensor:
-    """Return cluster centres.
+    """Return ``(num_clusters, width)`` centres of ``(num_points, width)`` points.
 
     A cluster that loses all its points gets the point that is farthest from its centre, so no
     centre is undefined, and with no more distinct points than clusters all are hit.
-
-    Args:
-        points: ``(num_points, width)``, at least one.
-        num_clusters: Number of centres.
-        iterations: Rounds of assignment and averaging, at most.
-        generator: Source of the initial choice of points; on the CPU.
-
-    Returns:
-        ``(num_clusters, width)`` tensor.
     """
     count = len(points)
     centres = _spread(points, num_clusters, generator)

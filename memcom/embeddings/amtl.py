@@ -187,8 +187,7 @@ class AMTLEmbedding(CompressedEmbedding):
             price = self.price_for(self.num_values)
             chunks = (self._priced(self.scores(ids), price) for ids in self.all_ids())
             sizes = torch.cat([scores.argmax(-1) for scores in chunks])
-        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
-        return JaggedEmbedding.from_table(self.table.detach(), sizes, **common)
+        return JaggedEmbedding.from_table(self.table.detach(), sizes, **self.common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -201,14 +200,7 @@ class AMTLEmbedding(CompressedEmbedding):
             n = self.num_embeddings
             self.set_counts(n / torch.arange(1, n + 1, device=self.table.device))
 
-    def schedule(
-        self,
-        num_steps: int,
-        *,
-        model: nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
-        reward: Callable[[], float] | None = None,
-    ) -> AMTLSchedule:
+    def schedule(self, num_steps: int, **around: Any) -> AMTLSchedule:
         """Return a schedule that reaches the budget in half of the steps."""
         half = max(1, num_steps // 2)
         return AMTLSchedule(self, prune_steps=half, every=interval(num_steps))

@@ -13,7 +13,6 @@ starts from their mean residuals. The map costs c ceil(log2 m) bits an id, and c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -167,12 +166,7 @@ class CCEEmbedding(CompressedEmbedding):
         self.map.copy_(torch.cat([pack(self._hash(i.unsqueeze(-1), first), bits) for i in chunks]))
 
     def schedule(
-        self,
-        num_steps: int,
-        *,
-        model: nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
-        reward: Callable[[], float] | None = None,
+        self, num_steps: int, *, optimizer: torch.optim.Optimizer | None = None, **around: Any
     ) -> CCESchedule:
         """Return a schedule that clusters every eighth of the steps, up to three quarters."""
         every, last = max(1, num_steps // 8), num_steps * 3 // 4

@@ -21,7 +21,6 @@ zeros and still gets one, so it can earn its way back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -131,8 +130,7 @@ class FIITEDEmbedding(CompressedEmbedding):
             kept[ranked.topk(self.num_chunks).indices] = True
             kept = kept.view_as(self.directory)
         chunks = self.slots.detach()[self.directory[kept].long()]
-        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
-        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **common)
+        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **self.common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -144,12 +142,7 @@ class FIITEDEmbedding(CompressedEmbedding):
         self.utility.copy_((1 - number / total).float())
 
     def schedule(
-        self,
-        num_steps: int,
-        *,
-        model: nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
-        reward: Callable[[], float] | None = None,
+        self, num_steps: int, *, optimizer: torch.optim.Optimizer | None = None, **around: Any
     ) -> FIITEDSchedule:
         """Return a schedule that reaches the budget in half of the steps."""
         half, every = max(1, num_steps // 2), interval(num_steps)

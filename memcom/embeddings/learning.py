@@ -1,11 +1,10 @@
-"""What methods learn from data before training.
+"""Learning from data before training.
 
     known = Occurrences(ids, groups, num_embeddings)     # of the training part
     emb = memcom.build("lma", n, e, ratio=16, **learned_options("lma", known))
     prepare(emb, known, pretrain)
 
-A class says what it learns with `learned_options` (before it is built) and `learn` (after); most
-learn nothing.
+A class learns in `learned_options`, before it is built, and in `learn`, after; most learn nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from memcom.embeddings.registry import get
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Which ids occur where, in the training part.
+    """Ids and the groups they occur in, in the training part.
 
     Attributes:
         ids: ``(n,)`` int64.

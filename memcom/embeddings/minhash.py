@@ -77,19 +77,7 @@ def _integers(values: ArrayLike | Tensor) -> Tensor:
 
 
 def random_signatures(num_embeddings: int, num_keys: int = 8, *, seed: int = 0) -> Tensor:
-    """Return hashes of the ids: any two agree in a key with probability 1 / 256.
-
-    Args:
-        num_embeddings: Number of ids.
-        num_keys: Bytes of a signature.
-        seed: Seed of the hashes, in ``[0, 2**32)``.
-
-    Returns:
-        uint8 tensor of shape ``(num_embeddings, num_keys)``.
-
-    Raises:
-        ValueError: A number is out of range.
-    """
+    """Return hashes of the ids as signatures: any two agree in a key with probability 1 / 256."""
     whole("num_keys", num_keys, 1)
     whole("seed", seed, 0, 2**32 - 1)
     ids = torch.arange(whole("num_embeddings", num_embeddings, 1))

@@ -66,7 +66,7 @@ class MultiEmbedding(nn.Module):
                 f"every set needs an interaction: {len(embeddings)} sets, {len(interactions)}"
             )
         if len({id(module) for module in (*embeddings, *interactions)}) < 2 * len(embeddings):
-            raise ValueError("every set needs an embedding and an interaction of its own")
+            raise ValueError("every set needs its own embedding and interaction")
         self.embeddings = nn.ModuleList(embeddings)
         self.interactions = nn.ModuleList(interactions)
 

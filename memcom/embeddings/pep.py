@@ -24,7 +24,6 @@ does. At -15 it is 3e-7: nothing is cut yet and the gradient is there.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -139,8 +138,7 @@ class PEPEmbedding(CompressedEmbedding):
             return self.undrawn(CSREmbedding, self.table.dtype, num_chunks=self.num_values)
         kept = self.kept()
         chunks = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept].unsqueeze(1)
-        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
-        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **common)
+        return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **self.common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -155,7 +153,7 @@ class PEPEmbedding(CompressedEmbedding):
         *,
         model: nn.Module | None = None,
         optimizer: torch.optim.Optimizer | None = None,
-        reward: Callable[[], float] | None = None,
+        **around: Any,
     ) -> PEPSchedule:
         """Return a schedule that prunes for a third of the steps, and then retrains.
 

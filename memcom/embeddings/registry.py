@@ -26,7 +26,7 @@ def register(name: str) -> Callable[[Method], Method]:
         The decorator; it returns the class as it is.
 
     Raises:
-        ValueError: The name is taken or malformed, or the class has no card of its own.
+        ValueError: The name is taken or malformed, or the class defines no card.
     """
 
     def add(cls: Method) -> Method:

@@ -121,8 +121,7 @@ class SCALLEmbedding(CompressedEmbedding):
         """Return the numbers that show; on the meta device, ``num_values`` of them."""
         if self.table.is_meta:
             return self.undrawn(JaggedEmbedding, self.table.dtype, num_values=self.num_values)
-        common: dict[str, Any] = {"padding_idx": self.padding_idx, "sparse": self.sparse}
-        return JaggedEmbedding.from_table(self.table.detach(), self.row_sizes, **common)
+        return JaggedEmbedding.from_table(self.table.detach(), self.row_sizes, **self.common)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
@@ -136,12 +135,7 @@ class SCALLEmbedding(CompressedEmbedding):
             self.table.masked_fill_(number >= self.row_sizes.unsqueeze(1), 0)
 
     def schedule(
-        self,
-        num_steps: int,
-        *,
-        model: nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
-        reward: Callable[[], float] | None = None,
+        self, num_steps: int, *, reward: Callable[[], float] | None = None, **around: Any
     ) -> SCALLSchedule:
         """Return a schedule of five segments."""
         return SCALLSchedule(self, reward=reward, every=max(4, num_steps // 5))

@@ -1,4 +1,4 @@
-"""Training schedules: what a method does to its table after every step of the optimizer.
+"""Training schedules: changes of a table after every step of the optimizer.
 
     schedules = memcom.embeddings.attach(model, num_steps, optimizer=optimizer)
     for batch in batches:
@@ -24,7 +24,7 @@ Layer = TypeVar("Layer", bound=CompressedEmbedding)
 
 
 class Schedule(Generic[Layer]):
-    """What all schedules share: call `step` once after every step of an optimizer.
+    """Base of all schedules: call `step` once after every step of an optimizer.
 
     A subclass defines `update`. The model only has to contain the layer.
 

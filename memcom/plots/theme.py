@@ -1,8 +1,9 @@
 """One theme for every figure, and one look for every method.
 
-A method keeps its colour, marker, fill and line style in all figures. Methods of one family (say
-quotient-remainder, mixed radix, Chinese remainder) share colour and marker and differ in fill and
-line style, so no two look alike even in grey. Colours are seaborn's `colorblind` ten.
+A method keeps its colour, marker, fill and line style in all figures; its card says the family and
+the place in it. Methods of one family (say quotient-remainder, mixed radix, Chinese remainder)
+share colour and marker and differ in fill and line style, so no two look alike even in grey.
+Colours are seaborn's `colorblind` ten.
 
 Figures are made without pyplot: nothing is registered, nothing pops up, nothing leaks.
 """
@@ -76,7 +77,7 @@ RC: Any = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How a method is drawn, everywhere.
+    """Look of a method in all figures.
 
     Attributes:
         label: Its name in figures.

@@ -3,18 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.utils import murmurhash3_32
 
 import memcom
 from memcom.embeddings import CCESchedule, cce
+from tests.embeddings import oracle
 from tests.embeddings.films import EMBEDDING_DIM, NUM_ITEMS, NUM_STEPS, held_out_loss, train
 
 N, E, M, C = 400, 12, 9, 3
 
 
 def hashed(seed: int) -> np.ndarray:
-    keys = (int(i).to_bytes(8, "little") for i in range(N))
-    return np.array([murmurhash3_32(key, seed=seed, positive=True) for key in keys])
+    return oracle.hashed(np.arange(N), seed)
 
 
 def stored_map(layer) -> np.ndarray:

@@ -3,17 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.utils import murmurhash3_32
 
 import memcom
+from tests.embeddings.oracle import hashed
 
 N, E = 200, 12
 IDS = np.arange(N)
-
-
-def hashed(seed: int) -> np.ndarray:
-    keys = (int(i).to_bytes(8, "little") for i in IDS)
-    return np.array([murmurhash3_32(key, seed=seed, positive=True) for key in keys])
 
 
 def state(layer):
@@ -45,7 +40,7 @@ def test_scalar_qr_is_quotient_remainder_with_a_narrow_quotient():
 def test_k_memcom(k):
     layer = memcom.KMEmComEmbedding(N, E, num_buckets=30, num_hashes=k, seed=5)
     s = state(layer)
-    rows = [IDS % 30] + [hashed(5 + j) % 30 for j in range(1, k)]
+    rows = [IDS % 30] + [hashed(IDS, 5 + j) % 30 for j in range(1, k)]
     expected = sum(s["table"][r] * s["multiplier"][:, [j]] for j, r in enumerate(rows))
     np.testing.assert_allclose(layer.materialize().numpy(), expected, rtol=1e-5, atol=1e-6)
     assert layer.nbytes == 4 * (30 * E + k * N) + 8 * (k - 1)

@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_refused():
     table, linear = nn.Embedding(9, 4), nn.Linear(4, 4)
     with pytest.raises(ValueError, match="every set needs an interaction: 2 sets, 1"):
         memcom.MultiEmbedding([table, nn.Embedding(9, 4)], [linear])
-    with pytest.raises(ValueError, match="of its own"):
+    with pytest.raises(ValueError, match="its own embedding"):
         memcom.MultiEmbedding([table, nn.Embedding(9, 4)], [linear, linear])
     with pytest.raises(ValueError, match=r"one width, got \[4, 5\]"):
         memcom.FieldEmbeddings([table, nn.Embedding(9, 5)])
