@@ -91,25 +91,6 @@ def test_small_tables_stay_full_and_all_together_meet_the_ratio():
         plan_tables("qr", fields, 16, ratio=10, threshold=100_000)
 
 
-@pytest.mark.parametrize(
-    ("spec", "parsed"),
-    [
-        ("low-rank", ("low-rank", {})),
-        ("qr(operation=concat)", ("qr", {"operation": "concat"})),
-        ("bch(shared=True, hash=3)", ("bch", {"shared": True, "hash": 3})),
-        ("hash(seed=None)", ("hash", {"seed": None})),
-    ],
-)
-def test_specs(spec, parsed):
-    assert memcom.parse_spec(spec) == parsed
-
-
-@pytest.mark.parametrize("spec", ["qr(", "qr(add)", "qr(operation=f(3))", "", "1"])
-def test_malformed_specs_are_refused(spec):
-    with pytest.raises(ValueError, match="a method is written"):
-        memcom.parse_spec(spec)
-
-
 def test_the_smallest_binary_code_is_found():
     # 9,066 ids have 14 bits: 7 blocks of two bits take 27 rows, 14 of one bit take 28.
     plan = memcom.plan("bch", 9066, 64, nbytes=27 * 64 * 4)

@@ -291,7 +291,7 @@ class TableEmbedding(CompressedEmbedding):
     """A compressor that is address -> look up -> fuse: a subclass defines its `recipe`."""
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Vectors of ``ids``, in one compiled sweep where `memcom.kernels` can; else as any other.
+        """Return the vectors of ``ids``, by one compiled pass where `memcom.kernels` can.
 
         Args:
             ids: As for `CompressedEmbedding.forward`.

@@ -106,3 +106,22 @@ def test_names_are_checked(toy):
         register("my toy")(toy)
     with pytest.raises(ValueError, match=r"Bare needs a card"):
         register("bare")(type("Bare", (toy,), {}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("low-rank", ("low-rank", {})),
+        ("qr(operation=concat)", ("qr", {"operation": "concat"})),
+        ("bch(shared=True, hash=3)", ("bch", {"shared": True, "hash": 3})),
+        ("hash(seed=None)", ("hash", {"seed": None})),
+    ],
+)
+def test_specs(spec, parsed):
+    assert memcom.parse_spec(spec) == parsed
+
+
+@pytest.mark.parametrize("spec", ["qr(", "qr(add)", "qr(operation=f(3))", "", "1"])
+def test_malformed_specs_are_refused(spec):
+    with pytest.raises(ValueError, match="a method is written"):
+        memcom.parse_spec(spec)
