@@ -1,4 +1,4 @@
-"""One table of a sweep: who stands where at a budget, and what goes with the loss."""
+"""Pictures of one table of a sweep: methods ranked at a budget, loss against another measure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,7 @@ Row = Mapping[str, Any]
 
 
 def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> list[Row]:
-    """The methods of a table at the ratio that is asked for, or the nearest that was tried.
-
-    Args:
-        tables: Rows by the name of the table, with ``ratio`` None or NaN for full table and
-            controls.
-        data: Which table.
-        ratio: The ratio asked for; distance is that of the logarithms.
-
-    Returns:
-        Rows of one ratio, in the table's order; none if the table has no method at a ratio.
-
-    Raises:
-        ValueError: There is no such table.
-    """
+    """Return the rows of a table at the measured ratio that is nearest, by logarithm."""
     if data not in tables:
         raise ValueError(f"data must be one of {', '.join(tables)}, got {data!r}")
     asked = [row for row in tables[data] if row["ratio"] and not math.isnan(row["ratio"])]
@@ -40,15 +27,16 @@ def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> l
 def standing(
     tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
 ) -> Figure:
-    """Methods at one budget, best on top, with 95 % intervals.
+    """Plot the methods of a table at one budget, best on top, with 95 % intervals.
 
     Args:
-        tables: As for `at_budget`; rows have ``method``, ``metric`` (what ``value`` is called),
-            ``value`` and ``loss`` with ``_low`` and ``_high``, and whatever else was measured.
-        data: Which table.
+        tables: Rows by the name of the table, as from `memcom.sweep.read_rows`: ``method``,
+            ``ratio`` (None or NaN for full table and controls), ``nbytes``, ``metric`` (name of
+            the ``value``), ``value`` and ``loss`` with ``_low`` and ``_high``.
+        data: Name of the table.
         metric: ``"loss"`` against the full table, ``"value"`` of the task's metric, or another
             column, which has no interval.
-        ratio: As for `at_budget`.
+        ratio: The ratio asked for; the nearest that was measured is shown.
 
     Returns:
         The figure; the line across is the full table.
@@ -82,27 +70,27 @@ def standing(
 def describe_standing(
     tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
 ) -> str:
-    """The picture of `standing` in words; takes the same arguments."""
+    """Return the picture of `standing` in words; takes the same arguments."""
     rows = _ranked(at_budget(tables, data, ratio), metric)
     if not rows:
         return f"{data}: no {metric} was measured."
-    said = []
+    parts = []
     for row in rows:
         value, low, high = _interval(row, metric)
         span = f" ({_number(low)} to {_number(high)})" if high > low else ""
         bytes_too = "" if metric == "nbytes" else f", {row['nbytes']:,.0f} bytes"
-        said.append(f"{row['method']} {_number(value)}{span}{bytes_too}")
-    return f"{data} at {rows[0]['ratio']:g}×, {_label(rows, metric)}: {'; '.join(said)}."
+        parts.append(f"{row['method']} {_number(value)}{span}{bytes_too}")
+    return f"{data} at {rows[0]['ratio']:g}×, {_label(rows, metric)}: {'; '.join(parts)}."
 
 
 def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = False) -> Figure:
-    """Loss against something else that was measured, a point per row.
+    """Plot the loss against another measured column, a point per row.
 
     Args:
         rows: With ``method``, ``loss`` (relative) and the column.
-        column: Its name.
-        label: What to call it.
-        log: Whether its axis is logarithmic.
+        column: Name of the column.
+        label: Label of its axis.
+        log: True for a logarithmic axis.
 
     Returns:
         The figure; the points of a method are joined from left to right.
@@ -133,7 +121,7 @@ def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = Fa
 
 
 def _ranked(rows: Sequence[Row], metric: str) -> list[Row]:
-    """Those that have the metric, the smallest loss first."""
+    """Rows that have the metric, smallest loss first."""
     known = [row for row in rows if not math.isnan(_interval(row, metric)[0])]
     return sorted(known, key=lambda row: float(row["loss"]))
 

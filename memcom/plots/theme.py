@@ -5,7 +5,7 @@ the place in it. Methods of one family (say quotient-remainder, mixed radix, Chi
 share colour and marker and differ in fill and line style, so no two look alike even in grey.
 Colours are seaborn's `colorblind` ten.
 
-Figures are made without pyplot: nothing is registered, nothing pops up, nothing leaks.
+Figures are made without pyplot, so none is registered or shown by itself.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class MethodStyle:
 
 
 def darker(color: str, factor: float = 0.62) -> str:
-    """The same hue with less light: outlines keep pale fills visible on white."""
+    """Return the hue with less light, for outlines and text on white."""
     hue, light, strength = colorsys.rgb_to_hls(*mpl.colors.to_rgb(color))
     return mpl.colors.to_hex(colorsys.hls_to_rgb(hue, light * factor, strength))
 
@@ -173,13 +173,13 @@ def _look(label: str, family: str, index: int) -> MethodStyle:
 
 
 def theme() -> None:
-    """Give a reader's own matplotlib figures the look of the kit's. The kit's have it anyway."""
+    """Apply the kit's look to your own matplotlib figures; the kit's own always have it."""
     mpl.rcParams.update(RC)
 
 
 @contextmanager
 def themed() -> Iterator[None]:
-    """Draw inside with the kit's theme, whatever the reader has set; restore it after."""
+    """Use the kit's theme inside the block, and restore the reader's settings after it."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
@@ -189,14 +189,14 @@ def themed() -> Iterator[None]:
 def new_figure(
     width: float = 7.2, height: float = 4.2, columns: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure outside pyplot, with axes in one row. Sizes in inches."""
+    """Return a figure made without pyplot and its axes in one row; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False, **options)
     return figure, list(axes[0])
 
 
 def short_number(value: float, _: Any = None) -> str:
-    """Write 1234567 as 1.2M: at most three characters and a letter."""
+    """Return a number with three digits and a letter: 1234567 is ``"1.23M"``."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g}{letter}"
@@ -204,20 +204,15 @@ def short_number(value: float, _: Any = None) -> str:
 
 
 def plain_axis(axis: Any, format: Callable[[float, Any], str] = short_number) -> None:
-    """Write an axis's ticks in words a reader can say, and leave minor ticks unlabelled."""
+    """Format an axis's ticks, and leave minor ticks unlabelled."""
     axis.set_major_formatter(FuncFormatter(format))
     axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
 
 
 def spread(positions: Sequence[float], gap: float) -> np.ndarray:
-    """Move numbers apart as little as needed so that neighbours differ by at least `gap`.
+    """Return label positions moved apart as little as needed to differ by at least `gap`.
 
-    Args:
-        positions: Wanted positions of labels, in any order.
-        gap: Least distance between two.
-
-    Returns:
-        New positions in the same order: runs that touch are centred on their wanted mean.
+    Runs that touch are centred on their wanted mean; the order of `positions` is kept.
     """
     order = np.argsort(positions, kind="stable")
     blocks: list[list[float]] = []  # wanted position of each block's first label, and its size
