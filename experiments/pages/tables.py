@@ -65,7 +65,7 @@ def data_sets(results: Results) -> str:
             "items": f"{row.num_items:,}",
             "interactions": f"{row.num_interactions:,}",
             "median per item": f"{row.median_count:g}",
-            "share of the top 1/16": f"{row.head_share:.0%}",
+            "share of the top 1/16": f"{100 * row.head_share:.0f} %",
         }
         for row in results.data_sets.itertuples()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -155,6 +156,35 @@ def test_numbers_over_several_sweeps(results):
     trials = pd.read_csv(RESULTS / "gowalla" / "trials.csv")
     at_rate = trials[(trials["method"] == "full") & (trials["learning_rate"] == 0.01)]
     assert numbers.at_rate("gowalla", "full", 0.01) == pytest.approx(at_rate["ndcg"].mean())
+
+
+def test_numbers_that_notebook_08_quotes(results):
+    path = FAMILY.parents[1] / "notebooks" / "08_sweep.ipynb"
+    cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    text = " ".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    text, n = " ".join(text.split()), Numbers(results)
+
+    def loss(data, method):
+        return n.pct(data, method, 16)
+
+    books = [n.loss("amazon-book-part", m, 16) for m in ("truncate", "hash", "memcom")]
+    gained = n.at_rate("gowalla", "full", 0.003) / n.at_rate("gowalla", "full", 0.01) - 1
+    at_one_rate = 1 - n.at_rate("gowalla", "memcom", 0.01, 16) / n.at_rate("gowalla", "full", 0.01)
+    for sentence in (
+        f"the head has {n.head('lastfm-2k')} of all plays",
+        f"{loss('lastfm-2k', 'truncate')} % at 16×, where hashing loses {loss('lastfm-2k', 'hash')}"
+        f" % and MEmCom {loss('lastfm-2k', 'memcom')} %",
+        f"the head has {n.head('google-local')} and half of the places have 17 visits",
+        f"loses {loss('google-local', 'truncate')} %; MEmCom loses {loss('google-local', 'memcom')}"
+        f" %, seven times what the abstract says, and quotient–remainder, the least of those "
+        f"tried, {loss('google-local', 'qr')} %",
+        f"lose {min(books):.0f} to {max(books):.0f} %, it loses {loss('amazon-book-part', 'qr')} %",
+        f"this costs it {n.loss('lastfm-2k', 'qr', 16):.0f} %",
+        f"MEmCom at 16× loses {100 * at_one_rate:.0f} %. At 0.003 the full table is better by "
+        f"{100 * gained:.0f} %",
+        f"each at its own rate it loses {loss('gowalla', 'memcom')} %",
+    ):
+        assert sentence in text
 
 
 def test_a_sentence_that_no_longer_holds_stops_the_page():
