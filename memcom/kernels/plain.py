@@ -7,6 +7,7 @@ it takes over where they cannot run or, in the context `plain`, are not wanted.
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,23 +85,31 @@ def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor
 
 
 def differentiable_gradients(
-    ids: Tensor, recipe: Recipe, padding_idx: int, tables: Sequence[Tensor], grad: Tensor
-) -> tuple[Tensor, ...]:
+    ids: Tensor,
+    recipe: Recipe,
+    padding_idx: int,
+    tables: Sequence[Tensor],
+    needed: Sequence[bool],
+    grad: Tensor,
+) -> list[Tensor | None]:
     """Compute gradients that torch can differentiate again, through the plain lookup.
 
     Args:
         ids: int32 or int64 tensor of any shape, already checked to be in range.
         recipe: What was read, and how it was fused.
         padding_idx: The id whose vector is zero; -1 for none.
-        tables: Tables to differentiate by.
+        tables: The recipe's tables.
+        needed: Which of them want a gradient.
         grad: Gradient of the vectors.
 
     Returns:
-        One gradient per table.
+        One gradient per table, or None where none is needed.
     """
     padding = (ids == padding_idx).unsqueeze(-1)
     vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
-    return torch.autograd.grad(vectors, tables, grad, create_graph=True)
+    wanted = list(itertools.compress(tables, needed))
+    found = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]
 
 
 def dedup(ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ so one kernel, compiled once, serves every recipe of every size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,8 @@ ROWS, WEIGHTS, SCALES, SHIFTS, FUSION, WIDTH, LIMIT, PADDING = range(FIELDS)
 TABLE, COLUMNS, DIVISOR, MODULUS, STRIDE, SEED, OFFSET, NUMBER = range(FIELDS)
 CLAMP = -1
 SUM, MULT, CONCAT = range(3)
+# From a table to its next step: an optimizer's rule, states and constants; see `fused_step`.
+Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 _FUSION = {"sum": SUM, "mult": MULT, "concat": CONCAT}
 
 
@@ -219,7 +222,9 @@ class CachedProgram:
     _arguments: tuple[Any, ...] | None = None
     _sources: list[tuple[dict[str, Any], str, Tensor, int]] | None = None
 
-    def __init__(self, layer: TableLayer, device: torch.device, stepper: Any = None) -> None:
+    def __init__(
+        self, layer: TableLayer, device: torch.device, stepper: Stepper | None = None
+    ) -> None:
         self.stepper = stepper
         self.recipe = layer.recipe()
         self.unsupported = unsupported_reason(self.recipe, device)

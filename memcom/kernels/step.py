@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,13 +9,11 @@ from torch import Tensor
 
 from memcom.kernels.backend import HAVE_NUMBA, is_wanted
 from memcom.kernels.gate import flaw
-from memcom.kernels.program import cached_program
+from memcom.kernels.program import Stepper, cached_program
 from memcom.kernels.recipe import TableLayer
 
 if TYPE_CHECKING:
     from memcom.kernels.cpu.update import Step
-
-Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 
 def fused_step(

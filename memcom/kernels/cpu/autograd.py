@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,18 @@ from memcom.kernels.cpu.threads import run as run_task
 from memcom.kernels.cpu.update import Step, update
 from memcom.kernels.gate import CPU, address, allocate, pass_ids
 from memcom.kernels.plain import differentiable_gradients
-from memcom.kernels.program import FUSION, LIMIT, MULT, PADDING, ROWS, SCALES, WEIGHTS, Program
+from memcom.kernels.program import (
+    FUSION,
+    LIMIT,
+    MULT,
+    PADDING,
+    ROWS,
+    SCALES,
+    WEIGHTS,
+    Program,
+    Stepper,
+)
 from memcom.kernels.recipe import Recipe
-
-Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 
 SERIAL = 1 << 16  # numbers in the output or its gradient below which one thread is faster
 _TASK: Any = front.forward_task.address
@@ -31,20 +39,9 @@ _sweep, _is_grad_enabled = front.forward, torch.is_grad_enabled
 def run(
     program: Program, recipe: Recipe, sparse: bool, stepper: Stepper | None, ids: Tensor
 ) -> Tensor:
-    """Look up ``ids``, with gradients if they are wanted.
+    """Look up int32 or int64 ``ids`` of any shape, with gradients if they are wanted.
 
-    Args:
-        program: The compiled recipe.
-        recipe: For second derivatives.
-        sparse: Give sparse gradients, coalesced.
-        stepper: Changes the tables during the backward pass; see `step_during_backward`.
-        ids: int32 or int64 tensor on the CPU, of any shape.
-
-    Returns:
-        float32 tensor of shape ``(*ids.shape, program.width)``.
-
-    Raises:
-        IndexError: An id is out of range.
+    The recipe is for second derivatives, the stepper as for `memcom.kernels.step_during_backward`.
     """
     if _is_grad_enabled() and True in [table.requires_grad for table in program.tables]:
         arguments = ids, program, recipe, sparse, stepper, *program.tables
@@ -54,7 +51,7 @@ def run(
 
 
 def forward(program: Program, ids: Tensor) -> Tensor:
-    """Look up ``ids``; see `run`."""
+    """Look up ``ids``: float32 of shape ``(*ids.shape, program.width)``."""
     width, count = program.width, ids.numel()
     out, target = allocate(*ids.shape, width)
     threads = num_threads() if count * width >= SERIAL else 1
@@ -96,12 +93,10 @@ class FusedLookup(torch.autograd.Function):
         ids = ctx.saved_tensors[0]
         program, recipe, sparse, stepper = ctx.lookup
         needed = ctx.needs_input_grad[5:]
-        found: Iterable[Tensor | None] = (None,) * len(needed)
+        found: list[Tensor | None] = [None] * len(needed)
         if torch.is_grad_enabled():
-            wanted = list(itertools.compress(program.tables, needed))
-            padding = int(program.code[0, PADDING])
-            some = iter(differentiable_gradients(ids, recipe, padding, wanted, grad))
-            found = (next(some) if need else None for need in needed)
+            padding, tables = int(program.code[0, PADDING]), program.tables
+            found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
         elif stepper is not None:
             pairs = zip(program.tables, needed, strict=True)
             steps = [Step(*stepper(table)) if need else None for table, need in pairs]
@@ -114,17 +109,10 @@ class FusedLookup(torch.autograd.Function):
 def gradients(
     program: Program, ids: Tensor, grad: Tensor, needed: Sequence[bool], sparse: bool
 ) -> list[Tensor | None]:
-    """Compute gradients of the program's tables.
+    """Compute the gradients of the program's tables that are ``needed``.
 
-    Args:
-        program: The compiled recipe.
-        ids: The ids of the forward pass.
-        grad: float32 gradient of the vectors, contiguous.
-        needed: Which of ``program.tables`` want one.
-        sparse: Give sparse gradients, coalesced, with only the rows that were read.
-
-    Returns:
-        One gradient per table, or None where none is needed.
+    A sparse gradient is coalesced, and holds only the rows that were read. ``grad``, the gradient
+    of the vectors, is contiguous.
     """
     sweep = _Sweep(program, ids, grad)
     found: list[Tensor | None] = [None] * len(needed)
@@ -146,14 +134,7 @@ def gradients(
 
 
 def step_tables(program: Program, ids: Tensor, grad: Tensor, steps: Sequence[Step | None]) -> None:
-    """Change the program's tables by an optimizer's rule, without a gradient in memory.
-
-    Args:
-        program: The compiled recipe.
-        ids: The ids of the forward pass.
-        grad: float32 gradient of the vectors, contiguous.
-        steps: The step of each table; None for one that stays.
-    """
+    """Take a step on each table that has one, without a gradient in memory."""
     head, needed = program.code[0], [step is not None for step in steps]
     if head[WEIGHTS] or head[SCALES] > 1 or (head[FUSION] == MULT and head[ROWS] > 1):
         # One table's gradient is made of another's rows, which must not have changed by then.

@@ -22,7 +22,7 @@ from numba import carray, cfunc, njit, types
 from memcom.kernels.cpu.forward import BLOCK, block_rows, load_ids
 from memcom.kernels.cpu.native import entry_point, float32s, int64s, prefetch
 from memcom.kernels.cpu.threads import member, part_by_length, part_of
-from memcom.kernels.cpu.update import ADAM, NO_RULE, change_row
+from memcom.kernels.cpu.update import NO_RULE, change_row, prefetch_row
 from memcom.kernels.program import (
     COLUMNS,
     CONCAT,
@@ -334,11 +334,7 @@ def accumulate_task(address: int) -> None:
     for s in range(begin, end):
         row = ordered[starts[s]] >> bits
         later = ordered[starts[min(s + ROWS_AHEAD, job[FOUND] - 1)]] >> bits
-        for byte in range(0, stride, 64):
-            prefetch(table + later * stride + byte)
-            if job[RULE] == ADAM:
-                prefetch(job[FIRST] + later * stride + byte)
-                prefetch(job[SECOND] + later * stride + byte)
+        prefetch_row(job[RULE], table, later, stride, job[FIRST], job[SECOND])
         place = spare.ctypes.data
         if job[TARGET] != 0:
             place = job[TARGET] + (row if job[DENSE] else s) * stride

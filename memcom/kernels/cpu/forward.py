@@ -371,20 +371,9 @@ def forward(
     count: int,
     out: int,
 ) -> int:
-    """Write the vectors of ``count`` ids to ``out``.
+    """Launch ``function``, the address of `forward_task`, on ``threads`` threads.
 
-    Args:
-        function: Address of `forward_task`.
-        threads: How many threads to use.
-        program: Address of a program; see `memcom.kernels.program`.
-        entries: Entries of the program, the head included.
-        ids: Address of the ids.
-        id_bytes: Bytes of an id, 4 or 8.
-        count: Number of ids.
-        out: Address of the output.
-
-    Returns:
-        -1, or the position of an id that is out of range; the output is then unfinished.
+    Returns -1, or the position of an id that is out of range; the output is then unfinished.
     """
     task = np.array([threads, -1, program, entries, ids, id_bytes, count, out])
     launch(function, task.ctypes.data)

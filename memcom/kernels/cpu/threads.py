@@ -76,11 +76,10 @@ _call: Any = intrinsic(_call_one)
 @njit(types.void(_word, _word), nogil=True, cache=True)
 @entry_point
 def launch(function: int, task: int) -> None:
-    """Call a C function with the address of a task, on all threads it asks for, and wait.
+    """Call the C function at an address with the address of a task, on all its threads, and wait.
 
-    Args:
-        function: Address of the function. It finds its part of the work with `member`.
-        task: Address of int64 fields, of which the first is the number of threads.
+    A task is an array of int64, the number of threads first. The function finds its part of the
+    work with `member`.
     """
     threads = int64s(task)[0]
     if threads > 1:

@@ -96,17 +96,10 @@ def _adam(row: int, gradient: int, first: int, second: int, c: Any, width: int) 
 def change_row(
     rule: int, table: int, row: int, width: int, gradient: int, first: int, second: int, c: Any
 ) -> None:
-    """Change one row by a rule.
+    """Change one row by a rule with the constants ``c``.
 
-    Args:
-        rule: `SGD`, `ADAGRAD` or `ADAM`.
-        table: Address of the table.
-        row: Number of the row.
-        width: Numbers in a row.
-        gradient: Address of the row's gradient.
-        first: Address of the first moments, or of Adagrad's sums.
-        second: Address of the second moments.
-        c: The rule's constants.
+    ``first`` is the address of the first moments or of Adagrad's sums, ``second`` that of the
+    second moments.
     """
     place = table + row * width * 4
     if rule == SGD:
@@ -116,6 +109,16 @@ def change_row(
     else:
         moved = row * width * 4
         _adam(place, gradient, first + moved, second + moved, c, width)
+
+
+@njit(forceinline=True)
+def prefetch_row(rule: int, table: int, row: int, size: int, first: int, second: int) -> None:
+    """Prefetch a row of ``size`` bytes, and its moments."""
+    for byte in range(0, size, 64):
+        prefetch(table + row * size + byte)
+        if rule == ADAM:
+            prefetch(first + row * size + byte)
+            prefetch(second + row * size + byte)
 
 
 @cfunc(types.void(types.int64), cache=True)
@@ -130,10 +133,6 @@ def _update_task(task_address: int) -> None:
     start, stop = part_of(count, task[THREADS])
     for k in range(start, stop):
         later = rows[min(k + AHEAD, count - 1)]
-        for byte in range(0, size, 64):
-            prefetch(task[TABLE] + later * size + byte)
-            if rule == ADAM:
-                prefetch(first + later * size + byte)
-                prefetch(second + later * size + byte)
+        prefetch_row(rule, task[TABLE], later, size, first, second)
         gradient = task[VALUES] + k * size
         change_row(rule, task[TABLE], rows[k], width, gradient, first, second, constants)

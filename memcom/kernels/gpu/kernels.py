@@ -18,29 +18,28 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language import constexpr, tensor
 
 from memcom.kernels import program as names
 
-ROWS, WEIGHTS = tl.constexpr(names.ROWS), tl.constexpr(names.WEIGHTS)
-SCALES, SHIFTS = tl.constexpr(names.SCALES), tl.constexpr(names.SHIFTS)
-FUSION, WIDTH = tl.constexpr(names.FUSION), tl.constexpr(names.WIDTH)
-LIMIT, PADDING = tl.constexpr(names.LIMIT), tl.constexpr(names.PADDING)
-USE, WIDE = tl.constexpr(names.TABLE), tl.constexpr(names.COLUMNS)
-DIVISOR, MODULUS = tl.constexpr(names.DIVISOR), tl.constexpr(names.MODULUS)
-STRIDE, SEED = tl.constexpr(names.STRIDE), tl.constexpr(names.SEED)
-OFFSET, NUMBER = tl.constexpr(names.OFFSET), tl.constexpr(names.NUMBER)
-CLAMP, MULT, CONCAT = (tl.constexpr(x) for x in (names.CLAMP, names.MULT, names.CONCAT))
+ROWS, WEIGHTS = constexpr(names.ROWS), constexpr(names.WEIGHTS)
+SCALES, SHIFTS = constexpr(names.SCALES), constexpr(names.SHIFTS)
+FUSION, WIDTH = constexpr(names.FUSION), constexpr(names.WIDTH)
+LIMIT, PADDING = constexpr(names.LIMIT), constexpr(names.PADDING)
+USE, WIDE = constexpr(names.TABLE), constexpr(names.COLUMNS)
+DIVISOR, MODULUS = constexpr(names.DIVISOR), constexpr(names.MODULUS)
+STRIDE, SEED = constexpr(names.STRIDE), constexpr(names.SEED)
+OFFSET, NUMBER = constexpr(names.OFFSET), constexpr(names.NUMBER)
+CLAMP, MULT, CONCAT = (constexpr(x) for x in (names.CLAMP, names.MULT, names.CONCAT))
 
 
 @triton.jit
-def load_ids(
-    ids: tl.tensor, count: tl.tensor, HEAD: tl.constexpr, BLOCK: tl.constexpr
-) -> tl.tensor:
-    """A program's ids, and which of them there are to be looked up.
+def load_ids(ids: tensor, count: tensor, HEAD: constexpr, BLOCK: constexpr) -> tensor:
+    """Load a program's ids.
 
-    Returns the number of its first id; the ids' places after that; which places hold an id at all;
-    which hold one that is read, being neither the padding nor out of range; and the ids, unsigned,
-    of 32 bits if all can be.
+    Returns the number of its first id; the positions after that; which positions hold an id; which
+    hold one that is read, neither the padding nor out of range; and the ids, unsigned, as 32 bits
+    if all fit.
     """
     first = tl.program_id(0).to(tl.int64) * BLOCK
     at = tl.arange(0, BLOCK)
@@ -54,7 +53,7 @@ def load_ids(
 
 
 @triton.jit
-def _mix(state: tl.tensor, word: tl.tensor) -> tl.tensor:
+def _mix(state: tensor, word: tensor) -> tensor:
     word *= 0xCC9E2D51
     word = ((word << 15) | (word >> 17)) * 0x1B873593
     state ^= word
@@ -62,7 +61,7 @@ def _mix(state: tl.tensor, word: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _murmur3(key: tl.tensor, seed: tl.tensor, NARROW: tl.constexpr) -> tl.tensor:
+def _murmur3(key: tensor, seed: tensor, NARROW: constexpr) -> tensor:
     """`memcom.addresses.murmur3` in 32-bit words, whose products wrap around as they should."""
     low = key.to(tl.uint32)
     high = low * 0 if NARROW else (key >> 32).to(tl.uint32)
@@ -74,13 +73,9 @@ def _murmur3(key: tl.tensor, seed: tl.tensor, NARROW: tl.constexpr) -> tl.tensor
 
 @triton.jit
 def _digit(
-    key: tl.tensor,
-    BITS: tl.constexpr,
-    LARGEST: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-) -> tl.tensor:
-    """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have so many bits."""
+    key: tensor, BITS: constexpr, LARGEST: constexpr, ENTRIES: constexpr, J: constexpr
+) -> tensor:
+    """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have ``BITS`` bits."""
     if ENTRIES[J][DIVISOR] > LARGEST:
         row = key * 0
     elif ENTRIES[J][STRIDE] > 1:
@@ -98,10 +93,10 @@ def _digit(
 
 @triton.jit
 def rows(
-    sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
-) -> tl.tensor:
-    """Numbers of the rows that the keys read, for one entry."""
-    narrow: tl.constexpr = HEAD[LIMIT] <= 2**32
+    sources: tl.tuple, key: tensor, HEAD: constexpr, ENTRIES: constexpr, J: constexpr
+) -> tensor:
+    """Numbers of the rows that the keys read, for entry ``J``."""
+    narrow: constexpr = HEAD[LIMIT] <= 2**32
     if ENTRIES[J][STRIDE] == CLAMP:
         row = tl.minimum(key, ENTRIES[J][MODULUS] - 1)
     elif ENTRIES[J][SEED] != 0:
@@ -116,9 +111,9 @@ def rows(
 
 @triton.jit
 def starts(
-    sources: tl.tuple, key: tl.tensor, HEAD: tl.constexpr, ENTRIES: tl.constexpr, J: tl.constexpr
-) -> tl.tensor:
-    """Where those rows start in their table."""
+    sources: tl.tuple, key: tensor, HEAD: constexpr, ENTRIES: constexpr, J: constexpr
+) -> tensor:
+    """Offsets of those rows in their table."""
     row = rows(sources, key, HEAD, ENTRIES, J)
     if ENTRIES[J][MODULUS] * ENTRIES[J][WIDE] < 2**31:
         start = row.to(tl.int32) * ENTRIES[J][WIDE]
@@ -130,13 +125,13 @@ def starts(
 @triton.jit
 def number(
     sources: tl.tuple,
-    key: tl.tensor,
-    there: tl.tensor,
-    k: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-) -> tl.tensor:
+    key: tensor,
+    there: tensor,
+    k: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    J: constexpr,
+) -> tensor:
     """Number ``k`` of the row of each key."""
     place = sources[ENTRIES[J][NUMBER]] + starts(sources, key, HEAD, ENTRIES, J) + k
     return tl.load(place, mask=there, other=0).to(tl.float32)
@@ -145,14 +140,14 @@ def number(
 @triton.jit
 def piece(
     sources: tl.tuple,
-    key: tl.tensor,
-    there: tl.tensor,
-    column: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-) -> tl.tensor:
-    """Some columns of the row of each key."""
+    key: tensor,
+    there: tensor,
+    column: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    J: constexpr,
+) -> tensor:
+    """The columns ``column`` of the row of each key."""
     start = starts(sources, key, HEAD, ENTRIES, J)
     place = sources[ENTRIES[J][NUMBER]] + start[:, None] + column[None, :]
     mask = there[:, None] & (column < ENTRIES[J][WIDE])[None, :]
@@ -162,14 +157,14 @@ def piece(
 @triton.jit
 def _factor(
     sources: tl.tuple,
-    key: tl.tensor,
-    there: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    BUT: tl.constexpr,
-) -> tl.tensor:
-    """What multiplies a product of rows: all weights, then all scales, without number ``BUT``."""
-    wide: tl.constexpr = HEAD[ROWS]
+    key: tensor,
+    there: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    BUT: constexpr,
+) -> tensor:
+    """Factor of a product of rows: all weights, then all scales, without number ``BUT``."""
+    wide: constexpr = HEAD[ROWS]
     product = there.to(tl.float32)
     if HEAD[WEIGHTS]:
         for j in tl.static_range(wide):
@@ -183,15 +178,10 @@ def _factor(
 
 @triton.jit
 def _weight(
-    sources: tl.tuple,
-    key: tl.tensor,
-    there: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-) -> tl.tensor:
-    """What multiplies row ``J``, which is added to others or put beside them."""
-    wide: tl.constexpr = HEAD[ROWS]
+    sources: tl.tuple, key: tensor, there: tensor, HEAD: constexpr, ENTRIES: constexpr, J: constexpr
+) -> tensor:
+    """Factor of row ``J`` in a sum or a concatenation."""
+    wide: constexpr = HEAD[ROWS]
     weight = there.to(tl.float32)
     for w in tl.static_range(wide, wide + HEAD[WEIGHTS]):
         weight *= number(sources, key, there, J, HEAD, ENTRIES, w)
@@ -200,24 +190,24 @@ def _weight(
 
 @triton.jit(do_not_specialize=["count"])
 def forward(
-    ids: tl.tensor,
+    ids: tensor,
     sources: tl.tuple,
-    out: tl.tensor,
-    count: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    out: tensor,
+    count: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    BLOCK: constexpr,
+    COLUMNS: constexpr,
 ) -> None:
-    """Vectors of ``count`` ids, ``(count, width)``.
+    """Write the vectors of ``count`` ids, ``(count, width)``, to ``out``.
 
     The padding id reads nothing: its rows, scales and shifts are zeros, and so is its vector.
     """
     first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
     place = out + first * HEAD[WIDTH] + at[:, None] * HEAD[WIDTH]
     shift = tl.zeros((BLOCK, 1), tl.float32)
-    wide: tl.constexpr = HEAD[ROWS]
-    shifts: tl.constexpr = wide + HEAD[WEIGHTS] + HEAD[SCALES]
+    wide: constexpr = HEAD[ROWS]
+    shifts: constexpr = wide + HEAD[WEIGHTS] + HEAD[SCALES]
     for j in tl.static_range(shifts, shifts + HEAD[SHIFTS]):
         shift += number(sources, key, shown, 0, HEAD, ENTRIES, j)[:, None]
     if HEAD[FUSION] == CONCAT:
@@ -248,14 +238,14 @@ def forward(
 @triton.jit
 def _give(
     targets: tl.tuple,
-    place: tl.tensor,
-    value: tl.tensor,
-    mask: tl.tensor,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-    LISTED: tl.constexpr,
+    place: tensor,
+    value: tensor,
+    mask: tensor,
+    ENTRIES: constexpr,
+    J: constexpr,
+    LISTED: constexpr,
 ) -> None:
-    """Store numbers of a gradient; add them if it is not a list of reads but a sum."""
+    """Store numbers in a list of reads, or add them to a sum."""
     if LISTED:
         tl.store(targets[ENTRIES[J][NUMBER]] + place, value, mask=mask)
     else:
@@ -265,15 +255,15 @@ def _give(
 @triton.jit
 def _places(
     sources: tl.tuple,
-    key: tl.tensor,
-    read: tl.tensor,
-    count: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    J: tl.constexpr,
-    LISTED: tl.constexpr,
-) -> tl.tensor:
-    """Where the rows of a gradient start: in a list, in the order of reads and ids."""
+    key: tensor,
+    read: tensor,
+    count: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    J: constexpr,
+    LISTED: constexpr,
+) -> tensor:
+    """Offsets of the rows of a gradient: in a list by read and id, in a sum by row."""
     if LISTED:
         place = (ENTRIES[J][USE] * count + read) * ENTRIES[J][WIDE]
     else:
@@ -283,20 +273,20 @@ def _places(
 
 @triton.jit(do_not_specialize=["count"])
 def backward(
-    ids: tl.tensor,
+    ids: tensor,
     sources: tl.tuple,
-    grad: tl.tensor,
+    grad: tensor,
     targets: tl.tuple,
     lines: tl.tuple,
-    count: tl.tensor,
-    HEAD: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    NEEDED: tl.constexpr,
-    LISTED: tl.constexpr,
-    BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    count: tensor,
+    HEAD: constexpr,
+    ENTRIES: constexpr,
+    NEEDED: constexpr,
+    LISTED: constexpr,
+    BLOCK: constexpr,
+    COLUMNS: constexpr,
 ) -> None:
-    """What ``count`` ids give to the gradients of the tables, in float32.
+    """Compute what ``count`` ids contribute to the gradients of the tables, in float32.
 
     Args:
         ids: The ids.
@@ -305,20 +295,20 @@ def backward(
         targets: Per table: zeros of its shape, to be added to; or, if ``LISTED``, one row per read
             and id, to be filled.
         lines: Per table, if ``LISTED``: filled with the rows that were read.
-        count: How many ids.
+        count: Number of ids.
         HEAD: Head of the program.
         ENTRIES: Its entries.
         NEEDED: Per table, whether its gradient is wanted.
-        LISTED: Whether to list what is given instead of adding it up.
+        LISTED: List the contributions instead of adding them up.
         BLOCK: Ids of a program.
         COLUMNS: Coordinates it takes at a time.
     """
     first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
     given = there if LISTED else shown
     read, count = first + at, count.to(tl.int64)
-    wide: tl.constexpr = HEAD[ROWS]
-    scales: tl.constexpr = wide + HEAD[WEIGHTS]
-    shifts: tl.constexpr = scales + HEAD[SCALES]
+    wide: constexpr = HEAD[ROWS]
+    scales: constexpr = wide + HEAD[WEIGHTS]
+    shifts: constexpr = scales + HEAD[SCALES]
     if LISTED:
         for j in tl.static_range(shifts + HEAD[SHIFTS]):
             if NEEDED[ENTRIES[j][NUMBER]]:

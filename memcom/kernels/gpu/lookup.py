@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,12 +38,7 @@ OPTIONS = {"num_warps": 4, "debug": True, "sanitize_overflow": False, "enable_fp
 
 
 def unsupported_reason(device: torch.device, sparse: bool) -> str:
-    """Say why Triton cannot look up rows in torch's present state, or return ``""``.
-
-    Args:
-        device: The GPU.
-        sparse: Whether gradients are to be sparse.
-    """
+    """Say why Triton cannot look up rows on a GPU in torch's present state, or return ``""``."""
     if not HAVE_TRITON:
         return "triton is not installed"
     if not sparse and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
@@ -110,16 +104,9 @@ def prepare(plan: Layout) -> GpuProgram:
 
 
 def run(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tensor:
-    """Look up ``ids``, with gradients if they are wanted.
+    """Look up int32 or int64 ``ids`` of any shape, with gradients if they are wanted.
 
-    Args:
-        program: The compiled recipe.
-        recipe: For second derivatives.
-        sparse: Give sparse gradients, coalesced.
-        ids: int32 or int64 tensor on the tables' device, of any shape.
-
-    Returns:
-        Tensor of shape ``(*ids.shape, width)`` in the tables' dtype.
+    The ``recipe`` is for second derivatives.
     """
     ids = ids.contiguous()
     if torch.is_grad_enabled() and any(table.requires_grad for table in program.tables):
@@ -129,7 +116,7 @@ def run(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tenso
 
 
 def forward(ids: Tensor, program: GpuProgram) -> Tensor:
-    """Look up contiguous ``ids``; see `run`."""
+    """Look up contiguous ``ids``: ``(*ids.shape, width)`` in the tables' dtype."""
     first, shape = program.tables[0], (*ids.shape, program.head[WIDTH])
     out = torch.empty(shape, dtype=first.dtype, device=first.device)
     _launch("forward", program, ids, out)
@@ -139,20 +126,10 @@ def forward(ids: Tensor, program: GpuProgram) -> Tensor:
 def gradients(
     ids: Tensor, program: GpuProgram, grad: Tensor, needed: Sequence[bool], sparse: bool
 ) -> list[Tensor | None]:
-    """Compute gradients of the program's tables, in their dtype; summed in float32.
+    """Compute the gradients of the program's tables that are ``needed``, summed in float32.
 
     A dense gradient is summed by atomic operations, so its last bits depend on their order; a
     sparse one is sorted and summed by torch, always alike.
-
-    Args:
-        ids: The ids of the forward pass, contiguous.
-        program: The compiled recipe.
-        grad: Gradient of the vectors.
-        needed: Which of ``program.tables`` want one.
-        sparse: Give sparse gradients, coalesced.
-
-    Returns:
-        One gradient per table, or None where none is needed.
     """
     count, grad = ids.numel(), grad.contiguous()
     targets, lines = [], []
@@ -209,9 +186,8 @@ class GpuLookup(torch.autograd.Function):
         program, recipe, sparse = ctx.lookup
         needed = ctx.needs_input_grad[4:]
         if torch.is_grad_enabled():
-            wanted = list(itertools.compress(program.tables, needed))
-            some = iter(differentiable_gradients(ids, recipe, program.head[PADDING], wanted, grad))
-            found = [next(some) if need else None for need in needed]
+            padding, tables = program.head[PADDING], program.tables
+            found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
         else:
             found = gradients(ids, program, grad, needed, sparse)
         return (None, None, None, None, *found)
