@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import collections
+import graphlib
+import importlib
 import json
+import pkgutil
 import re
 import shutil
 import statistics
@@ -133,6 +137,65 @@ def test_an_upward_import_is_seen(source: str, module: str) -> None:
 )
 def test_a_downward_import_passes(source: str, module: str) -> None:
     assert upward(source, module) == []
+
+
+def modules() -> dict[str, Path]:
+    """Every module of memcom by its dotted name."""
+    found = {}
+    for path in (ROOT / "memcom").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def test_there_are_few_rooms() -> None:
+    """A line of the map in README.md is a room; the command's modules are one."""
+    command, *others, _private = ROOMS
+    assert "cli" in command
+    assert 1 + sum(len(rooms) for rooms in others) <= 14
+
+
+def test_imports_make_no_circle() -> None:
+    """Between modules; a package's own `__init__`, which only gathers names, is left out."""
+    known = modules()
+    needs: dict[str, set[str]] = {}
+    for name, path in known.items():
+        if path.name == "__init__.py":
+            continue
+        found = set()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = [node for node in tree.body if isinstance(node, ast.If)]  # TYPE_CHECKING
+        skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
+        for node in ast.walk(tree):
+            if id(node) in skipped:
+                continue
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found.add(inner if inner in known else node.module)
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+        plain = {other for other in found & set(known) if known[other].name != "__init__.py"}
+        needs[name] = plain - {name}
+    graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, which names the circle
+
+
+SAME_NAME = {"load"}  # memcom.data.load reads a data set, memcom.export.load a saved layer
+
+
+def test_no_two_rooms_export_different_things_under_one_name() -> None:
+    homes = collections.defaultdict(set)
+    for module in pkgutil.iter_modules(memcom.__path__):
+        if module.name.startswith("_") or module.name in ("cli", "doctor"):
+            continue
+        room = importlib.import_module(f"memcom.{module.name}")
+        for name, value in vars(room).items():
+            home = getattr(value, "__module__", None) or ""
+            ours = f"{home}.".startswith(f"{room.__name__}.")
+            if ours and getattr(value, "__qualname__", "") == name:  # not an alias of another name
+                homes[name].add(f"{home}.{value.__qualname__}")
+    twice = {name: sorted(where) for name, where in homes.items() if len(where) > 1}
+    assert {n: w for n, w in twice.items() if n not in SAME_NAME} == {}
 
 
 # --- import memcom --------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ class CompressedEmbedding(nn.Module):
         return None
 
     def row_tables(self) -> list[str]:
-        """Return the names of large parameters that are read with `memcom.kernels.read_rows`.
+        """Return the names of large parameters that are read with `memcom.kernels.gather_rows`.
 
         `memcom.quantize` replaces these by tables that are stored packed and unpack a row when it
         is read. None by default.

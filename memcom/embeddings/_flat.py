@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from memcom.addresses import HASH_BITS, check_ids, murmur3
 from memcom.embeddings._contract import CompressedEmbedding
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 MAX_CELLS = 2**HASH_BITS  # a hash addresses no more
 
@@ -25,7 +25,7 @@ class FlatEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a cell for every coordinate."""
-        return read_rows(self.memory, self.cells(ids), sparse=self.sparse).squeeze(-1)
+        return gather_rows(self.memory, self.cells(ids), sparse=self.sparse).squeeze(-1)
 
     def row_tables(self) -> list[str]:
         """Name the memory."""

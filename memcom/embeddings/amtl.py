@@ -32,7 +32,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, interval
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["AMTLEmbedding", "AMTLSchedule"]
 
@@ -137,7 +137,7 @@ class AMTLEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Show the first k_i numbers, with a gradient for k_i."""
-        rows = read_rows(self.table, ids, sparse=self.sparse)
+        rows = gather_rows(self.table, ids, sparse=self.sparse)
         scores = self._priced(self.scores(ids), self.price)
         number = torch.arange(self.embedding_dim, device=ids.device)
         hard = (number < scores.argmax(-1, keepdim=True)).to(rows.dtype)

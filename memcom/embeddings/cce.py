@@ -27,7 +27,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["CCEEmbedding", "CCESchedule"]
 
@@ -91,7 +91,7 @@ class CCEEmbedding(CompressedEmbedding):
 
     def _columns(self, ids: Tensor) -> Tensor:
         centre, residual = self.addresses(ids).values()
-        return read_rows(self.centres, centre, sparse=self.sparse) + read_rows(
+        return gather_rows(self.centres, centre, sparse=self.sparse) + gather_rows(
             self.residuals, residual, sparse=self.sparse
         )
 

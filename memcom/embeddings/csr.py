@@ -23,7 +23,7 @@ from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["CSREmbedding"]
 
@@ -153,7 +153,7 @@ class CSREmbedding(CompressedEmbedding):
         place = start.unsqueeze(-1) + torch.arange(self.longest, device=ids.device)
         own = place < end.unsqueeze(-1)
         place = place.clamp(max=self.num_chunks - 1)
-        chunks = read_rows(self.values, place, sparse=self.sparse)
+        chunks = gather_rows(self.values, place, sparse=self.sparse)
         # An extra column takes the chunks of other rows, and is cut off.
         column = unpack(self.columns, place, bits_for(self.row_chunks))
         column = torch.where(own, column, self.row_chunks).unsqueeze(-1).expand(chunks.shape)

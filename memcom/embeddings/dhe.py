@@ -35,7 +35,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
 from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["DHEmbedding"]
 
@@ -174,7 +174,7 @@ def _matrix(weight: Tensor | QuantizedTable) -> Tensor:
     """A plain matrix, or all rows of a packed one."""
     if isinstance(weight, Tensor):
         return weight
-    return read_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
+    return gather_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
 
 
 class _BatchNorm(nn.BatchNorm1d):

@@ -28,7 +28,7 @@ from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
@@ -94,7 +94,7 @@ class DPQEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Read the chosen codewords, with a gradient for the choice."""
         query, scores = self._scores(ids)
-        rows = read_rows(self.values, self._rows(scores), sparse=self.sparse)
+        rows = gather_rows(self.values, self._rows(scores), sparse=self.sparse)
         if self.form == "softmax":
             codebooks = self.values.detach().view(self.num_groups, self.num_codewords, -1)
             soft = torch.einsum("...dk,dkw->...dw", scores.softmax(-1), codebooks)
@@ -104,7 +104,7 @@ class DPQEmbedding(CompressedEmbedding):
 
     def _scores(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Queries (..., D, e / D), and how well each codeword suits them, (..., D, K)."""
-        query = read_rows(self.query, ids, sparse=self.sparse)
+        query = gather_rows(self.query, ids, sparse=self.sparse)
         query = query.unflatten(-1, (self.num_groups, -1))
         targets = self.values.detach() if self.keys is None else self.keys
         targets = targets.view(self.num_groups, self.num_codewords, -1)
@@ -141,7 +141,7 @@ class DPQEmbedding(CompressedEmbedding):
             Scalar: mean squared distance, ``|v - sg(q)|^2 + commitment |q - sg(v)|^2``.
         """
         query, scores = self._scores(check_ids(ids, self.num_embeddings))
-        rows = read_rows(self.values, self._rows(scores), sparse=self.sparse)
+        rows = gather_rows(self.values, self._rows(scores), sparse=self.sparse)
         pulled = (rows - query.detach()).square().mean()
         return pulled + commitment * (query - rows.detach()).square().mean()
 
@@ -251,7 +251,7 @@ class CodebookEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Read one codeword per group, side by side."""
-        return read_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
+        return gather_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
 
     def _rows(self, ids: Tensor) -> Tensor:
         groups = torch.arange(self.num_groups, device=ids.device)

@@ -34,7 +34,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments, interval
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["FIITEDEmbedding", "FIITEDSchedule"]
 
@@ -101,7 +101,7 @@ class FIITEDEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Read every chunk's slot; zero those that have none."""
         slot = self.directory[ids].long()
-        chunks = read_rows(self.slots, slot.clamp(min=0), sparse=self.sparse)
+        chunks = gather_rows(self.slots, slot.clamp(min=0), sparse=self.sparse)
         row = chunks.masked_fill((slot < 0).unsqueeze(-1), 0).flatten(-2)
         return row[..., : self.embedding_dim]
 

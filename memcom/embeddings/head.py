@@ -21,7 +21,7 @@ from memcom.addresses import check_ids
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["HeadEmbedding"]
 
@@ -63,10 +63,10 @@ class HeadEmbedding(CompressedEmbedding):
         """Read the private row of a head id, the tail's vector of any other."""
         own = ids < self.head
         if torch.compiler.is_compiling() or ids.is_meta:  # shapes are fixed
-            private = read_rows(self.private, ids % self.head, sparse=self.sparse)
+            private = gather_rows(self.private, ids % self.head, sparse=self.sparse)
             return torch.where(own.unsqueeze(-1), private, self.tail(self._rest(ids)))
         rest: Tensor = self.tail(ids[~own] - self.head)
-        private = read_rows(self.private, ids[own], sparse=self.sparse).to(rest.dtype)
+        private = gather_rows(self.private, ids[own], sparse=self.sparse).to(rest.dtype)
         vectors = rest.new_empty(*ids.shape, self.embedding_dim)
         vectors[own] = private
         vectors[~own] = rest

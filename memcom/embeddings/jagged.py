@@ -23,7 +23,7 @@ from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["JaggedEmbedding"]
 
@@ -131,7 +131,7 @@ class JaggedEmbedding(CompressedEmbedding):
         """Read ``embedding_dim`` values from the row's begin; zero those of other rows."""
         start, end = self._bounds(ids)
         cells = start.unsqueeze(-1) + torch.arange(self.embedding_dim, device=ids.device)
-        rows = read_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
+        rows = gather_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
         return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:

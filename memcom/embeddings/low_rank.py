@@ -19,7 +19,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["LowRankEmbedding"]
 
@@ -59,7 +59,7 @@ class LowRankEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Project the id's row of the factor."""
-        return read_rows(self.factor, ids, sparse=self.sparse) @ self.projection
+        return gather_rows(self.factor, ids, sparse=self.sparse) @ self.projection
 
     def row_tables(self) -> list[str]:
         """Name the factor."""

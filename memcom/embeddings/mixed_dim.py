@@ -25,7 +25,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["MixedDimEmbedding"]
 
@@ -94,7 +94,7 @@ class MixedDimEmbedding(CompressedEmbedding):
     def _block(self, ids: Tensor, f: int) -> Tensor:
         # Ids of other blocks wrap round; their reads are thrown away.
         own = (ids - self.starts[f]) % self.blocks[f]
-        rows = read_rows(self.tables[f], own, sparse=self.sparse)
+        rows = gather_rows(self.tables[f], own, sparse=self.sparse)
         return rows @ self.projections[str(f)] if str(f) in self.projections else rows
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["PathEmbedding"]
 
@@ -105,7 +105,7 @@ class PathEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a row, then apply one map per further partition."""
         first, *others = mixed_radix_digits(self.radices)
-        vectors = read_rows(self.table, first(ids), sparse=self.sparse)
+        vectors = gather_rows(self.table, first(ids), sparse=self.sparse)
         for digit, maps in zip(others, self.transforms, strict=True):
             classes = digit(ids).unsqueeze(-1)
             mapped = torch.zeros_like(vectors)

@@ -37,7 +37,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, interval
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["PEPEmbedding", "PEPSchedule"]
 
@@ -108,9 +108,9 @@ class PEPEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Cut the allowed weights by their thresholds."""
-        weights = read_rows(self.table, ids, sparse=self.sparse)
+        weights = gather_rows(self.table, ids, sparse=self.sparse)
         own = ids if self.threshold.shape[0] > 1 else torch.zeros_like(ids)
-        level = self.reach * read_rows(self.threshold, own, sparse=self.sparse).sigmoid()
+        level = self.reach * gather_rows(self.threshold, own, sparse=self.sparse).sigmoid()
         return weights.sign() * (weights.abs() - level).relu() * self.mask[ids]
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:

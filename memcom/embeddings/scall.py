@@ -37,7 +37,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.jagged import JaggedEmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["SCALLEmbedding", "SCALLSchedule"]
 
@@ -109,7 +109,7 @@ class SCALLEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Read the numbers that show."""
-        rows = read_rows(self.table, ids, sparse=self.sparse)
+        rows = gather_rows(self.table, ids, sparse=self.sparse)
         number = torch.arange(self.embedding_dim, device=ids.device)
         return rows.masked_fill(number >= self.row_sizes[ids].unsqueeze(-1), 0)
 

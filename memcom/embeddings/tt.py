@@ -32,7 +32,7 @@ from memcom.embeddings._arguments import Sizes, divisors, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import read_rows
+from memcom.kernels import gather_rows
 
 __all__ = ["TTEmbedding"]
 
@@ -113,15 +113,15 @@ class TTEmbedding(CompressedEmbedding):
         first, middle, last = self.cores
         digits = mixed_radix_digits(self.row_factors)
         if torch.compiler.is_compiling() or ids.numel() < m1 * m2:
-            left = read_rows(first, digits[0](ids), sparse=self.sparse)
-            right = read_rows(middle, digits[1](ids), sparse=self.sparse)
+            left = gather_rows(first, digits[0](ids), sparse=self.sparse)
+            right = gather_rows(middle, digits[1](ids), sparse=self.sparse)
             heads = left.unflatten(-1, (n1, self.rank)) @ right.unflatten(-1, (self.rank, -1))
         else:
             slices = torch.arange(max(m1, m2), device=ids.device)
-            left = read_rows(first, slices[:m1], sparse=self.sparse).view(m1 * n1, self.rank)
-            right = read_rows(middle, slices[:m2], sparse=self.sparse).view(m2, self.rank, -1)
+            left = gather_rows(first, slices[:m1], sparse=self.sparse).view(m1 * n1, self.rank)
+            right = gather_rows(middle, slices[:m2], sparse=self.sparse).view(m2, self.rank, -1)
             heads = F.embedding(ids % (m1 * m2), (left @ right).view(m2 * m1, -1))
-        tails = read_rows(last, digits[2](ids), sparse=self.sparse).unflatten(-1, (-1, n3))
+        tails = gather_rows(last, digits[2](ids), sparse=self.sparse).unflatten(-1, (-1, n3))
         return (heads.reshape(*ids.shape, n1 * n2, self.rank) @ tails).flatten(-2)
 
     def row_tables(self) -> list[str]:

@@ -12,9 +12,9 @@ from memcom.kernels.backend import fused_bag as fused_bag
 from memcom.kernels.backend import lookup as lookup
 from memcom.kernels.backend import warm_up as warm_up
 from memcom.kernels.plain import dedup as dedup
+from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain
 from memcom.kernels.plain import plain_lookup as plain_lookup
-from memcom.kernels.plain import read_rows as read_rows
 from memcom.kernels.recipe import FUSIONS as FUSIONS
 from memcom.kernels.recipe import Read as Read
 from memcom.kernels.recipe import Recipe as Recipe

@@ -1,4 +1,4 @@
-"""The reference lookup: address, look up, fuse, with nothing but `read_rows` and arithmetic.
+"""The reference lookup: address, look up, fuse, with nothing but `gather_rows` and arithmetic.
 
 It runs on any device, in any dtype and in any graph. The compiled kernels are compared with it, and
 it takes over where they cannot run or, in the context `plain`, are not wanted.
@@ -38,7 +38,7 @@ def plain() -> Iterator[None]:
         switch.plain = before
 
 
-def read_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) -> Tensor:
+def gather_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) -> Tensor:
     """Return ``table[rows]`` of a plain or a packed table.
 
     Args:
@@ -68,7 +68,7 @@ def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor
     """
 
     def fetch(read: Read) -> Tensor:
-        return read_rows(read.table, read.address(ids), sparse=sparse)
+        return gather_rows(read.table, read.address(ids), sparse=sparse)
 
     rows = [fetch(read) for read in recipe.reads]
     if recipe.weights is not None:

@@ -17,7 +17,7 @@ class Read(NamedTuple):
 
     Attributes:
         name: The table's name in the layer's state.
-        table: ``(rows, width)``; or a module that unpacks rows, see `memcom.kernels.read_rows`.
+        table: ``(rows, width)``; or a module that unpacks rows, see `memcom.kernels.gather_rows`.
         address: From ids to rows.
     """
 
