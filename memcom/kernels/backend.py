@@ -38,7 +38,7 @@ _loaded: ModuleType | None = None  # `memcom.kernels.cpu.autograd`, once it is l
 
 
 class Backend(NamedTuple):
-    """How a lookup is carried out, and why.
+    """A way to look up rows, and the reason for it.
 
     Attributes:
         name: ``"compiled"`` (for the CPU), ``"triton"`` (compiled for a GPU), ``"operator"``
@@ -156,7 +156,7 @@ def fused_bag(
 
 
 def explain(layer: Any, ids: Tensor | None = None) -> Backend:
-    """Explain how ``layer(ids)`` looks its rows up now, and why.
+    """Explain how ``layer(ids)`` looks up its rows now.
 
     Args:
         layer: Any compressor.
@@ -187,7 +187,7 @@ def warm_up() -> bool:
 
 
 def is_wanted() -> bool:
-    """Tell whether compiled kernels for the CPU may be used now."""
+    """Return True if compiled kernels for the CPU may be used now."""
     return HAVE_NUMBA and not switch.plain and not torch.compiler.is_compiling()
 
 
@@ -212,7 +212,7 @@ def _compiled(cached: CachedProgram, device: torch.device, sparse: bool) -> Back
         run = partial(_run_on_cpu, program, recipe, sparse, cached.stepper)
         return Backend("compiled", "float32 rows on the CPU", run, program)
     dtype = str(recipe.reads[0].table.dtype).removeprefix("torch.")
-    run = partial(gpu.run, program, recipe, sparse)
+    run = partial(gpu.lookup_on_gpu, program, recipe, sparse)
     return Backend("triton", f"{dtype} rows on {device}", run, program)
 
 
@@ -220,16 +220,16 @@ def _choose_in_graph(recipe: Recipe, sparse: bool, device: torch.device) -> Back
     why = _unsupported_in_graph(sparse, device) or unsupported_reason(recipe)
     if why:
         return _plainly(why, recipe, sparse)
-    return Backend("operator", "inside a compiled graph", partial(operator.run, recipe))
+    return Backend("operator", "inside a compiled graph", partial(operator.lookup_in_graph, recipe))
 
 
 def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, stepper: Any, ids: Tensor) -> Tensor:
-    vectors: Tensor = (_loaded or load()).run(program, recipe, sparse, stepper, ids)
+    vectors: Tensor = (_loaded or load()).lookup_on_cpu(program, recipe, sparse, stepper, ids)
     return vectors
 
 
 def _unsupported_in_graph(sparse: bool, device: torch.device) -> str:
-    """Say why a graph that is being traced cannot hold the operator, or return ``""``."""
+    """Return why a graph that is being traced cannot hold the operator, or ``""``."""
     if device.type == "cuda":
         return "torch.compile fuses a lookup on a GPU by itself"
     if switch.plain:
@@ -242,7 +242,7 @@ def _unsupported_in_graph(sparse: bool, device: torch.device) -> str:
 
 
 def _unsupported_state(ids: Tensor, sparse: bool) -> str:
-    """Say why the kernels cannot take ``ids`` in torch's present state, or return ``""``."""
+    """Return why the kernels cannot take ``ids`` in torch's present state, or ``""``."""
     if switch.plain:
         return _ASKED_FOR
     on_cpu = ids.is_cpu
@@ -262,4 +262,4 @@ def _unsupported_state(ids: Tensor, sparse: bool) -> str:
         or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"
-    return "" if on_cpu else gpu.unsupported_reason(ids.device, sparse)
+    return "" if on_cpu else gpu.unsupported_on_gpu(ids.device, sparse)

@@ -18,7 +18,7 @@ _FLOATS = torch.empty(0, dtype=torch.float32, device=CPU)
 
 
 def flaw(tensor: Tensor, dtypes: tuple[torch.dtype, ...], device: torch.device = CPU) -> str:
-    """Say why kernels cannot read a tensor, or return ``""`` if they can.
+    """Return why kernels cannot read a tensor, or ``""`` if they can.
 
     Args:
         tensor: A table, its seed, an optimizer's state, ...
@@ -74,9 +74,9 @@ def allocate(*shape: int) -> tuple[Tensor, int]:
 
 
 fingerprint: Callable[[Tensor], int] = Tensor.data_ptr
-"""Return a number that is another one after the tensor's memory has moved."""
+"""Return a number that changes when the tensor's memory moves."""
 
 
 def same_storage(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors share their memory, as a view and its base do."""
+    """Return True if two tensors share their memory, as a view and its base do."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

@@ -113,7 +113,7 @@ def differentiable_gradients(
 
 
 def dedup(ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return ``compose(ids)``, computed once per distinct id: for layers that compute vectors.
+    """Return ``compose(ids)``, computed once per distinct id.
 
     Falls back to ``compose(ids)`` for few ids, and where the number of distinct ids cannot be
     known: in graphs, in transforms and on the meta device.

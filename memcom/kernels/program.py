@@ -72,7 +72,7 @@ class Program(NamedTuple):
 
 
 def unsupported_reason(recipe: Recipe, device: torch.device = CPU) -> str:
-    """Say why the kernels of a device cannot run a recipe, or return ``""`` if they can."""
+    """Return why the kernels of a device cannot run a recipe, or ``""`` if they can."""
     dtypes = (torch.float32,) if device == CPU else (torch.float32, torch.bfloat16)
     first = recipe.reads[0]
     for read in recipe.every_read():
@@ -181,7 +181,7 @@ def bind(plan: Layout) -> Program:
 
 
 def cached_program(layer: TableLayer, device: torch.device = CPU) -> CachedProgram:
-    """Return a layer's program.
+    """Return the cached program of a layer, or compile it.
 
     Args:
         layer: A layer that is its recipe and nothing else.
@@ -239,11 +239,11 @@ class CachedProgram:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the layer holds every tensor of the program, so that a change is noticed."""
+        """True if the layer holds every tensor of the program, so that a change is noticed."""
         return self._sources is not None
 
     def holds(self, layer: TableLayer, device: torch.device) -> bool:
-        """Tell whether the program still reads what the layer holds."""
+        """Return True if the program still reads what the layer holds."""
         arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
         if self._sources is None or self._arguments != arguments:
             return False
@@ -254,7 +254,7 @@ class CachedProgram:
 
 
 def _sources(layer: TableLayer, plan: Layout) -> Any:
-    """Where the layer holds every tensor of the plan; None if it holds one nowhere."""
+    """Find where the layer holds each tensor of the plan; None if it does not hold one."""
     places: list[dict[str, Any]] = []
     for module in layer.modules():
         places += [module._parameters, module._buffers]

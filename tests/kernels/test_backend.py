@@ -133,13 +133,13 @@ def working(monkeypatch):
 
 @pytest.mark.usefixtures("working")
 def test_deterministic_gradients_are_not_summed_by_atomic_operations():
-    assert gpu.unsupported_reason(ANY_GPU, sparse=False) == ""
+    assert gpu.unsupported_on_gpu(ANY_GPU, sparse=False) == ""
     torch.use_deterministic_algorithms(True)
     try:
-        assert "deterministic" in gpu.unsupported_reason(ANY_GPU, sparse=False)
-        assert gpu.unsupported_reason(ANY_GPU, sparse=True) == ""
+        assert "deterministic" in gpu.unsupported_on_gpu(ANY_GPU, sparse=False)
+        assert gpu.unsupported_on_gpu(ANY_GPU, sparse=True) == ""
         with torch.no_grad():
-            assert gpu.unsupported_reason(ANY_GPU, sparse=False) == ""
+            assert gpu.unsupported_on_gpu(ANY_GPU, sparse=False) == ""
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -147,7 +147,7 @@ def test_deterministic_gradients_are_not_summed_by_atomic_operations():
 @pytest.mark.usefixtures("working")
 def test_without_triton(monkeypatch):
     monkeypatch.setattr(gpu, "HAVE_TRITON", False)
-    assert "triton" in gpu.unsupported_reason(ANY_GPU, sparse=True)
+    assert "triton" in gpu.unsupported_on_gpu(ANY_GPU, sparse=True)
 
 
 def test_tritons_error_is_the_reason():

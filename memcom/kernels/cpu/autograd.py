@@ -12,8 +12,7 @@ from torch import Tensor
 
 from memcom.kernels.cpu import backward as back
 from memcom.kernels.cpu import forward as front
-from memcom.kernels.cpu.threads import num_threads
-from memcom.kernels.cpu.threads import run as run_task
+from memcom.kernels.cpu.threads import num_threads, run_task
 from memcom.kernels.cpu.update import Step, update
 from memcom.kernels.gate import CPU, address, allocate, pass_ids
 from memcom.kernels.plain import differentiable_gradients
@@ -33,10 +32,10 @@ from memcom.kernels.recipe import Recipe
 SERIAL = 1 << 16  # numbers in the output or its gradient below which one thread is faster
 _TASK: Any = front.forward_task.address
 # Bound here because each attribute lookup is felt in a lookup of one id.
-_sweep, _is_grad_enabled = front.forward, torch.is_grad_enabled
+_sweep, _is_grad_enabled = front.sweep_forward, torch.is_grad_enabled
 
 
-def run(
+def lookup_on_cpu(
     program: Program, recipe: Recipe, sparse: bool, stepper: Stepper | None, ids: Tensor
 ) -> Tensor:
     """Look up int32 or int64 ``ids`` of any shape, with gradients if they are wanted.

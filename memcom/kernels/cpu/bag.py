@@ -12,7 +12,7 @@ from torch import Tensor
 from memcom.kernels.cpu.autograd import SERIAL, gradients, refuse
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
 from memcom.kernels.cpu.native import entry_point, float32s, int64s
-from memcom.kernels.cpu.threads import num_threads, part_by_length, run
+from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids
 from memcom.kernels.program import FIELDS, PADDING, WIDTH, Program
 
@@ -88,7 +88,7 @@ def _pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Te
     task = np.zeros(OUT + 1, np.int64)
     task[:IDS] = threads, -1, program.address, len(program.code)
     task[IDS:] = keys, id_bytes, bags, bounds, scales, address(out, torch.float32)
-    run(_pool_task, task)
+    run_task(_pool_task, task)
     if task[BAD] >= 0:
         refuse(program, ids, int(task[BAD]))
     return out

@@ -361,7 +361,7 @@ _word = types.int64
 
 @njit(types.int64(*[_word] * 8), nogil=True, cache=True)
 @entry_point
-def forward(
+def sweep_forward(
     function: int,
     threads: int,
     program: int,

@@ -11,7 +11,7 @@ from memcom.kernels.program import FIELDS, WIDTH, Layout, Program, bind, layout
 from memcom.kernels.recipe import Recipe
 
 
-def run(recipe: Recipe, ids: Tensor) -> Tensor:
+def lookup_in_graph(recipe: Recipe, ids: Tensor) -> Tensor:
     """Look up checked ``ids`` by the operator."""
     plan = layout(recipe)
     return lookup(ids, plan.tables, plan.seeds, [field for entry in plan.code for field in entry])

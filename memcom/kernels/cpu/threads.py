@@ -55,7 +55,7 @@ _parallel, _thread_number, _team_size = _functions
 
 
 def num_threads() -> int:
-    """Return how many threads `launch` can use: torch's, or one without its OpenMP."""
+    """Return the number of threads `launch` can use: torch's, or 1 without its OpenMP."""
     return torch.get_num_threads() if _HAVE_OPENMP else 1
 
 
@@ -88,7 +88,7 @@ def launch(function: int, task: int) -> None:
         _call(function, task)
 
 
-def run(function: Any, task: Any) -> None:
+def run_task(function: Any, task: Any) -> None:
     """Launch a numba C function with a task that is a NumPy array."""
     launch(function.address, task.ctypes.data)
 

@@ -10,7 +10,7 @@ from numba import carray, cfunc, njit, types
 from torch import Tensor
 
 from memcom.kernels.cpu.native import entry_point, float32s, int64s, prefetch
-from memcom.kernels.cpu.threads import num_threads, part_of, run
+from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import address
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
@@ -45,13 +45,13 @@ def update(table: Tensor, gradient: Tensor, step: Step) -> None:
     gradients = address(rows, torch.int64), address(values, torch.float32), count, width
     threads = num_threads() if count * width >= SERIAL else 1
     fields = threads, rule, *gradients, address(table, torch.float32), *addresses
-    run(_update_task, np.array(fields, np.int64))
+    run_task(_update_task, np.array(fields, np.int64))
 
 
 @njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
 @entry_point
 def _ascending(rows: int, count: int) -> bool:
-    """Whether the int64 numbers at ``rows`` rise strictly, so that none occurs twice."""
+    """True if the int64 numbers at ``rows`` rise strictly, so that none occurs twice."""
     numbers, rises = int64s(rows), True
     for k in range(1, count):
         rises &= numbers[k] > numbers[k - 1]

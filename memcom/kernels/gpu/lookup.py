@@ -37,8 +37,8 @@ MOST_COLUMNS, MOST_IDS = 1024, 256
 OPTIONS = {"num_warps": 4, "debug": True, "sanitize_overflow": False, "enable_fp_fusion": True}
 
 
-def unsupported_reason(device: torch.device, sparse: bool) -> str:
-    """Say why Triton cannot look up rows on a GPU in torch's present state, or return ``""``."""
+def unsupported_on_gpu(device: torch.device, sparse: bool) -> str:
+    """Return why Triton cannot look up rows on a GPU in torch's present state, or ``""``."""
     if not HAVE_TRITON:
         return "triton is not installed"
     if not sparse and torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled():
@@ -103,7 +103,7 @@ def prepare(plan: Layout) -> GpuProgram:
     )
 
 
-def run(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tensor:
+def lookup_on_gpu(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tensor:
     """Look up int32 or int64 ``ids`` of any shape, with gradients if they are wanted.
 
     The ``recipe`` is for second derivatives.

@@ -55,7 +55,7 @@ LAYERS = [spec for spec in SPECS if is_recipe(spec)]
 def by_triton(ids, recipe, *, limit=2**40, padding=None, sparse=False):
     """The lookup in blocks so small that few ids fill some, and rows take several stretches."""
     program = lookup.prepare(layout(recipe, limit, padding))._replace(block=8, columns=8)
-    return lookup.run(program, recipe, sparse, ids)
+    return lookup.lookup_on_gpu(program, recipe, sparse, ids)
 
 
 def with_gradients(vectors, tables):
