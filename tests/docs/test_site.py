@@ -20,7 +20,7 @@ from nbformat import v4
 
 import memcom
 from memcom.course import CourseError, RunResult, rebuild
-from memcom.course.build.notebook import read, read_header, tags
+from memcom.course.build.notebook import read_header, read_notebook, tags
 from memcom.course.build.outputs import WIDGET_VIEW
 from memcom.course.build.site import write_site
 from tests.browsing import CHROMIUM, opened
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 def executed() -> Any:
     """A notebook of the course with outputs as a run leaves them, written by hand."""
-    notebook = read(ROOT / "notebooks" / f"{RAN}.ipynb")
+    notebook = read_notebook(ROOT / "notebooks" / f"{RAN}.ipynb")
     picture = f'<img style="width:691px" alt="What it shows." src="data:image/png;base64,{PIXEL}">'
     table = "<table><tr>" + 30 * "<td>a wide cell</td>" + "</tr></table>"
     for cell in notebook.cells:
@@ -58,7 +58,7 @@ def course() -> list[RunResult]:
     """The course with one notebook run, one failed, the others not run."""
     runs = []
     for name in NOTEBOOKS:
-        source = read(ROOT / "notebooks" / f"{name}.ipynb")
+        source = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
         if name == RAN:
             run = RunResult(name, read_header(source), executed(), 20.0, 2**29)
         else:

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("papermill")
 
 from memcom.course import RunResult, lint, run_notebook
-from memcom.course.build.notebook import read, read_header, tagged, tags
+from memcom.course.build.notebook import read_header, read_notebook, tagged, tags
 from memcom.course.build.outputs import harvest
 from memcom.course.exercises import CHECK_MIME
 from tests.notebooks import expectations
@@ -57,7 +57,7 @@ def names(source: str) -> tuple[set[str], set[str]]:
 def test_a_solution_needs_nothing_from_below_it(path):
     """It runs where it stands, too, and not only after all other cells, as in the test below."""
     before = set(dir(builtins))
-    for cell in read(path).cells:
+    for cell in read_notebook(path).cells:
         if cell.cell_type == "code":
             defined, used = names(cell.source)
             if "solution" in tags(cell):
@@ -73,16 +73,18 @@ def test_it_runs_within_its_budget(path):
     cells = result.notebook.cells
     statuses = {"exercise": "not tried yet", "solution": "passed"}
     wanted = {
-        cell.id: said for tag, said in statuses.items() for _, cell in tagged(read(path), tag)
+        cell.id: said
+        for tag, said in statuses.items()
+        for _, cell in tagged(read_notebook(path), tag)
     }
     assert {cells[i].id: check["status"] for i, check in harvest(result.notebook, CHECK_MIME)} == (
         wanted
     )
-    assert len(result.checks) == len(tagged(read(path), "exercise")) > 0
+    assert len(result.checks) == len(tagged(read_notebook(path), "exercise")) > 0
     assert set(result.checks.values()) == {"passed"}
     getattr(expectations, path.stem[3:])(result.recorded, result.results)
 
-    budget = read(path).metadata["memcom"]
+    budget = read_notebook(path).metadata["memcom"]
     assert result.seconds <= budget["seconds"]
     assert result.peak_rss_bytes <= budget["peak_mib"] * 2**20
 
@@ -104,7 +106,7 @@ def test_every_notebook_has_its_expectations():
 @notebooks
 def test_the_notebook_before_exists(path):
     """Each notebook but the first says which one comes before it, and it does."""
-    before = read_header(read(path)).fields["Before this"]
+    before = read_header(read_notebook(path)).fields["Before this"]
     if path != PATHS[0]:
         earlier = [other.name for other in PATHS if other < path]
         assert any(f"]({name})" in before for name in earlier), before

@@ -18,8 +18,8 @@ from memcom.course.build.notebook import (
     SECTIONS,
     headings,
     is_clean,
-    read,
     read_header,
+    read_notebook,
     tagged,
     tags,
 )
@@ -42,7 +42,7 @@ def lint(path: str | Path) -> list[str]:
         FileNotFoundError: There is no such file.
     """
     path = Path(path)
-    notebook = read(path)
+    notebook = read_notebook(path)
     faults = [] if is_clean(path) else ["it has outputs or traces of a run: memcom clean"]
     if broken := list(_syntax(notebook)):
         return faults + broken

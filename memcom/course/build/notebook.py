@@ -19,7 +19,7 @@ _HEADING = re.compile(r"^(?P<marks>#{1,6}) +(?P<text>.+?) *#*$")
 # --- files ----------------------------------------------------------------------------------------
 
 
-def read(path: str | Path) -> Any:
+def read_notebook(path: str | Path) -> Any:
     """Read a notebook file as nbformat 4."""
     import nbformat
 
@@ -39,7 +39,7 @@ def clean(path: str | Path) -> bool:
         FileNotFoundError: There is no such file.
     """
     before = Path(path).read_text(encoding="utf-8")
-    after = _cleaned(read(path))
+    after = _cleaned(read_notebook(path))
     if after == before:
         return False
     write_text(path, after)
@@ -48,7 +48,7 @@ def clean(path: str | Path) -> bool:
 
 def is_clean(path: Path) -> bool:
     """Tell if a notebook file has nothing that `clean` would remove."""
-    return _cleaned(read(path)) == path.read_text(encoding="utf-8")
+    return _cleaned(read_notebook(path)) == path.read_text(encoding="utf-8")
 
 
 def _cleaned(notebook: Any) -> str:

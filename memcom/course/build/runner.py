@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from memcom.course.build.notebook import Header, read, read_header, tags
+from memcom.course.build.notebook import Header, read_header, read_notebook, tags
 from memcom.course.build.outputs import harvest, split_records, strip_ansi, widget_errors
 from memcom.course.build.parameters import check_parameters
 from memcom.course.exercises import CHECK_MIME, PASSED
@@ -124,7 +124,7 @@ def run_notebook(
         ExerciseError: A solution does not pass its check.
     """
     path = Path(path).resolve()
-    source = read(path) if source is None else source
+    source = read_notebook(path) if source is None else source
     check_parameters(source, path.stem, parameters or {})
     notebook, seconds = _execute(path, _prepare(source, solutions, tour), parameters, timeout)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from memcom._files import write_json
 from memcom.course.build.collect import collect
-from memcom.course.build.notebook import read, read_header
+from memcom.course.build.notebook import read_header, read_notebook
 from memcom.course.build.runner import NotebookError, RunResult, run_notebook
 
 PATTERN = "[0-9][0-9]_*.ipynb"
@@ -91,7 +91,7 @@ def run_course(
     runs: list[RunResult] = []
     with tqdm(total=len(chosen), unit="notebook", disable=not progress) as bar:
         for path in find(None, folder):
-            source = read(path)
+            source = read_notebook(path)
             run = RunResult(path.stem, read_header(source), source)
             if path in chosen:
                 bar.set_postfix_str(path.stem)
@@ -136,8 +136,8 @@ def rebuild(
     kept = {run.pop("name"): run for run in last["runs"]}
     runs = []
     for path in find(None, folder or last["folder"]):
-        source, executed = read(path), site / EXECUTED / path.name
-        notebook = read(executed) if executed.exists() else source
+        source, executed = read_notebook(path), site / EXECUTED / path.name
+        notebook = read_notebook(executed) if executed.exists() else source
         runs.append(RunResult(path.stem, read_header(source), notebook, **kept.get(path.stem, {})))
     write_site(site, runs, last, docs)
     return site / "index.html"

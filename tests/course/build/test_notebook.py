@@ -11,8 +11,8 @@ from nbformat import v4
 from memcom.course import clean, copy_notebooks, lint
 from memcom.course.build.notebook import (
     headings,
-    read,
     read_header,
+    read_notebook,
 )
 from tests.course.build import sample
 
@@ -59,7 +59,7 @@ def test_clean_removes_what_a_run_leaves_and_nothing_else(tmp_path):
     assert clean(path) is False
     before = path.read_text()
     notebook = sample.build()
-    for cell, original in zip(notebook.cells, read(path).cells, strict=True):
+    for cell, original in zip(notebook.cells, read_notebook(path).cells, strict=True):
         cell["id"] = original["id"]
     with_output(notebook)
     counted(notebook)
