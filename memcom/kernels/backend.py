@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS
+from memcom.kernels.cached import CachedProgram, cached_program
 from memcom.kernels.cpu import operator
 from memcom.kernels.gate import CPU
 from memcom.kernels.gpu import lookup as gpu
 from memcom.kernels.plain import plain_lookup, switch
-from memcom.kernels.program import CachedProgram, cached_program, unsupported_reason
+from memcom.kernels.program import unsupported_reason
 from memcom.kernels.recipe import Recipe, TableLayer
 
 # Bound here because each attribute lookup is felt in a lookup of one id.

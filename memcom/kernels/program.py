@@ -13,7 +13,7 @@ so one kernel, compiled once, serves every recipe of every size.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, Address, Clamp, Digit
 from memcom.kernels import gate
-from memcom.kernels.gate import CPU, fingerprint
-from memcom.kernels.recipe import Recipe, TableLayer
+from memcom.kernels.gate import CPU
+from memcom.kernels.recipe import Recipe
 
 FIELDS = 8
 # The head, entry 0.
@@ -32,6 +32,8 @@ ROWS, WEIGHTS, SCALES, SHIFTS, FUSION, WIDTH, LIMIT, PADDING = range(FIELDS)
 TABLE, COLUMNS, DIVISOR, MODULUS, STRIDE, SEED, OFFSET, NUMBER = range(FIELDS)
 CLAMP = -1
 SUM, MULT, CONCAT = range(3)
+TILE = 2048  # numbers that the 128 threads of a GPU program hold: 16 each
+MOST_COLUMNS, MOST_IDS = 1024, 256
 # From a table to its next step: an optimizer's rule, states and constants; see `fused_step`.
 Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 _FUSION = {"sum": SUM, "mult": MULT, "concat": CONCAT}
@@ -69,6 +71,28 @@ class Program(NamedTuple):
     tables: tuple[Tensor, ...]
     seeds: tuple[Tensor, ...]
     reads: tuple[int, ...]
+
+
+class GpuProgram(NamedTuple):
+    """A recipe compiled for a GPU.
+
+    Attributes:
+        head: The head of a `Layout`.
+        entries: Its entries, with the fields that `memcom.kernels.gpu.kernels` names.
+        tables: The distinct tables.
+        sources: The tables, then the seeds.
+        reads: How often each table is read for an id.
+        block: Ids of a program.
+        columns: Coordinates it takes at a time.
+    """
+
+    head: tuple[int, ...]
+    entries: tuple[tuple[int, ...], ...]
+    tables: tuple[Tensor, ...]
+    sources: tuple[Tensor, ...]
+    reads: tuple[int, ...]
+    block: int
+    columns: int
 
 
 def unsupported_reason(recipe: Recipe, device: torch.device = CPU) -> str:
@@ -158,13 +182,9 @@ def layout(
     return plan
 
 
-def compile_for(device: torch.device, plan: Layout) -> Any:
-    """Compile a layout whose tensors are on ``device``: to a `Program`, or a `GpuProgram`."""
-    if device == CPU:
-        return bind(plan)
-    from memcom.kernels.gpu import lookup
-
-    return lookup.prepare(plan)
+def compile_for(device: torch.device, plan: Layout) -> Program | GpuProgram:
+    """Compile a layout whose tensors are on ``device``."""
+    return bind(plan) if device == CPU else bind_for_gpu(plan)
 
 
 def bind(plan: Layout) -> Program:
@@ -180,90 +200,24 @@ def bind(plan: Layout) -> Program:
     return Program(code, code.ctypes.data, width, tuple(plan.tables), tuple(plan.seeds), reads)
 
 
-def cached_program(layer: TableLayer, device: torch.device = CPU) -> CachedProgram:
-    """Return the cached program of a layer, or compile it.
-
-    Args:
-        layer: A layer that is its recipe and nothing else.
-        device: Where the ids are, and the tables should be.
-
-    Returns:
-        The program cached with the layer; a new one if a tensor has changed or moved since.
-    """
-    cached: CachedProgram | None = layer.__dict__.get("_cached_program")
-    if cached is None or not cached.holds(layer, device):
-        stepper = None if cached is None else cached.stepper
-        cached = CachedProgram(layer, device, stepper)
-        if cached.is_reusable:
-            layer.__dict__["_cached_program"] = cached
-    return cached
-
-
-class CachedProgram:
-    """The program of a layer, valid while its tensors are the same and stay where they are.
-
-    A copied or unpickled layer starts without one.
-
-    Args:
-        layer: The layer.
-        device: Where the ids are, and the tables should be.
-        stepper: Changes the tables during the backward pass: see `memcom.optim`.
-
-    Attributes:
-        recipe: The layer's recipe.
-        unsupported: Why it has no program; ``""`` if it has one.
-        program: See `compile_for`.
-        backend: What `memcom.kernels.backend.choose` made of it.
-        stepper: Changes the tables during the backward pass: see `memcom.optim`.
-    """
-
-    program: Any = None
-    backend: Any = None
-    _arguments: tuple[Any, ...] | None = None
-    _sources: list[tuple[dict[str, Any], str, Tensor, int]] | None = None
-
-    def __init__(
-        self, layer: TableLayer, device: torch.device, stepper: Stepper | None = None
-    ) -> None:
-        self.stepper = stepper
-        self.recipe = layer.recipe()
-        self.unsupported = unsupported_reason(self.recipe, device)
-        if not self.unsupported:
-            plan = layout(self.recipe, layer.num_embeddings, layer.padding_idx)
-            self.program = compile_for(device, plan)
-            self._sources = _sources(layer, plan)
-            self._arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
-
-    def __reduce__(self) -> Any:
-        return type(None), ()
-
-    @property
-    def is_reusable(self) -> bool:
-        """True if the layer holds every tensor of the program, so that a change is noticed."""
-        return self._sources is not None
-
-    def holds(self, layer: TableLayer, device: torch.device) -> bool:
-        """Return True if the program still reads what the layer holds."""
-        arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
-        if self._sources is None or self._arguments != arguments:
-            return False
-        for place, name, tensor, mark in self._sources:
-            if place.get(name) is not tensor or fingerprint(tensor) != mark:
-                return False
-        return True
-
-
-def _sources(layer: TableLayer, plan: Layout) -> Any:
-    """Find where the layer holds each tensor of the plan; None if it does not hold one."""
-    places: list[dict[str, Any]] = []
-    for module in layer.modules():
-        places += [module._parameters, module._buffers]
-    held = [(place, n, t) for place in places for n, t in place.items() if t is not None]
-    found = []
-    for tensor in plan.tables:
-        found += [source for source in held if source[2] is tensor][:1]
-    for seed in plan.seeds:
-        found += [source for source in held if gate.same_storage(source[2], seed)][:1]
-    if len(found) < len(plan.tables) + len(plan.seeds):
-        return None
-    return [(place, name, tensor, fingerprint(tensor)) for place, name, tensor in found]
+def bind_for_gpu(plan: Layout) -> GpuProgram:
+    """Return the program of a layout whose tensors are on one GPU; it holds no addresses."""
+    reads, entries = [0] * len(plan.tables), []
+    for entry in plan.code[1:]:
+        entry = entry.copy()
+        entry[TABLE] = reads[entry[NUMBER]]
+        reads[entry[NUMBER]] += 1
+        if entry[SEED]:
+            entry[SEED] += len(plan.tables) - 1
+        entries.append(tuple(entry))
+    widest = max(entry[COLUMNS] for entry in entries[: plan.code[0][ROWS]])
+    columns = min(MOST_COLUMNS, 1 << (widest - 1).bit_length())
+    return GpuProgram(
+        head=tuple(plan.code[0]),
+        entries=tuple(entries),
+        tables=tuple(plan.tables),
+        sources=(*plan.tables, *plan.seeds),
+        reads=tuple(reads),
+        block=min(MOST_IDS, TILE // columns),
+        columns=columns,
+    )

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from memcom.kernels.backend import HAVE_NUMBA, is_wanted
+from memcom.kernels.cached import cached_program
 from memcom.kernels.gate import flaw
-from memcom.kernels.program import Stepper, cached_program
+from memcom.kernels.program import Stepper
 from memcom.kernels.recipe import TableLayer
 
 if TYPE_CHECKING:

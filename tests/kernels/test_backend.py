@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 import subprocess
 import sys
 
@@ -82,42 +80,6 @@ def test_kernels_are_loaded_for_a_lookup_that_is_worth_it():
     command = [sys.executable, "-c", _FRESH]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["plain", "compiled", "False", "False", "True", "compiled"]
-
-
-@needs_numba
-def test_a_changed_layer_is_compiled_anew():
-    layer = make("memcom")
-    ids = some_ids(20)
-    first = layer(ids)
-    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
-    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach() * 2)
-    torch.testing.assert_close(layer(ids), 2 * first)
-    layer.table.data = layer.table.data * 2
-    torch.testing.assert_close(layer(ids), 4 * first)
-    with torch.no_grad():
-        layer.table.mul_(2)
-    torch.testing.assert_close(layer(ids), 8 * first)
-    for other in copies:
-        torch.testing.assert_close(other(ids), first)
-    layer.padding_idx = int(ids[3])
-    assert not layer(ids)[3].any()
-    layer.sparse = True
-    layer(ids).sum().backward()
-    assert layer.table.grad.is_sparse
-    assert kernels.explain(layer, ids).name == "compiled"
-
-
-@needs_numba
-def test_a_table_that_the_layer_does_not_hold_is_compiled_for_each_call():
-    layer, ids = make("hash"), some_ids(20)
-    table = layer.table
-    torch.nn.utils.parametrize.register_parametrization(layer, "table", torch.nn.Softplus())
-    for _ in range(2):
-        assert kernels.explain(layer, ids).name == "compiled"
-        rows = torch.nn.functional.softplus(table)
-        torch.testing.assert_close(layer(ids), rows[layer.addresses(ids)["table"]])
-        with torch.no_grad():
-            table.add_(1)
 
 
 def test_a_graph_needs_no_triton_kernel(monkeypatch):

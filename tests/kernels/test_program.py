@@ -7,8 +7,7 @@ import torch
 
 from memcom.addresses import Digit
 from memcom.kernels import Read, Recipe
-from memcom.kernels.gpu.lookup import GpuProgram
-from memcom.kernels.program import cached_program, layout, unsupported_reason
+from memcom.kernels.program import layout, unsupported_reason
 from tests.embeddings.cases import make
 
 ANY_GPU = torch.device("cuda", 0)
@@ -79,15 +78,3 @@ def test_a_layout_has_an_entry_per_read_in_the_order_of_their_roles():
     ]
     assert [t is u for t, u in zip(plan.tables, [shared, scale, shift], strict=True)] == [True] * 3
     assert plan.seeds[0] is seed
-
-
-def test_a_layer_keeps_its_program_as_long_as_it_stays_where_it_is():
-    layer = make("memcom", device="meta")
-    before = cached_program(layer, layer.device)
-    assert isinstance(before.program, GpuProgram)
-    assert cached_program(layer, layer.device) is before
-    on_cpu = cached_program(layer)
-    assert on_cpu.program is None
-    assert "meta" in on_cpu.unsupported
-    layer.multiplier = torch.nn.Parameter(layer.multiplier.detach())
-    assert cached_program(layer, layer.device).program is not before.program

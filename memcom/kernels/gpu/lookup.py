@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,21 +18,15 @@ from torch import Tensor
 from memcom.addresses import Digit
 from memcom.kernels.plain import differentiable_gradients
 from memcom.kernels.program import (
-    COLUMNS,
-    NUMBER,
     PADDING,
-    ROWS,
-    SEED,
-    TABLE,
     WIDTH,
-    Layout,
+    GpuProgram,
+    bind_for_gpu,
     layout,
 )
 from memcom.kernels.recipe import Read, Recipe
 
 HAVE_TRITON = importlib.util.find_spec("triton") is not None  # comes with torch for CUDA
-TILE = 2048  # numbers of a row that the 128 threads of a program hold: 16 each
-MOST_COLUMNS, MOST_IDS = 1024, 256
 # Assertions are on, but not those that would take the wrapping products of a hash for overflows.
 OPTIONS = {"num_warps": 4, "debug": True, "sanitize_overflow": False, "enable_fp_fusion": True}
 
@@ -52,55 +46,10 @@ def triton_error(device: torch.device) -> str:
     try:
         table = torch.ones((1, 1), dtype=torch.float32, device=device)
         ids = torch.zeros(1, dtype=torch.int64, device=device)
-        forward(ids, prepare(layout(Recipe((Read("table", table, Digit(1)),)))))
+        forward(ids, bind_for_gpu(layout(Recipe((Read("table", table, Digit(1)),)))))
     except Exception as error:  # no compiler, no driver, too old a GPU: they share no other type
         return f"triton does not work here: {type(error).__name__}: {error}".partition("\n")[0]
     return ""
-
-
-class GpuProgram(NamedTuple):
-    """A recipe compiled for a GPU.
-
-    Attributes:
-        head: The head of a `Layout`.
-        entries: Its entries, with the fields that `memcom.kernels.gpu.kernels` names.
-        tables: The distinct tables.
-        sources: The tables, then the seeds.
-        reads: How often each table is read for an id.
-        block: Ids of a program.
-        columns: Coordinates it takes at a time.
-    """
-
-    head: tuple[int, ...]
-    entries: tuple[tuple[int, ...], ...]
-    tables: tuple[Tensor, ...]
-    sources: tuple[Tensor, ...]
-    reads: tuple[int, ...]
-    block: int
-    columns: int
-
-
-def prepare(plan: Layout) -> GpuProgram:
-    """Return the program of a layout whose tensors are on one GPU."""
-    reads, entries = [0] * len(plan.tables), []
-    for entry in plan.code[1:]:
-        entry = entry.copy()
-        entry[TABLE] = reads[entry[NUMBER]]
-        reads[entry[NUMBER]] += 1
-        if entry[SEED]:
-            entry[SEED] += len(plan.tables) - 1
-        entries.append(tuple(entry))
-    widest = max(entry[COLUMNS] for entry in entries[: plan.code[0][ROWS]])
-    columns = min(MOST_COLUMNS, 1 << (widest - 1).bit_length())
-    return GpuProgram(
-        head=tuple(plan.code[0]),
-        entries=tuple(entries),
-        tables=tuple(plan.tables),
-        sources=(*plan.tables, *plan.seeds),
-        reads=tuple(reads),
-        block=min(MOST_IDS, TILE // columns),
-        columns=columns,
-    )
 
 
 def lookup_on_gpu(program: GpuProgram, recipe: Recipe, sparse: bool, ids: Tensor) -> Tensor:

@@ -50,12 +50,12 @@ def compiled(kernel, arguments, constants, chip):
 
 def assemblies(spec, dtype, chip):
     """Assembly of a layer's forward pass, its dense and its sparse backward pass."""
-    from memcom.kernels.gpu import kernels, lookup
-    from memcom.kernels.program import layout
+    from memcom.kernels.gpu import kernels
+    from memcom.kernels.program import bind_for_gpu, layout
     from tests.embeddings.cases import make
 
     layer = make(spec, n=100_000, e=64, dtype=dtype, device="meta")
-    program = lookup.prepare(layout(layer.recipe(), layer.num_embeddings, 7))
+    program = bind_for_gpu(layout(layer.recipe(), layer.num_embeddings, 7))
     sources, count = tuple(KINDS[t.dtype] for t in program.sources), len(program.tables)
     head, entries, sizes = program.head, program.entries, (program.block, program.columns)
     arguments = "*i64", sources, KINDS[dtype]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import memcom
 from memcom import kernels
-from memcom.kernels.program import layout, unsupported_reason
+from memcom.kernels.program import bind_for_gpu, layout, unsupported_reason
 from tests.embeddings.cases import SPECS, make, some_ids
 from tests.kernels.recipes import recipes, tables_of
 
@@ -54,7 +54,7 @@ LAYERS = [spec for spec in SPECS if is_recipe(spec)]
 
 def by_triton(ids, recipe, *, limit=2**40, padding=None, sparse=False):
     """The lookup in blocks so small that few ids fill some, and rows take several stretches."""
-    program = lookup.prepare(layout(recipe, limit, padding))._replace(block=8, columns=8)
+    program = bind_for_gpu(layout(recipe, limit, padding))._replace(block=8, columns=8)
     return lookup.lookup_on_gpu(program, recipe, sparse, ids)
 
 
