@@ -40,7 +40,18 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         raise click.BadParameter(f"expected numbers separated by commas, got {value!r}") from error
 
 
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Split "page,shop" into names."""
+    return None if value is None else [name.strip() for name in value.split(",")]
+
+
+def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Read a tab that a shell hands over as a backslash and a t."""
+    return "\t" if value in ("\\t", "tab") else value
+
+
 _COLUMNS = ("user_col", "item_col", "time_col", "split", "rating_col", "label_col")
+_COLUMNS += ("field_cols", "dense_cols", "separator", "encoding")
 _SHARED = (
     click.option("--data", help="A data set's name, or a CSV, TSV or Parquet file."),
     click.option("--user-col", help="Column of the user in the file."),
@@ -53,6 +64,14 @@ _SHARED = (
     ),
     click.option("--rating-col", help="Column of the rating."),
     click.option("--label-col", help="Column of the label, for tasks that classify."),
+    click.option("--field-cols", callback=_names, help="Further columns of ids, as in page,shop."),
+    click.option("--dense-cols", callback=_names, help="Columns of numbers, as in price,age."),
+    click.option(
+        "--separator",
+        callback=_separator,
+        help='Character between fields, as in ";" or "\\t".  [default: that of the ending]',
+    ),
+    click.option("--encoding", help='Encoding of the file, as in "latin-1".  [default: utf-8]'),
 )
 
 

@@ -7,12 +7,15 @@ parser works on the bytes of a block at once, so no value is ever a Python objec
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from memcom._check import whole
 from memcom.data.assemble import labelled_rows
 from memcom.data.containers import LabelledRows
 from memcom.data.obtain import obtain
@@ -20,6 +23,7 @@ from memcom.data.ordering import split_at_times
 
 NUM_DENSE, NUM_CATEGORICAL, NUM_COLUMNS = 13, 26, 40
 MISSING = -1
+_CHUNK = 16 << 20  # bytes of text
 _TAB, _LINE, _RETURN, _MINUS = 9, 10, 13, 45
 _NOT_HEX = 255
 _HEX = np.full(256, _NOT_HEX, dtype=np.uint8)
@@ -106,7 +110,7 @@ def parse_rows(block: bytes, *, source: str = "text", first_line: int = 1) -> Cr
 
 
 def iter_rows(
-    path: str | Path, *, chunk_bytes: int = 16 << 20, max_rows: int | None = None
+    path: str | Path, *, chunk_bytes: int = _CHUNK, max_rows: int | None = None
 ) -> Iterator[CriteoRows]:
     """Stream a file of any size in chunks; memory stays near 15 times `chunk_bytes`.
 
@@ -121,21 +125,27 @@ def iter_rows(
     Raises:
         ValueError: At the first line that is not of the format, or if max_rows is below 1.
     """
-    if max_rows is not None and max_rows < 1:
-        raise ValueError(f"max_rows is {max_rows}; it must be at least 1, or None for all rows")
-    line, rest = 1, b""
     with Path(path).open("rb") as file:
-        while max_rows is None or line <= max_rows:
-            text = file.read(chunk_bytes)
-            whole, end, rest = (rest + text).rpartition(b"\n") if text else (rest, b"", b"")
-            if whole or end:
-                if max_rows is not None and whole.count(b"\n") >= max_rows + 1 - line:
-                    whole = b"\n".join(whole.split(b"\n", max_rows + 1 - line)[:-1])
-                chunk = parse_rows(whole + end, source=str(path), first_line=line)
-                line += len(chunk.label)
-                yield chunk
-            if not text:
-                return
+        yield from _chunks(file, str(path), chunk_bytes, max_rows)
+
+
+def _chunks(
+    file: BinaryIO, source: str, chunk_bytes: int, max_rows: int | None
+) -> Iterator[CriteoRows]:
+    if max_rows is not None:
+        whole("max_rows", max_rows, 1)
+    line, rest = 1, b""
+    while max_rows is None or line <= max_rows:
+        text = file.read(chunk_bytes)
+        lines, end, rest = (rest + text).rpartition(b"\n") if text else (rest, b"", b"")
+        if lines or end:
+            if max_rows is not None and lines.count(b"\n") >= max_rows + 1 - line:
+                lines = b"\n".join(lines.split(b"\n", max_rows + 1 - line)[:-1])
+            chunk = parse_rows(lines + end, source=source, first_line=line)
+            line += len(chunk.label)
+            yield chunk
+        if not text:
+            return
 
 
 def load_criteo(*, path: str | Path | None = None, max_rows: int | None = None) -> LabelledRows:
@@ -155,7 +165,7 @@ def load_criteo(*, path: str | Path | None = None, max_rows: int | None = None) 
     """
     if path is None:
         path = obtain("criteo").paths["train.txt"]
-    return _load("criteo", Path(path), max_rows)
+    return _assemble("criteo", list(iter_rows(path, max_rows=max_rows)), path)
 
 
 def load_criteo_10k(*, max_rows: int | None = None) -> LabelledRows:
@@ -167,11 +177,13 @@ def load_criteo_10k(*, max_rows: int | None = None) -> LabelledRows:
     Returns:
         The rows, in the order of the file.
     """
-    return _load("criteo-10k", obtain("criteo-10k").paths["train_examples.txt"], max_rows)
+    obtained = obtain("criteo-10k")
+    (path,) = obtained.paths.values()
+    file = io.BytesIO(obtained.read())
+    return _assemble("criteo-10k", list(_chunks(file, str(path), _CHUNK, max_rows)), path)
 
 
-def _load(name: str, path: Path, max_rows: int | None) -> LabelledRows:
-    chunks = list(iter_rows(path, max_rows=max_rows))
+def _assemble(name: str, chunks: list[CriteoRows], path: str | Path) -> LabelledRows:
     if not chunks:
         raise ValueError(f"{path} is empty")
     label = np.concatenate([chunk.label for chunk in chunks])
@@ -180,7 +192,7 @@ def _load(name: str, path: Path, max_rows: int | None) -> LabelledRows:
         for column in range(NUM_CATEGORICAL)
     }
     dense = np.concatenate([chunk.dense for chunk in chunks])
-    del chunks
+    chunks.clear()
     loaded = labelled_rows(
         name,
         columns,

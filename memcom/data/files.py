@@ -11,14 +11,15 @@ import numpy as np
 
 from memcom.data.assemble import interactions, labelled_rows
 from memcom.data.containers import Interactions, LabelledRows
+from memcom.data.delimited import PACKED, read_columns, read_header
 from memcom.data.ordering import encode, split_rows
+from memcom.data.values import ids, numbers, times
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
-_PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_file_name(name: str | Path) -> bool:
@@ -40,6 +41,7 @@ def load_file(
     seed: int = 0,
     min_rating: float | None = None,
     separator: str | None = None,
+    encoding: str = "utf-8",
 ) -> Interactions | LabelledRows:
     """Load interactions (user and item columns) or, with a label column, labelled rows.
 
@@ -60,7 +62,8 @@ def load_file(
         split: "time" or "random"; None takes time where there is a time column.
         seed: Seed of the random split.
         min_rating: Drop rows rated lower.
-        separator: Separator of a text file with another ending.
+        separator: Character between the fields of a text file; None takes that of its ending.
+        encoding: Encoding of a text file, such as "latin-1" or "utf-16".
 
     Returns:
         `Interactions`, or `LabelledRows` with the users and items as first fields.
@@ -68,7 +71,9 @@ def load_file(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the ending is unknown, a column is missing (the message names it and lists
-            those there are), a value is missing or cannot be read (it names column and row).
+            those there are) or there twice, a line has more or fewer fields than the header (it
+            names the line), a value is missing or cannot be read (it names column and row).
+        TypeError: If a column's name is no string.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,18 +89,17 @@ def load_file(
     roles = [(role, column) for role, column in named.items() if column is not None]
     roles += [("field_cols", column) for column in field_cols]
     roles += [("dense_cols", column) for column in dense_cols]
-    exact = {user_col, item_col, label_col, *field_cols}
-    frame = _read(path, roles, exact, separator)
+    frame = _read(path, roles, separator, encoding)
 
-    time = None if time_col is None else _times(frame[time_col], path)
+    time = None if time_col is None else times(frame[time_col], path)
     name = path.name
     if label_col is None:
         return interactions(
             name,
-            _ids(frame[user_col], path),
-            _ids(frame[item_col], path),
+            ids(frame[user_col], path),
+            ids(frame[item_col], path),
             time=time,
-            rating=None if rating_col is None else _numbers(frame[rating_col], path),
+            rating=None if rating_col is None else numbers(frame[rating_col], path),
             split=split,
             seed=seed,
             min_rating=min_rating,
@@ -105,12 +109,12 @@ def load_file(
         possible = "random" if time is None else "time, random"
         raise ValueError(f"{name} cannot be split by {mode!r}; it can by {possible}")
     parts = split_rows(time if mode == "time" else None, len(frame), seed)
-    label, classes = encode(_ids(frame[label_col], path))
+    label, classes = encode(ids(frame[label_col], path))
     fields = [column for column in (user_col, item_col, *field_cols) if column is not None]
-    dense = [_numbers(frame[column], path) for column in dense_cols]
+    dense = [numbers(frame[column], path) for column in dense_cols]
     return labelled_rows(
         name,
-        {column: _ids(frame[column], path) for column in fields},
+        {column: ids(frame[column], path) for column in fields},
         label,
         tuple(str(each) for each in classes),
         parts,
@@ -126,6 +130,12 @@ def _check_combination(
     dense_cols: Sequence[str],
     min_rating: float | None,
 ) -> None:
+    for role, column in named.items():
+        if column is not None and not isinstance(column, str):
+            raise TypeError(f"{role} must be a column's name, got {column!r}")
+    for role, several in (("field_cols", field_cols), ("dense_cols", dense_cols)):
+        if isinstance(several, str) or not all(isinstance(column, str) for column in several):
+            raise TypeError(f"{role} must be a list of columns' names, got {several!r}")
     if named["label_col"] is None:
         for role in ("user_col", "item_col"):
             if named[role] is None:
@@ -141,97 +151,79 @@ def _check_combination(
 
 def _ending(path: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
+    if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     known = (*_SEPARATORS, *_PARQUET)
     return suffixes[-1] if suffixes and suffixes[-1] in known else None
 
 
 def _read(
-    path: Path, roles: list[tuple[str, str]], exact: set[str | None], separator: str | None
+    path: Path, roles: list[tuple[str, str]], separator: str | None, encoding: str
 ) -> pd.DataFrame:
-    """Only the named columns; the `exact` ones as written, not guessed into numbers."""
-    import pandas as pd
-
+    """Only the named columns; those of a text file as text."""
     ending = _ending(path)
     columns = list(dict.fromkeys(column for _, column in roles))
     if ending in _PARQUET:
-        import pyarrow.parquet as pq
-
-        _check_columns(path, roles, pq.read_schema(path).names)
-        return pd.read_parquet(path, columns=columns)
-    separator = separator or _SEPARATORS.get(ending or "")
+        return _read_parquet(path, roles, columns)
+    separator = _SEPARATORS.get(ending or "") if separator is None else separator
     if separator is None:
         known = ", ".join((*_SEPARATORS, *_PARQUET))
-        raise ValueError(f"{path}: the ending must be one of {known}; or give separator=")
-    header = pd.read_csv(path, sep=separator, nrows=0)
-    _check_columns(path, roles, list(header.columns))
-    return pd.read_csv(
-        path,
-        sep=separator,
-        usecols=columns,
-        dtype={column: str for column in columns if column in exact},
-        keep_default_na=False,
-        na_values=[""],
+        raise ValueError(
+            f"{path}: the ending must be one of {known}; or give separator= (on the command line "
+            "--separator)"
+        )
+    _check_format(separator, encoding)
+    header = read_header(path, separator, encoding)
+    _check_columns(path, roles, header)
+    return read_columns(
+        path, columns, separator=separator, encoding=encoding, num_fields=len(header)
     )
 
 
+def _check_format(separator: str, encoding: str) -> None:
+    for name, value in (("separator", separator), ("encoding", encoding)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, got {value!r}")
+    if len(separator) != 1 or separator in '"\r\n\0' or not separator.isascii():
+        raise ValueError(f"separator must be one ASCII character, no quote, got {separator!r}")
+    try:
+        " ".encode(encoding)
+    except (LookupError, ValueError):
+        raise ValueError(f"encoding {encoding!r} is no text encoding that Python knows") from None
+
+
+def _read_parquet(path: Path, roles: list[tuple[str, str]], columns: list[str]) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        indices = (schema.pandas_metadata or {}).get("index_columns", [])
+        # pandas keeps an index as a column, or, if it is evenly spaced, as three numbers.
+        ranges = {each["name"]: each for each in indices if isinstance(each, dict)}
+        names = [*schema.names, *(name for name in ranges if name is not None)]
+        _check_columns(path, roles, names)
+        stored = [column for column in columns if column not in ranges]
+        table = pq.read_table(path, columns=stored, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"{path} is no Parquet file or is damaged: {error}") from error
+    frame = table.to_pandas(ignore_metadata=True)
+    for name in set(columns) & set(ranges):
+        frame[name] = np.arange(*(ranges[name][edge] for edge in ("start", "stop", "step")))
+    return frame
+
+
 def _check_columns(path: Path, roles: list[tuple[str, str]], there: list[str]) -> None:
+    twice = next((column for column in there if there.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path} has the column {twice!r} {there.count(twice)} times")
     for role, column in roles:
         if column not in there:
             close = difflib.get_close_matches(column, there, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
+            if len(there) == 1 and (other := next((s for s in ";\t|," if s in there[0]), None)):
+                hint = f"; it may be separated by {other!r}: separator={other!r} (--separator)"
             listed = ", ".join(repr(each) for each in there)
             raise ValueError(f"{path} has no column {column!r} ({role}); it has {listed}{hint}")
-
-
-def _refuse_missing(column: pd.Series, path: Path) -> None:
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise ValueError(
-            f"{path}: column {column.name!r} has {missing.sum():,} missing values, the first in "
-            f"data row {int(np.argmax(missing)) + 1}"
-        )
-
-
-def _ids(column: pd.Series, path: Path) -> np.ndarray:
-    """Integers where every value is written as one (so ties sort by number), else text."""
-    import pandas as pd
-
-    _refuse_missing(column, path)
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return column.to_numpy(dtype=np.int64)
-    text = column.astype(str)
-    if text.str.fullmatch(r"0|-?[1-9][0-9]{0,17}").all():
-        return text.astype(np.int64).to_numpy()
-    return text.to_numpy(dtype=object)
-
-
-def _numbers(column: pd.Series, path: Path) -> np.ndarray:
-    import pandas as pd
-
-    _refuse_missing(column, path)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    _refuse_bad(~np.isfinite(numbers), column, path, "a number")
-    return numbers
-
-
-def _times(column: pd.Series, path: Path) -> np.ndarray:
-    import pandas as pd
-
-    _refuse_missing(column, path)
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return np.floor(_numbers(column, path)).astype(np.int64)
-    moments = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    expected = "seconds or a date like 2024-05-31 or 2024-05-31T12:00"
-    _refuse_bad(moments.isna().to_numpy(), column, path, expected)
-    return moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-
-
-def _refuse_bad(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"{path}: column {column.name!r}, data row {row + 1}: expected {expected}, "
-            f"got {column.iloc[row]!r}"
-        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from memcom.data.assemble import interactions
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions
-from memcom.data.obtain import obtain, read_members
+from memcom.data.obtain import obtain, read_members, unpack
 from memcom.data.ordering import hash_key, split_per_user
 from memcom.data.pairs import read_lists
 
@@ -32,8 +32,9 @@ def load_movielens(
     """
     import pandas as pd
 
-    (path,) = obtain("movielens").paths.values()
-    frame = pd.read_pickle(path, compression="xz")  # its checksum matched
+    obtained = obtain("movielens")
+    (path,) = obtained.paths.values()
+    frame = pd.read_pickle(io.BytesIO(unpack(path, obtained.read())))  # their checksum matched
     titled = frame.dropna(subset="title").drop_duplicates("movieId")
     return interactions(
         "movielens",
@@ -112,8 +113,7 @@ def load_ml_1m(
         user, item, rating, time = _ratings(texts["ratings.dat"].replace(b"::", b"\t"))
     else:
         texts = read_members(obtained, "movies.dat")
-        paths = obtained.paths
-        user, item, published = read_lists({paths["train.txt"]: TRAIN, paths["test.txt"]: TEST})
+        user, item, published = read_lists(obtained, {"train.txt": TRAIN, "test.txt": TEST})
         item = item + 1  # the lists count from 0, movies.dat from 1
         published = _with_validation(user, item, published, seed)
     return interactions(

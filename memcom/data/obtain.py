@@ -1,4 +1,8 @@
-"""Files of a data set, downloaded if need be and checked: nothing is read before its hash matched.
+"""Files of a data set: downloaded if need be, and parsed only after their hash matched.
+
+The bytes that are parsed are those whose hash matched: `Obtained.read` checks them in memory.
+Archives are read by base name into memory, up to `MAX_UNPACKED` bytes; nothing is unpacked onto the
+disk, so the names and links in an archive reach no other file.
 
 `pooch` downloads to a temporary name, checks the hash and renames, so a file under its final name
 is always whole. A broken download starts again from the beginning; the largest file has 14 MB.
@@ -7,13 +11,23 @@ Files that you put in place by hand are checked at every load.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
+import lzma
 import sys
+import tarfile
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from memcom.data.registry import DataSet, File, FileSet, data_root, find_set
+
+MAX_UNPACKED = 1 << 28
+"""Bytes that the wanted files of one archive may have; the largest known one unpacks to 36 MB."""
 
 
 class ChecksumError(OSError):
@@ -32,11 +46,33 @@ class Obtained:
         form: Name of the form.
         folder: Folder of the files.
         paths: Path in the registry -> path on disk.
+        files: Path in the registry -> its entry there.
     """
 
     form: str
     folder: Path
     paths: dict[str, Path]
+    files: dict[str, File]
+
+    def read(self, name: str | None = None) -> bytes:
+        """Return the content of a file, checked once more: it may have changed on the disk.
+
+        Args:
+            name: Path in the registry; None for the only file.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ChecksumError: They are not those of the registry.
+        """
+        if name is None:
+            (name,) = self.paths
+        file, path = self.files[name], self.paths[name]
+        with path.open("rb") as opened:
+            content = opened.read(-1 if file.bytes is None else file.bytes + 1)
+        verify(path, file, "It has changed while it was read.", content)
+        return content
 
 
 def fetch(name: str, *, form: str | None = None) -> Path:
@@ -85,16 +121,22 @@ def obtain(name: str, *, form: str | None = None) -> Obtained:
     )
 
 
-def verify(path: Path, file: File, advice: str) -> None:
-    """Check a file's size and hash; raise a `ChecksumError` that ends with `advice`."""
+def verify(path: Path, file: File, advice: str, content: bytes | None = None) -> None:
+    """Check the size and hash of a file, or of content read from it.
+
+    Raises a `ChecksumError` that ends with `advice`.
+    """
     import pooch
 
-    size = path.stat().st_size
+    size = path.stat().st_size if content is None else len(content)
     if file.bytes is not None and size != file.bytes:
         raise ChecksumError(f"{path}: expected {file.bytes:,} bytes, got {size:,}. {advice}")
     if file.hash is not None:
         algorithm, expected = file.hash.split(":")
-        got = pooch.file_hash(str(path), alg=algorithm)
+        if content is None:
+            got = pooch.file_hash(str(path), alg=algorithm)
+        else:
+            got = hashlib.new(algorithm, content).hexdigest()
         if got != expected:
             raise ChecksumError(f"{path}: expected {algorithm} {expected}, got {got}. {advice}")
 
@@ -103,7 +145,7 @@ def _checked(form: FileSet, folder: Path) -> Obtained:
     for file in form.files:
         again = "load the set again to download it" if file.url else "put the right one there"
         verify(folder / file.path, file, f"It is not used. Delete it, then {again}.")
-    return Obtained(form.name, folder, {file.path: folder / file.path for file in form.files})
+    return _obtained(form, folder, folder)
 
 
 def _from_package(wanted: DataSet, form: FileSet) -> Obtained:
@@ -115,14 +157,18 @@ def _from_package(wanted: DataSet, form: FileSet) -> Obtained:
             f"{install}"
         )
     root = Path(next(iter(spec.submodule_search_locations)))
-    paths = {file.path: root / file.path for file in form.files}
     for file in form.files:
-        if not paths[file.path].is_file():
+        if not (root / file.path).is_file():
             raise FileNotFoundError(
                 f"{wanted.name}: the installed package {form.package} has no {file.path}. {install}"
             )
-        verify(paths[file.path], file, f"The installed {form.package} is another one. {install}")
-    return Obtained(form.name, paths[form.files[0].path].parent, paths)
+        verify(root / file.path, file, f"The installed {form.package} is another one. {install}")
+    return _obtained(form, (root / form.files[0].path).parent, root)
+
+
+def _obtained(form: FileSet, folder: Path, root: Path) -> Obtained:
+    paths = {file.path: root / file.path for file in form.files}
+    return Obtained(form.name, folder, paths, {file.path: file for file in form.files})
 
 
 def _download_form(wanted: DataSet, form: FileSet, folder: Path) -> None:
@@ -173,21 +219,72 @@ def download(file: File, target: Path) -> None:
 def read_members(obtained: Obtained, *wanted: str) -> dict[str, bytes]:
     """Read files by their base name, from a zip archive or from the folder, into memory.
 
-    Nothing is unpacked onto the disk. A name that ends in "?" may be missing; another that is
-    missing raises a FileNotFoundError.
+    Args:
+        obtained: The files of a set.
+        *wanted: Base names; one that ends in "?" may be missing.
+
+    Returns:
+        Base name -> content.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: An archive is damaged, has two files of a name, or unpacks to too many bytes.
     """
     found: dict[str, bytes] = {}
     names = [name.rstrip("?") for name in wanted]
-    for path in obtained.paths.values():
+    for name, path in obtained.paths.items():
         if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for member in archive.namelist():
-                    base = PurePosixPath(member).name
-                    if base in names:
-                        found[base] = archive.read(member)
+            found |= _from_zip(path, obtained.read(name), names)
         elif path.name in names:
-            found[path.name] = path.read_bytes()
+            found[path.name] = obtained.read(name)
     missing = [name for name in wanted if not name.endswith("?") and name not in found]
     if missing:
         raise FileNotFoundError(f"{obtained.folder} holds no {', '.join(missing)}")
     return found
+
+
+def _from_zip(path: Path, content: bytes, names: list[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    left = MAX_UNPACKED
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                base = PurePosixPath(member.filename).name
+                if base in names and not member.is_dir():
+                    if base in found:
+                        raise ValueError(f"{path} holds two files called {base}")
+                    left -= member.file_size
+                    if left < 0:
+                        raise ValueError(f"{path} unpacks to more than {MAX_UNPACKED:,} bytes")
+                    found[base] = archive.read(member)  # never more than file_size
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return found
+
+
+def unpack(path: Path, content: bytes) -> bytes:
+    """Return the unpacked content of a ``.gz`` file, else of an xz one.
+
+    Raises a ValueError if it is damaged, or has more than `MAX_UNPACKED` bytes.
+    """
+    packed = io.BytesIO(content)
+    try:
+        with gzip.open(packed) if path.suffix == ".gz" else lzma.open(packed) as file:
+            unpacked = file.read(MAX_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if len(unpacked) > MAX_UNPACKED:
+        raise ValueError(f"{path} unpacks to more than {MAX_UNPACKED:,} bytes")
+    return unpacked
+
+
+def tar_files(path: Path, content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files in a packed tar archive; links are left out."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(unpack(path, content)), mode="r:") as archive:
+            for member in archive:
+                opened = archive.extractfile(member) if member.isfile() else None
+                if opened is not None:
+                    yield member.name, opened.read()
+    except tarfile.TarError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 
 from memcom.data.assemble import interactions
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions
-from memcom.data.obtain import obtain, read_members
+from memcom.data.obtain import Obtained, obtain, read_members
 
 
 def parse_lists(text: bytes, source: str = "text") -> tuple[np.ndarray, np.ndarray]:
@@ -40,11 +39,13 @@ def parse_lists(text: bytes, source: str = "text") -> tuple[np.ndarray, np.ndarr
     return np.repeat(numbers[heads], sizes - 1), np.delete(numbers, heads)
 
 
-def read_lists(paths: dict[Path, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_lists(
+    obtained: Obtained, parts: dict[str, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read adjacency files, each one part of a published split: users, items, int8 split."""
-    pairs = [parse_lists(path.read_bytes(), str(path)) for path in paths]
-    parts = np.repeat(np.array(list(paths.values()), dtype=np.int8), [len(u) for u, _ in pairs])
-    return np.concatenate([u for u, _ in pairs]), np.concatenate([i for _, i in pairs]), parts
+    pairs = [parse_lists(obtained.read(name), str(obtained.paths[name])) for name in parts]
+    split = np.repeat(np.array(list(parts.values()), dtype=np.int8), [len(u) for u, _ in pairs])
+    return np.concatenate([u for u, _ in pairs]), np.concatenate([i for _, i in pairs]), split
 
 
 def load_gowalla(*, split: str | None = None, seed: int = 0) -> Interactions:
@@ -60,9 +61,8 @@ def load_gowalla(*, split: str | None = None, seed: int = 0) -> Interactions:
     Returns:
         The interactions; `item_keys` are the benchmark's item numbers.
     """
-    paths = obtain("gowalla").paths
     user, item, part = read_lists(
-        {paths["train.txt"]: TRAIN, paths["valid.txt"]: VALID, paths["test.txt"]: TEST}
+        obtain("gowalla"), {"train.txt": TRAIN, "valid.txt": VALID, "test.txt": TEST}
     )
     return interactions("gowalla", user, item, published=part, split=split, seed=seed)
 
@@ -80,9 +80,9 @@ def load_amazon_book_part(*, seed: int = 0) -> Interactions:
     Returns:
         The interactions; `item_names` are ASINs, `item_keys` the benchmark's item numbers.
     """
-    paths = obtain("amazon-book-part").paths
-    user, item, _ = read_lists({paths["test.txt"]: TRAIN, paths["valid.txt"]: TRAIN})
-    lines = paths["item_list.txt"].read_text(encoding="utf-8").splitlines()[1:]
+    obtained = obtain("amazon-book-part")
+    user, item, _ = read_lists(obtained, {"test.txt": TRAIN, "valid.txt": TRAIN})
+    lines = obtained.read("item_list.txt").decode().splitlines()[1:]
     asin = {int(key): name for name, key in (line.split() for line in lines)}
     return interactions("amazon-book-part", user, item, item_name=asin, seed=seed)
 
@@ -101,9 +101,13 @@ def load_google_local(*, split: str | None = None, seed: int = 0) -> Interaction
     """
     import pandas as pd
 
-    paths = obtain("google-local").paths
+    obtained = obtain("google-local")
     files = {"total_trn.csv": TRAIN, "total_val.csv": VALID, "total_tst.csv": TEST}
-    pairs = pd.concat([pd.read_csv(paths[file]).assign(part=part) for file, part in files.items()])
+    frames = [
+        pd.read_csv(io.BytesIO(obtained.read(file))).assign(part=part)
+        for file, part in files.items()
+    ]
+    pairs = pd.concat(frames)
     return interactions(
         "google-local",
         pairs["user"].to_numpy(),

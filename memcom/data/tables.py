@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 
 from memcom.data.assemble import labelled_rows
@@ -40,8 +42,8 @@ def load_babynames(*, label: str = "sex", split: str | None = None, seed: int = 
     if mode not in possible:
         allowed = ", ".join(possible)
         raise ValueError(f"babynames with label {label!r} is split by {allowed}, not {mode!r}")
-    (path,) = obtain("babynames").paths.values()
-    frame = pd.read_parquet(path, columns=["year", "sex", "name", "n"])
+    content = io.BytesIO(obtain("babynames").read())
+    frame = pd.read_parquet(content, columns=["year", "sex", "name", "n"])
     year = frame["year"].to_numpy().astype(np.int64)
     sex = frame["sex"].to_numpy().astype(str)
     columns = {"name": frame["name"].to_numpy().astype(object)}
@@ -91,11 +93,11 @@ def load_nycflights(
 
     if split not in (None, "time", "random"):
         raise ValueError(f"nycflights is split by time or random, not {split!r}")
-    (path,) = obtain("nycflights").paths.values()
+    content = io.BytesIO(obtain("nycflights").read())
     calendar = ["year", "month", "day", "hour", "minute"]
     direct = ["carrier", "flight", "tailnum", "origin", "dest", "day"]
     needed = [*calendar, *direct[:-1], "arr_delay", "distance"]
-    everything = pd.read_csv(path, usecols=needed, compression="zip")
+    everything = pd.read_csv(content, usecols=needed, compression="zip")
     frame = everything[everything["arr_delay"].notna()]
     when = pd.to_datetime(frame[calendar])
     columns = {column: frame[column].to_numpy() for column in direct}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from memcom.data.containers import TEST, TRAIN, VALID, LabelledBags
-from memcom.data.obtain import obtain
+from memcom.data.obtain import Obtained, obtain, tar_files
 from memcom.data.ordering import by_frequency, encode, mix64, split_by_hash
 
 _WORD = re.compile(r"\w+")
@@ -39,8 +38,7 @@ def load_20newsgroups(
     """
     if unit not in ("word", "pair"):
         raise ValueError(f"unit is {unit!r}; it must be 'word' or 'pair'")
-    (path,) = obtain("20newsgroups", form=form).paths.values()
-    messages = sorted(_messages(path), key=lambda message: message[:3])
+    messages = sorted(_messages(obtain("20newsgroups", form=form)), key=lambda message: message[:3])
     texts = (text if headers else text.partition("\n\n")[2] for *_, text in messages)
     bags = [_WORD.findall(text.lower()) for text in texts]
     lengths = np.array([len(bag) for bag in bags], dtype=np.int64)
@@ -70,17 +68,16 @@ def load_20newsgroups(
     )
 
 
-def _messages(path: Path) -> list[tuple[bool, str, int, str]]:
+def _messages(obtained: Obtained) -> list[tuple[bool, str, int, str]]:
     """(in the test part, group, message number, text) of every message in a checked archive."""
+    (path,) = obtained.paths.values()
     found = []
-    with tarfile.open(path) as archive:  # read member by member, nothing is written
-        for member in archive:
-            if member.isfile():
-                part, group, number = PurePosixPath(member.name).parts[-3:]
-                content = archive.extractfile(member)
-                assert content is not None  # a file has content
-                text = content.read().decode("latin-1")
-                found.append(("test" in part, group, int(number), text))
+    for name, content in tar_files(path, obtained.read()):
+        parts = PurePosixPath(name).parts[-3:]
+        if len(parts) != 3 or not parts[2].isdecimal():
+            raise ValueError(f"{path}: expected files called part/group/number, got {name!r}")
+        part, group, number = parts
+        found.append(("test" in part, group, int(number), content.decode("latin-1")))
     return found
 
 

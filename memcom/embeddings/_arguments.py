@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from memcom._check import choice as choice
+from memcom._check import flag as flag
+from memcom._check import real as real
+from memcom._check import whole as whole
+
 
 class Sizes(NamedTuple):
     """Sizes one compressor can take, from small to large.
@@ -23,23 +28,6 @@ class Sizes(NamedTuple):
     def of(cls, option: str, scales: Sequence[int], floor: str) -> Sizes:
         """Return sizes of which each is the value of one option."""
         return cls(scales, lambda scale: {option: scale}, floor)
-
-
-def whole(name: str, value: int, low: int, high: int | None = None) -> int:
-    """Return ``value`` if it is an integer in ``[low, high]``, else raise an error with both."""
-    top = "" if high is None else f" and <= {high}"
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} must be >= {low}{top}, got {value}")
-    return value
-
-
-def choice(name: str, value: str, options: tuple[str, ...]) -> str:
-    """Return ``value`` if it is one of ``options``, else raise an error that lists them."""
-    if value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
-    return value
 
 
 def group_count(embedding_dim: int, num_groups: int) -> int:

@@ -108,7 +108,7 @@ def test_nothing_to_read_is_an_error(tmp_path):
     path.write_text("")
     with pytest.raises(ValueError, match="is empty"):
         data.load("criteo", path=path)
-    with pytest.raises(ValueError, match="max_rows is 0"):
+    with pytest.raises(ValueError, match=r"max_rows .*1.*got 0"):
         data.load("criteo", path=path, max_rows=0)
 
 

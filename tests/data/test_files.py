@@ -123,7 +123,7 @@ def test_times_may_be_dates(tmp_path):
         (
             "u,i,t\n1,2,2020-01-01\n1,3,soon\n",
             {"user_col": "u", "item_col": "i", "time_col": "t"},
-            "column 't', data row 2: expected seconds or a date .* got 'soon'",
+            "column 't', data row 2: expected seconds .*or a date .* got 'soon'",
         ),
         ("u,i\n", {"user_col": "u", "item_col": "i"}, "no row is left"),
         ("u,i\n1,2\n", {"user_col": "u", "item_col": "i", "split": "time"}, "can by random"),
