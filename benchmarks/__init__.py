@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from benchmarks.pages import read_rows, sizes_markdown, speed_markdown, speed_panels
 from benchmarks.reporting import command, report
+from benchmarks.speed_page import read_rows, sizes_markdown, speed_markdown, speed_panels
 from benchmarks.suite import run
 from benchmarks.targets import PARTS, TARGETS, check
 

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from memcom import _moved
+from memcom import _old_names
 from memcom.budget import BudgetError as BudgetError
 from memcom.budget import Plan as Plan
 from memcom.budget import build as build
@@ -28,12 +28,12 @@ from memcom.embeddings.layers import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-_moved.install()
+_old_names.install()
 _ROOMS = {module.name for module in pkgutil.iter_modules(__path__)}  # noqa: F405
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS or f"memcom.{name}" in _moved.MOVED:
+    if name in _ROOMS or f"memcom.{name}" in _old_names.MOVED:
         return importlib.import_module(f"memcom.{name}")
     raise AttributeError(f"module 'memcom' has no attribute {name!r}")
 

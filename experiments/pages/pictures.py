@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import read_rows, speed_panels
 from experiments.claims import Results
-from experiments.data_sets import RANKING
+from experiments.head_shares import RANKING
 from experiments.pages.tables import METHODS
 from memcom._files import write_atomically
 from memcom.plots import loss_by_data, quality_against_ratio, speed_against_table, to_png

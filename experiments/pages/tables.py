@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.claims import Finding, Results
-from experiments.data_sets import RANKING
+from experiments.head_shares import RANKING
 from memcom._text import duration, table
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")

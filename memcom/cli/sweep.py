@@ -50,8 +50,10 @@ def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None
     return "\t" if value in ("\\t", "tab") else value
 
 
-_COLUMNS = ("user_col", "item_col", "time_col", "split", "rating_col", "label_col")
-_COLUMNS += ("field_cols", "dense_cols", "separator", "encoding")
+_COLUMNS = (
+    *("user_col", "item_col", "time_col", "split", "rating_col", "label_col"),
+    *("field_cols", "dense_cols", "separator", "encoding"),
+)
 _SHARED = (
     click.option("--data", help="A data set's name, or a CSV, TSV or Parquet file."),
     click.option("--user-col", help="Column of the user in the file."),

@@ -27,7 +27,7 @@ from memcom.course.exercises import CheckResult as CheckResult
 from memcom.course.exercises import check as check
 from memcom.course.exercises import evaluate_answer as evaluate_answer
 from memcom.course.exercises import exercise as exercise
-from memcom.course.explorers.calculator import calculator as calculator
+from memcom.course.explorers.budget_explorer import calculator as calculator
 from memcom.course.explorers.controls import Choice as Choice
 from memcom.course.explorers.controls import Control as Control
 from memcom.course.explorers.controls import Slider as Slider

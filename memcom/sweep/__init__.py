@@ -10,12 +10,11 @@ from memcom.sweep.estimate import dry_run as dry_run
 from memcom.sweep.plan import Table as Table
 from memcom.sweep.plan import tables as tables
 from memcom.sweep.provenance import parallel_trials as parallel_trials
-from memcom.sweep.render import terminal_section as terminal_section
+from memcom.sweep.read_results import read_pairs as read_pairs
+from memcom.sweep.read_results import read_rows as read_rows
+from memcom.sweep.read_results import read_trials as read_trials
 from memcom.sweep.report import Report as Report
 from memcom.sweep.report import write_report as write_report
-from memcom.sweep.results import read_pairs as read_pairs
-from memcom.sweep.results import read_rows as read_rows
-from memcom.sweep.results import read_trials as read_trials
 from memcom.sweep.rows import Row as Row
 from memcom.sweep.rows import summarise as summarise
 from memcom.sweep.scheduler import run as run
@@ -28,6 +27,7 @@ from memcom.sweep.statistics import holm as holm
 from memcom.sweep.statistics import mean_interval as mean_interval
 from memcom.sweep.statistics import paired_tests as paired_tests
 from memcom.sweep.store import Store as Store
+from memcom.sweep.table_text import terminal_section as terminal_section
 from memcom.sweep.trial import Record as Record
 from memcom.sweep.trial import Trial as Trial
 

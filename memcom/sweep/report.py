@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from memcom._files import write_atomically, write_csv, write_text
 from memcom.sweep.plan import Table
-from memcom.sweep.render import markdown_section
 from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
+from memcom.sweep.table_text import markdown_section
 from memcom.sweep.trial import Record
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 
 import memcom
 from experiments.claims import Results
-from experiments.data_sets import RANKING
+from experiments.head_shares import RANKING
 from experiments.pages import pictures
 from experiments.pages.tables import METHODS
 from memcom.plots import method_style

@@ -9,11 +9,9 @@ from __future__ import annotations
 from memcom.course.figures.binary_code import code_steps as code_steps
 from memcom.course.figures.binary_code import code_strips as code_strips
 from memcom.course.figures.binary_code import describe_code_strips as describe_code_strips
-from memcom.course.figures.budget import describe_memcom_budget as describe_memcom_budget
-from memcom.course.figures.budget import memcom_budget as memcom_budget
-from memcom.course.figures.calculator import FOUNDATION as FOUNDATION
-from memcom.course.figures.calculator import budget_calculator as budget_calculator
-from memcom.course.figures.calculator import (
+from memcom.course.figures.budget_calculator import FOUNDATION as FOUNDATION
+from memcom.course.figures.budget_calculator import budget_calculator as budget_calculator
+from memcom.course.figures.budget_calculator import (
     describe_budget_calculator as describe_budget_calculator,
 )
 from memcom.course.figures.chance import bucket_occupancy as bucket_occupancy
@@ -31,13 +29,15 @@ from memcom.course.figures.hashing import BUCKETS as BUCKETS
 from memcom.course.figures.hashing import HASHES as HASHES
 from memcom.course.figures.hashing import describe_hashing_explorer as describe_hashing_explorer
 from memcom.course.figures.hashing import hashing_explorer as hashing_explorer
+from memcom.course.figures.memcom_budget import describe_memcom_budget as describe_memcom_budget
+from memcom.course.figures.memcom_budget import memcom_budget as memcom_budget
 from memcom.course.figures.popularity import long_tail as long_tail
 from memcom.course.figures.popularity import multiplier_by_popularity as multiplier_by_popularity
 from memcom.course.figures.quotient_remainder import describe_qr_grid as describe_qr_grid
 from memcom.course.figures.quotient_remainder import qr_grid as qr_grid
-from memcom.course.figures.sizes import describe_width_rule as describe_width_rule
-from memcom.course.figures.sizes import width_rule as width_rule
-from memcom.course.figures.sizes import widths_by_popularity as widths_by_popularity
+from memcom.course.figures.row_widths import describe_width_rule as describe_width_rule
+from memcom.course.figures.row_widths import width_rule as width_rule
+from memcom.course.figures.row_widths import widths_by_popularity as widths_by_popularity
 from memcom.course.figures.speed import in_time as in_time
 from memcom.course.figures.speed import memory_side_by_side as memory_side_by_side
 from memcom.course.figures.speed import roofline as roofline

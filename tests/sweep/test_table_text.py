@@ -7,7 +7,7 @@ import math
 import pytest
 
 from memcom.sweep import Interval, Row, Spec, tables
-from memcom.sweep.render import markdown_section, terminal_section
+from memcom.sweep.table_text import markdown_section, terminal_section
 from tests.sweep import toy
 from tests.tasks.data import planted
 

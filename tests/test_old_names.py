@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from memcom._moved import MOVED
+from memcom._old_names import MOVED
 
 
 @pytest.mark.parametrize("old", sorted(MOVED))

@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 import memcom
-from memcom.course.figures.budget import describe_memcom_budget, memcom_budget, memcom_shares
+from memcom.course.figures.memcom_budget import describe_memcom_budget, memcom_budget, memcom_shares
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -1,6 +1,6 @@
 """Write experiments/results/data-sets.csv: the sizes of the ranking data sets, and their heads.
 
-    python -m experiments.data_sets
+    python -m experiments.head_shares
 
 Needs the data sets: in the folder MEMCOM_DATA, or downloaded.
 """

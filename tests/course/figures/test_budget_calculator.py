@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 
 import memcom
 from memcom import plots
-from memcom.course.figures.calculator import (
+from memcom.course.figures.budget_calculator import (
     FOUNDATION,
     budget_calculator,
     describe_budget_calculator,

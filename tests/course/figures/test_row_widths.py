@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from memcom.course.figures.sizes import describe_width_rule, width_rule, widths_by_popularity
+from memcom.course.figures.row_widths import describe_width_rule, width_rule, widths_by_popularity
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.5])
