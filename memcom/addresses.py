@@ -32,6 +32,8 @@ MAX_NUM_EMBEDDINGS = 2**40
 HASH_BITS = 32
 
 _MASK = 0xFFFFFFFF
+_num_modes = torch._C._len_torch_dispatch_stack
+_in_transform = torch._C._are_functorch_transforms_active
 
 
 class Address(Protocol):
@@ -153,10 +155,11 @@ def _rotate_left(word: Tensor, bits: int) -> Tensor:
 def check_ids(ids: Tensor, num_embeddings: int) -> Tensor:
     """Check that ids lie in ``[0, num_embeddings)``; return them as int64.
 
-    On the CPU a bad id raises at once. Under ``torch.compile`` and ``torch.export``, and on CUDA
-    (where reading a value back would stall the stream), the check is an asynchronous in-graph
-    assertion: the program stops later than the call, with an error that does not name the id. On
-    the meta device nothing is checked.
+    On the CPU a bad id raises at once, under ``vmap`` too. A graph of ``make_fx`` holds the check
+    as one operator, which raises when the graph runs. Under ``torch.compile`` and ``torch.export``,
+    and on CUDA (where reading a value back would stall the stream), the check is an asynchronous
+    in-graph assertion: the program stops later than the call, with an error that does not name the
+    id. On the meta device and in a ``FakeTensorMode`` nothing is checked.
 
     Args:
         ids: int32 or int64 tensor of any shape.
@@ -166,17 +169,75 @@ def check_ids(ids: Tensor, num_embeddings: int) -> Tensor:
         The ids as an int64 tensor.
 
     Raises:
-        TypeError: ``ids`` is not int32 or int64.
+        TypeError: ``ids`` is not a tensor, or not int32 or int64.
         IndexError: An id is out of range; the message names it and the valid range.
     """
+    require_tensor(ids)
     if ids.dtype not in (torch.int32, torch.int64):
         raise TypeError(f"ids must be int32 or int64, got {ids.dtype}")
-    if torch.compiler.is_compiling() or ids.is_cuda:
-        inside = ((ids >= 0) & (ids < num_embeddings)).all()
-        torch._assert_async(inside, f"an id is outside [0, {num_embeddings})")
-    elif not ids.is_meta and ids.numel():
+    if torch.compiler.is_compiling():
+        _assert_inside(ids, num_embeddings)
+    elif is_traced(ids):
+        return _checked_ids(ids, num_embeddings)
+    else:
+        _refuse_outside(ids, num_embeddings)
+    return ids.long()
+
+
+def is_traced(ids: Tensor) -> bool:
+    """Tell whether a graph, a mode or a transform of torch is at work, so that shapes are fixed."""
+    if torch.compiler.is_compiling() or ids.is_meta or type(ids) is not Tensor:
+        return True
+    return bool(_num_modes() or _in_transform())
+
+
+def lacks_values(tensor: Tensor) -> bool:
+    """Tell whether a tensor is a shape only: on the meta device, or made in a FakeTensorMode."""
+    return tensor.is_meta or hasattr(tensor, "fake_mode")
+
+
+def require_tensor(ids: object, *stand_ins: type) -> None:
+    """Raise TypeError unless ``ids`` is a tensor, or one of the types that stand in for one."""
+    if not isinstance(ids, (Tensor, *stand_ins)):
+        raise TypeError(f"ids must be an int32 or int64 tensor, got {_kind(ids)}")
+
+
+def _kind(ids: object) -> str:
+    kind = type(ids).__name__
+    if isinstance(ids, (list, tuple, range, int)):
+        return f"{kind}; pass torch.tensor(ids)"
+    return f"{kind}; pass torch.from_numpy(ids)" if kind == "ndarray" else kind
+
+
+def _refuse_outside(ids: Tensor, num_embeddings: int) -> None:
+    if ids.is_cuda:
+        _assert_inside(ids, num_embeddings)
+    elif not lacks_values(ids) and ids.numel():
         low, high = (int(x) for x in torch.aminmax(ids))
         if low < 0 or high >= num_embeddings:
             bad = low if low < 0 else high
             raise IndexError(f"id {bad} is out of range: ids must be in [0, {num_embeddings})")
-    return ids.long()
+
+
+def _assert_inside(ids: Tensor, num_embeddings: int) -> None:
+    inside = ((ids >= 0) & (ids < num_embeddings)).all()
+    torch._assert_async(inside, f"an id is outside [0, {num_embeddings})")
+
+
+# The check as an operator: transforms, modes and traces of torch take it whole, without its values.
+@torch.library.custom_op("memcom::checked_ids", mutates_args=())
+def _checked_ids(ids: Tensor, num_embeddings: int) -> Tensor:
+    _refuse_outside(ids, num_embeddings)
+    return ids.to(torch.int64, copy=True)
+
+
+@_checked_ids.register_fake
+def _(ids: Tensor, num_embeddings: int) -> Tensor:
+    return torch.empty_like(ids, dtype=torch.int64)
+
+
+@_checked_ids.register_vmap
+def _(
+    info: object, in_dims: tuple[int | None, ...], ids: Tensor, num_embeddings: int
+) -> tuple[Tensor, int | None]:
+    return _checked_ids(ids, num_embeddings), in_dims[0]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memcom.addresses import lacks_values
 from memcom.embeddings._arguments import whole
 
 MAX_BITS = 40
@@ -37,7 +38,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     """
     whole("bits", bits, 1, MAX_BITS)
     codes = codes.reshape(-1)
-    if codes.is_meta:
+    if lacks_values(codes):
         return codes.new_empty(packed_nbytes(len(codes), bits), dtype=torch.uint8)
     if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < 2**bits:
         bad = int(codes.min()) if int(codes.min()) < 0 else int(codes.max())

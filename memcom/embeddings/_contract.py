@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
-from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids
+from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, require_tensor
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.kernels import Recipe, choose, dedup, lookup
@@ -131,11 +132,24 @@ class CompressedEmbedding(nn.Module):
             Tensor of shape ``(*ids.shape, embedding_dim)``.
 
         Raises:
-            TypeError: ``ids`` is not int32 or int64.
+            TypeError: ``ids`` is not an int32 or int64 tensor.
             IndexError: An id is out of range. See `memcom.addresses.check_ids` for when this is
                 an in-graph assertion instead.
         """
+        if not isinstance(ids, Tensor):
+            return self._traced(ids)
         return self._forward(ids, self.compose)
+
+    def _traced(self, ids: Any) -> Any:
+        """Add a call of this layer to the graph that ``torch.fx.symbolic_trace`` records."""
+        require_tensor(ids, Proxy)
+        path = ids.tracer.path_of_module(self) or "itself"
+        return ids.tracer.create_proxy("call_module", path, (ids,), {})
+
+    @property
+    def itself(self) -> CompressedEmbedding:
+        """The layer, by the name it has in a graph of the layer alone."""
+        return self
 
     def _forward(self, ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:
         ids = check_ids(ids, self.num_embeddings)
@@ -302,7 +316,7 @@ class TableEmbedding(CompressedEmbedding):
         Raises:
             IndexError: An id is out of range.
         """
-        if not self.is_recipe_alone:
+        if not self.is_recipe_alone or not isinstance(ids, Tensor):
             return super().forward(ids)
         backend = choose(self, ids)
         return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
@@ -180,7 +180,7 @@ class AMTLEmbedding(CompressedEmbedding):
 
         On the meta device, where widths are not known, all ``num_values`` numbers.
         """
-        if self.table.is_meta:
+        if lacks_values(self.table):
             return self.undrawn(JaggedEmbedding, self.table.dtype, num_values=self.num_values)
         sizes = torch.cat([self.sizes_of(ids) for ids in self.all_ids()])
         if int(sizes.sum()) > self.num_values:
@@ -196,7 +196,7 @@ class AMTLEmbedding(CompressedEmbedding):
         nn.init.normal_(self.hidden)
         nn.init.zeros_(self.output)
         self.price.zero_()
-        if not self.table.is_meta:
+        if not lacks_values(self.table):
             n = self.num_embeddings
             self.set_counts(n / torch.arange(1, n + 1, device=self.table.device))
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from memcom.addresses import require_tensor
 from memcom.embeddings._arguments import choice
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.kernels import fused_bag
@@ -67,6 +68,7 @@ class EmbeddingBag(nn.Module):
             TypeError, IndexError: As the compressor does.
             ValueError: The shapes do not fit, as `torch.nn.functional.embedding_bag` says.
         """
+        require_tensor(ids)
         pooled = self._fused(ids, offsets, per_sample_weights)
         if pooled is not None:
             return pooled

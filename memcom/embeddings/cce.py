@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids, murmur3
+from memcom.addresses import check_ids, lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, group_count, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper
@@ -157,7 +157,7 @@ class CCEEmbedding(CompressedEmbedding):
         for table in (self.centres, self.residuals):
             nn.init.normal_(table, std=std * 0.5**0.5)
         self.reset_seeds()
-        if self.map.is_meta:
+        if lacks_values(self.map):
             return
         columns = torch.arange(self.num_columns, device=self.seeds.device)
         first = columns + self.seed + self.num_columns

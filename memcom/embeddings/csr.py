@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
@@ -175,7 +175,7 @@ class CSREmbedding(CompressedEmbedding):
         """Draw the values; the chunks are those chosen at random again."""
         total = self.num_embeddings * self.row_chunks
         nn.init.normal_(self.values, std=std * (total / self.num_chunks) ** 0.5)
-        if not self.values.is_meta:
+        if not lacks_values(self.values):
             random = np.random.default_rng(self.seed)
             places = np.sort(random.choice(total, self.num_chunks, replace=False, shuffle=False))
             self.longest = self.row_chunks

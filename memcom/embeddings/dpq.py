@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, divisors, group_count, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
@@ -150,7 +150,7 @@ class DPQEmbedding(CompressedEmbedding):
         """Return the present codes, packed, and the codewords; the query table is dropped."""
         sizes: dict[str, Any] = {"num_groups": self.num_groups, "tiers": self.tiers()}
         frozen = self.undrawn(CodebookEmbedding, self.values.dtype, **sizes)
-        if self.values.is_meta:
+        if lacks_values(self.values):
             return frozen
         frozen = frozen.to_empty(device=self.device)
         frozen.values.copy_(self.values)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
@@ -120,7 +120,7 @@ class FIITEDEmbedding(CompressedEmbedding):
 
         On the meta device, where utilities are not known, ``num_chunks`` of them.
         """
-        if self.slots.is_meta:
+        if lacks_values(self.slots):
             sizes = {"num_chunks": self.num_chunks, "chunk_dim": self.chunk_dim}
             return self.undrawn(CSREmbedding, self.slots.dtype, **sizes)
         kept = self.directory >= 0

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, is_traced
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
@@ -62,7 +62,7 @@ class HeadEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Read the private row of a head id, the tail's vector of any other."""
         own = ids < self.head
-        if torch.compiler.is_compiling() or ids.is_meta:  # shapes are fixed
+        if is_traced(ids):  # shapes are fixed
             private = gather_rows(self.private, ids % self.head, sparse=self.sparse)
             return torch.where(own.unsqueeze(-1), private, self.tail(self._rest(ids)))
         rest: Tensor = self.tail(ids[~own] - self.head)

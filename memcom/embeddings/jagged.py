@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
@@ -148,7 +148,7 @@ class JaggedEmbedding(CompressedEmbedding):
         """Draw the values; the widths follow the power law again."""
         full = self.num_embeddings * self.embedding_dim
         nn.init.normal_(self.values, std=std * (full / self.num_values) ** 0.5)
-        if not self.values.is_meta:
+        if not lacks_values(self.values):
             weights = power_law(self.num_embeddings, self.alpha, self.values.device)
             self._set_sizes(allocate(weights, self.embedding_dim, self.num_values))
 

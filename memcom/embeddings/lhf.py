@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._bits import PackedAddress, bits_for, pack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
@@ -195,7 +195,7 @@ def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:
     if rows.ndim != 1 or (num_ids is not None and len(rows) != num_ids):
         wanted = "one row per id" if num_ids is None else f"({num_ids},)"
         raise ValueError(f"a map must have shape {wanted}, got {tuple(rows.shape)}")
-    if not rows.is_meta and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
+    if not lacks_values(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < num_rows:
         bad = int(rows.min()) if int(rows.min()) < 0 else int(rows.max())
         raise ValueError(f"a map must point to rows in [0, {num_rows}), got {bad}")
 

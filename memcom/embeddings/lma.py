@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import murmur3
+from memcom.addresses import lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
@@ -114,7 +114,7 @@ class LMAEmbedding(FlatEmbedding):
         """Draw every cell from N(0, std^2); given signatures stay, random ones are made again."""
         nn.init.normal_(self.memory, std=std)
         self.reset_seeds()
-        if not self.given and not self.signatures.is_meta:
+        if not self.given and not lacks_values(self.signatures):
             random = random_signatures(self.num_embeddings, self.num_keys, seed=self.seed)
             self.signatures.copy_(random)
 

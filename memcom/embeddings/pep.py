@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
@@ -134,7 +134,7 @@ class PEPEmbedding(CompressedEmbedding):
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
         """Return the ``num_values`` weights that are furthest above their thresholds."""
-        if self.table.is_meta:
+        if lacks_values(self.table):
             return self.undrawn(CSREmbedding, self.table.dtype, num_chunks=self.num_values)
         kept = self.kept()
         chunks = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept].unsqueeze(1)

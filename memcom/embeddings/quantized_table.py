@@ -20,6 +20,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from memcom.addresses import lacks_values
+
 BITS = (4, 8, 16)
 CHUNK = 2**16
 """Rows quantised at a time."""
@@ -56,11 +58,11 @@ class QuantizedTable(nn.Module):
             raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
         self.num_rows, self.width = table.shape
         self.bits, self.dtype = bits, table.dtype
-        chunk = len(table) if table.is_meta else CHUNK
+        chunk = len(table) if lacks_values(table) else CHUNK
         pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(chunk)]
         for name in pieces[0]:
             self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
-        if not table.is_meta:
+        if not lacks_values(table):
             stored = [b for b in self.buffers() if b.dtype == torch.float16]
             _refuse_infinite(self.unit, table, *stored)
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
@@ -119,7 +119,7 @@ class SCALLEmbedding(CompressedEmbedding):
 
     def freeze(self) -> CompressedEmbedding:
         """Return the numbers that show; on the meta device, ``num_values`` of them."""
-        if self.table.is_meta:
+        if lacks_values(self.table):
             return self.undrawn(JaggedEmbedding, self.table.dtype, num_values=self.num_values)
         return JaggedEmbedding.from_table(self.table.detach(), self.row_sizes, **self.common)
 
@@ -128,7 +128,7 @@ class SCALLEmbedding(CompressedEmbedding):
         """Draw the numbers that show; the widths follow the power law again."""
         full = self.num_embeddings * self.embedding_dim
         nn.init.normal_(self.table, std=std * (full / self.num_values) ** 0.5)
-        if not self.table.is_meta:
+        if not lacks_values(self.table):
             weights = power_law(self.num_embeddings, self.alpha, self.table.device)
             self.set_sizes(allocate(weights, self.embedding_dim, self.num_values))
             number = torch.arange(self.embedding_dim, device=self.table.device)
