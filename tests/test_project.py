@@ -180,6 +180,18 @@ def test_imports_make_no_circle() -> None:
     graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, which names the circle
 
 
+def test_no_docstring_opens_with_a_riddle() -> None:
+    """Its first line says what a thing is or does: a noun phrase or an imperative."""
+    riddle = re.compile(r"(What|Whether|Who|Where|Why|Which|How)\b")
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = []
+    for path in modules().values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, kinds) and riddle.match(ast.get_docstring(node) or ""):
+                found.append(f"{path.relative_to(ROOT)}: {ast.get_docstring(node)}".split("\n")[0])
+    assert found == []
+
+
 SAME_NAME = {"load"}  # memcom.data.load reads a data set, memcom.export.load a saved layer
 
 

@@ -50,6 +50,7 @@ class Statement(NamedTuple):
 
 
 UNKNOWN = Statement("unknown", "nothing is stated of this class; memcom.audit counts")
+"""The statement of a class without a card."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class _End(NamedTuple):
-    """Where a line ends and is labelled; a line across has no end, x is infinite."""
+    """End of a line, where its label stands; x is infinite for a line across."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""Where MEmCom's bytes go: shared rows against the numbers that each id keeps for itself."""
+"""Picture of MEmCom's bytes: shared rows against the numbers that each id keeps for itself."""
 
 from __future__ import annotations
 

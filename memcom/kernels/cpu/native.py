@@ -1,4 +1,4 @@
-"""What numba lacks: pointers made of addresses, prefetching, and vectors of sixteen float32.
+"""Pointers made of addresses, prefetching, and vectors of sixteen float32, which numba lacks.
 
 Kernels read and write tensors through raw addresses, so a call converts nothing.
 
