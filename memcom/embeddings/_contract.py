@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
+from torch.nn.parallel import DistributedDataParallel
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, require_tensor
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import UNKNOWN, Card, Statement
+from memcom.embeddings._integers import MARK, KeepsIntegers
 from memcom.kernels import Recipe, choose, dedup, lookup
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Common(TypedDict, total=False):
     dtype: torch.dtype | None
 
 
-class CompressedEmbedding(nn.Module):
+class CompressedEmbedding(KeepsIntegers):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
@@ -95,7 +97,20 @@ class CompressedEmbedding(nn.Module):
             whole("padding_idx", padding_idx, -num_embeddings, num_embeddings - 1)
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
-        self.sparse = sparse
+        self._sparse = sparse
+
+    @property
+    def sparse(self) -> bool:
+        """Whether tables read by rows get sparse gradients now.
+
+        Not in a model under ``DistributedDataParallel``, which expects sparse gradients of
+        `torch.nn.Embedding` alone: there they are dense.
+        """
+        return self._sparse and DistributedDataParallel._active_ddp_module is None
+
+    @sparse.setter
+    def sparse(self, sparse: bool) -> None:
+        self._sparse = sparse
 
     def new_table(self, rows: int, width: int) -> nn.Parameter:
         """Return an undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
@@ -104,7 +119,7 @@ class CompressedEmbedding(nn.Module):
     @property
     def common(self) -> Any:
         """Arguments of this layer that one made from it takes too."""
-        return {"padding_idx": self.padding_idx, "sparse": self.sparse}
+        return {"padding_idx": self.padding_idx, "sparse": self._sparse}
 
     def undrawn(self, cls: type[Layer], dtype: torch.dtype, **sizes: Any) -> Layer:
         """Return a layer of another class for the same ids, on the meta device: shapes only."""
@@ -133,11 +148,14 @@ class CompressedEmbedding(nn.Module):
 
         Raises:
             TypeError: ``ids`` is not an int32 or int64 tensor.
+            RuntimeError: Integer buffers of the layer have been averaged.
             IndexError: An id is out of range. See `memcom.addresses.check_ids` for when this is
                 an in-graph assertion instead.
         """
         if not isinstance(ids, Tensor):
             return self._traced(ids)
+        if MARK in self._buffers:
+            self.require_integers()
         return self._forward(ids, self.compose)
 
     def _traced(self, ids: Any) -> Any:
@@ -294,7 +312,7 @@ class CompressedEmbedding(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments all compressors share, then the bytes."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        sparse = ", sparse=True" if self.sparse else ""
+        sparse = ", sparse=True" if self._sparse else ""
         return (
             f"{self.num_embeddings}, {self.embedding_dim}{padding}{sparse}, "
             f"nbytes={self.nbytes}, compression_ratio={self.compression_ratio:.2f}"
@@ -318,6 +336,8 @@ class TableEmbedding(CompressedEmbedding):
         """
         if not self.is_recipe_alone or not isinstance(ids, Tensor):
             return super().forward(ids)
+        if MARK in self._buffers:
+            self.require_integers()
         backend = choose(self, ids)
         return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
 

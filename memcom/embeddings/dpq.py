@@ -247,6 +247,7 @@ class CodebookEmbedding(CompressedEmbedding):
             size = packed_nbytes(ids * num_groups, bits_for(codewords))
             empty = torch.empty(size, dtype=torch.uint8, device=self._factory["device"])
             self.codes.register_buffer(str(t), empty)
+        self.mark_integers(empty.device)
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from memcom.addresses import lacks_values
+from memcom.embeddings._integers import KeepsIntegers
 
 BITS = (4, 8, 16)
 CHUNK = 2**16
@@ -32,7 +33,7 @@ NARROW = 8
 offset."""
 
 
-class QuantizedTable(nn.Module):
+class QuantizedTable(KeepsIntegers):
     """A table that is stored packed and unpacks the rows it is called with.
 
     Args:
@@ -68,6 +69,7 @@ class QuantizedTable(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
+        self.require_integers()
         codes = self.codes[rows]
         if self.bits == 16:
             return codes.to(self.dtype)
@@ -121,6 +123,7 @@ class QuantizedBlocks(QuantizedTable):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
+        self.require_integers()
         number = rows.unsqueeze(-1) * self.width + torch.arange(self.width, device=rows.device)
         if self.bits == 8:
             codes = self.codes[number]
