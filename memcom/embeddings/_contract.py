@@ -101,7 +101,7 @@ class CompressedEmbedding(KeepsIntegers):
 
     @property
     def sparse(self) -> bool:
-        """Whether tables read by rows get sparse gradients now.
+        """True if tables read by rows get sparse gradients now.
 
         Not in a model under ``DistributedDataParallel``, which expects sparse gradients of
         `torch.nn.Embedding` alone: there they are dense.

@@ -69,6 +69,7 @@ class EmbeddingBag(nn.Module):
             ValueError: The shapes do not fit, as `torch.nn.functional.embedding_bag` says.
         """
         require_tensor(ids)
+        self.embedding.require_integers()
         pooled = self._fused(ids, offsets, per_sample_weights)
         if pooled is not None:
             return pooled

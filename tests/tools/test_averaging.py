@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn
 
+import memcom
 from memcom.embeddings.quantized import quantize
 from tests.embeddings.cases import make, some_ids
 from tests.tools.reference import every_layer, full_table
@@ -73,6 +74,7 @@ def test_averaged_integers_are_refused_wherever_they_are_used(layer):
     for use in (
         lambda: average(some_ids(4)),
         lambda: copy.deepcopy(average)(some_ids(4)),
+        lambda: memcom.EmbeddingBag(average)(some_ids(2, 300)),
         average.state_dict,
         average.double,
         average.materialize,
