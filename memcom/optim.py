@@ -19,14 +19,17 @@ Faster still is a step without a gradient in memory::
     optimizer = memcom.optim.LazyAdam(model.parameters())
     optimizer.fuse(model)      # once; the training loop stays as it is
 
-From then on ``backward()`` changes a layer's rows, each as soon as its gradient is summed, and
-``step()`` changes the remaining parameters.
+From then on ``backward()`` only sorts what was read, and ``step()`` changes a layer's rows, each as
+soon as its gradient is summed. What needs the gradient in between gets it: clipping,
+`torch.amp.GradScaler`, several backward passes, several calls of a layer, hooks, DDP and other
+optimizers compute it by touching ``parameter.grad``, and the results are those without ``fuse``.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +40,56 @@ from memcom import kernels
 State = tuple[Tensor, ...]
 
 
+class _Move(NamedTuple):
+    """One parameter's next step."""
+
+    weight: Tensor
+    gradient: Tensor
+    states: State
+    numbers: list[float]
+
+
+def _unfuse(layers: weakref.WeakSet[Any], inside: set[nn.Module] | None) -> None:
+    """Bring back the gradients of the layers, or of those ``inside``."""
+    for layer in list(layers):
+        if inside is None or layer in inside:
+            kernels.defer_gradients(layer, False)
+            layers.discard(layer)
+
+
 class _Rowwise(Optimizer):
     """Base of the three: finds the rows with a gradient, and steps compiled or by torch."""
 
     rule: str
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+        self._start()
+
+    def _start(self) -> None:
+        self._fused: weakref.WeakSet[Any] = weakref.WeakSet()
+        weakref.finalize(self, _unfuse, self._fused, None).atexit = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start a copied or unpickled optimizer without fused layers."""
+        super().__setstate__(state)
+        if "_fused" not in self.__dict__:  # load_state_dict comes here too
+            self._start()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, as torch does.
+
+        Args:
+            param_group: ``params`` and, if they differ from the defaults, this rule's options.
+
+        Raises:
+            ValueError: An option is none of this rule's, such as ``weight_decay``.
+        """
+        unknown = set(param_group) - {"params", "param_names", "initial_lr"} - set(self.defaults)
+        if unknown:
+            known = ", ".join(self.defaults)
+            raise ValueError(f"{type(self).__name__} has {known}, not {', '.join(sorted(unknown))}")
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -56,20 +105,52 @@ class _Rowwise(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for weight in group["params"]:
-                gradient = weight.grad
-                if gradient is None:
-                    continue
-                states, numbers = self._advance(weight, group)
-                step = None
-                if gradient.is_sparse and gradient.sparse_dim() == 1:
-                    step = kernels.fused_step(weight, self.rule, states, numbers)
-                if step is not None:
-                    kernels.apply_step(step, weight, gradient)
-                else:
-                    self._change(weight, gradient, states, numbers)
+        moves = [
+            _Move(weight, weight.grad, *self._advance(weight, group))
+            for group in self.param_groups
+            for weight in group["params"]
+            if weight.grad is not None
+        ]
+        fused = self._fused_moves(moves)
+        for lookup, steps, weights in fused:
+            lookup.step(steps)
+            for weight in weights:
+                weight.grad = None
+        done = {id(weight) for _, _, weights in fused for weight in weights}
+        for weight, gradient, states, numbers in moves:
+            if id(weight) in done:
+                continue
+            gradient = kernels.computed(gradient)
+            step = None
+            if gradient.is_sparse and gradient.sparse_dim() == 1:
+                step = kernels.fused_step(weight, self.rule, states, numbers)
+            if step is not None:
+                kernels.apply_step(step, weight, gradient)
+            else:
+                self._change(weight, gradient, states, numbers)
         return loss
+
+    def _fused_moves(self, moves: list[_Move]) -> list[tuple[Any, list[Any], list[Tensor]]]:
+        """Find the lookups that need no gradient; compute those of all others, before any step."""
+        found: dict[int, tuple[Any, dict[int, _Move]]] = {}
+        for move in moves:
+            lookup = kernels.deferred_lookup(move.gradient)
+            if lookup is not None:
+                of_lookup = found.setdefault(id(lookup), (lookup, {}))[1]
+                of_lookup[move.gradient.which] = move  # type: ignore[attr-defined]
+        fused = []
+        for lookup, of_lookup in found.values():
+            steps: list[Any] = [None] * len(lookup.needed)
+            if lookup.covers({which: move.weight for which, move in of_lookup.items()}):
+                for which, move in of_lookup.items():
+                    steps[which] = kernels.fused_step(
+                        move.weight, self.rule, move.states, move.numbers
+                    )
+            if all(steps[which] is not None for which in of_lookup):
+                fused.append((lookup, steps, [move.weight for move in of_lookup.values()]))
+            else:
+                lookup.compute()
+        return fused
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Reset the gradients, as torch does but without its profiler entry, which takes longer.
@@ -85,13 +166,15 @@ class _Rowwise(Optimizer):
                 weight.grad = None
 
     def fuse(self, module: nn.Module) -> list[str]:
-        """Change the tables in ``module`` during the backward pass from now on.
+        """Change the tables in ``module`` without a gradient in memory from now on.
 
         This works for layers that are a recipe of rows and nothing else, with float32 tables on the
-        CPU and numba installed; `step` changes all others. There is then no gradient to inspect, to
-        clip or to accumulate: every ``backward()`` is a step. A layer may be called once per step;
-        torch raises an error if its rows change before a second call's backward pass. A lookup that
-        is plain (see `memcom.kernels.explain`) still produces a gradient, and `step` uses it.
+        CPU and numba installed; all others have gradients as before. ``parameter.grad`` of a fused
+        table is a tensor that is computed by the first operation on it, and None after `step`.
+        A table must not be changed in place between ``backward()`` and ``step()`` unless the
+        gradient was touched before; that raises RuntimeError.
+
+        The layers are unfused when the optimizer is deleted.
 
         Args:
             module: A layer, or a model that contains some.
@@ -110,14 +193,41 @@ class _Rowwise(Optimizer):
             for table, weight in layer.named_parameters():
                 if weight.requires_grad and id(weight) not in owned:
                     raise ValueError(f"this optimizer does not have parameter {table} of {name!r}")
-            if kernels.step_during_backward(layer, self._next_step):
+            if kernels.defer_gradients(layer):
                 fused.append(name)
+                self._fused.add(layer)
         return fused
 
-    def _next_step(self, weight: Tensor) -> tuple[str, State, list[float]]:
-        """Return a weight's next step, for the kernels."""
-        group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
-        return (self.rule, *self._advance(weight, group))
+    def unfuse(self, module: nn.Module | None = None) -> None:
+        """Undo `fuse`: layers have ordinary gradients again.
+
+        Args:
+            module: A layer, or a model that contains some; None for all that are fused.
+        """
+        inside = None if module is None else set(module.modules())
+        _unfuse(self._fused, inside)
+
+    def _state_of(self, weight: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Return a moment of a weight, after a check: kernels write to it without any."""
+        state: Tensor = self.state[weight][name]
+        if tuple(state.shape) != shape or state.dtype != weight.dtype:
+            raise ValueError(
+                f"the optimizer's state {name!r} of {self._name_of(weight)}, of shape "
+                f"{list(weight.shape)} and {weight.dtype}, must be {list(shape)} and "
+                f"{weight.dtype}, got {list(state.shape)} and {state.dtype}"
+            )
+        return state
+
+    def _name_of(self, weight: Tensor) -> str:
+        """Name of a parameter for messages: torch's, where it was told, else its number."""
+        number = 0
+        for group in self.param_groups:
+            names = group.get("param_names")
+            for k, other in enumerate(group["params"]):
+                if other is weight:
+                    return f"parameter {names[k]!r}" if names else f"parameter {number}"
+                number += 1
+        return "a parameter"
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
         """Return a weight's moments and the constants of its next step."""
@@ -170,7 +280,8 @@ class RowwiseAdagrad(_Rowwise):
         state = self.state[weight]
         if not state:
             state["sum"] = weight.new_zeros((*weight.shape[:-1], 1))
-        return (state["sum"],), [group["lr"], group["eps"]]
+        total = self._state_of(weight, "sum", (*weight.shape[:-1], 1))
+        return (total,), [group["lr"], group["eps"]]
 
     def _change(
         self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]
@@ -212,10 +323,13 @@ class LazyAdam(_Rowwise):
             state["step"] = 0
             state["exp_avg"] = torch.zeros_like(weight)
             state["exp_avg_sq"] = torch.zeros_like(weight)
+        moments = tuple(
+            self._state_of(weight, name, tuple(weight.shape)) for name in ("exp_avg", "exp_avg_sq")
+        )
         state["step"] += 1
         one, two = group["betas"]
         rate = group["lr"] * (1 - two ** state["step"]) ** 0.5 / (1 - one ** state["step"])
-        return (state["exp_avg"], state["exp_avg_sq"]), [rate, group["eps"], 1 - one, 1 - two]
+        return moments, [rate, group["eps"], 1 - one, 1 - two]
 
     def _change(
         self, weight: Tensor, gradient: Tensor, states: State, numbers: list[float]

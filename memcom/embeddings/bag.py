@@ -17,6 +17,8 @@ from memcom.kernels import fused_bag
 
 __all__ = ["EmbeddingBag"]
 
+_INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+
 
 class EmbeddingBag(nn.Module):
     """`torch.nn.EmbeddingBag` over any compressor.
@@ -57,7 +59,7 @@ class EmbeddingBag(nn.Module):
 
         Args:
             ids: int32 or int64; ``(bags, length)``, or ``(total,)`` with ``offsets``.
-            offsets: ``(bags,)``, where each bag starts in ``ids``.
+            offsets: Integers ``(bags,)``, where each bag starts in ``ids``: rising, from 0 on.
             per_sample_weights: Of the shape of ``ids``, for ``mode="sum"`` only; each multiplies
                 its own composed row once.
 
@@ -65,11 +67,19 @@ class EmbeddingBag(nn.Module):
             Tensor of shape ``(bags, embedding_dim)``.
 
         Raises:
-            TypeError, IndexError: As the compressor does.
-            ValueError: The shapes do not fit, as `torch.nn.functional.embedding_bag` says.
+            TypeError: The offsets are no integers, or the compressor refuses the ids.
+            IndexError: An id is out of range.
+            ValueError: The offsets do not rise from 0 to at most the number of ids, or the shapes
+                do not fit, as `torch.nn.functional.embedding_bag` says.
         """
         require_tensor(ids)
         self.embedding.require_integers()
+        if offsets is not None:
+            offsets = self._checked(offsets, ids)
+            if ids.ndim == 1 and len(offsets) == self.include_last_offset:  # torch may crash
+                return self.embedding(ids)[:0]
+        if ids.ndim == 2 and not ids.shape[1] and offsets is None and per_sample_weights is None:
+            return self.embedding(ids).sum(1)  # bags of no ids, which torch refuses
         pooled = self._fused(ids, offsets, per_sample_weights)
         if pooled is not None:
             return pooled
@@ -84,12 +94,37 @@ class EmbeddingBag(nn.Module):
         return F.embedding_bag(
             positions,
             vectors,
-            None if offsets is None else offsets.long(),
+            offsets,
             mode=self.mode,
             per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset,
             padding_idx=padding_idx,
         )
+
+    def _checked(self, offsets: Tensor, ids: Tensor) -> Tensor:
+        """Return a copy of the offsets as int64, once they are known to be rising positions."""
+        if offsets.dtype not in _INTEGERS:
+            raise TypeError(f"offsets must be integers, got {offsets.dtype}")
+        if offsets.ndim != 1:
+            raise ValueError(f"offsets must have shape (bags,), got {list(offsets.shape)}")
+        copied = offsets.to(torch.int64, copy=True)
+        if len(copied) < self.include_last_offset:
+            raise ValueError("include_last_offset needs at least one offset, got none")
+        traced = (
+            torch.compiler.is_compiling()
+            or torch._C._get_tracing_state() is not None
+            or torch._C._len_torch_dispatch_stack()
+            or torch._C._are_functorch_transforms_active()
+        )
+        if traced or type(copied) is not Tensor or copied.is_meta or not len(copied):
+            return copied  # the values are not known
+        first, last = int(copied[0]), int(copied[-1])
+        if first != 0 or last > ids.numel() or bool((copied.diff() < 0).any()):
+            raise ValueError(
+                f"offsets must rise from 0 to at most {ids.numel()}, the number of ids, "
+                f"got {copied.tolist() if len(copied) <= 10 else f'{first} ... {last}'}"
+            )
+        return copied
 
     def _fused(
         self, ids: Tensor, offsets: Tensor | None, per_sample_weights: Tensor | None
@@ -101,10 +136,15 @@ class EmbeddingBag(nn.Module):
         if torch.compiler.is_compiling() or (ids.ndim == 1) == (offsets is None):
             return None
         if offsets is None:
-            offsets = torch.arange(ids.shape[0] + 1) * ids.shape[1]
+            if ids.ndim != 2:
+                return None
+            bags = torch.arange(ids.shape[0] + 1, dtype=torch.int64, device=ids.device)
+            offsets = bags * ids.shape[1]
         elif not self.include_last_offset:
             offsets = torch.cat([offsets, offsets.new_tensor([len(ids)])])
         if per_sample_weights is not None:
+            if per_sample_weights.shape != ids.shape:
+                return None
             per_sample_weights = per_sample_weights.flatten()
         return fused_bag(layer, ids.flatten(), offsets, self.mode, per_sample_weights)
 

@@ -19,6 +19,8 @@ from memcom.kernels.recipe import FUSIONS as FUSIONS
 from memcom.kernels.recipe import Read as Read
 from memcom.kernels.recipe import Recipe as Recipe
 from memcom.kernels.step import apply_step as apply_step
+from memcom.kernels.step import computed as computed
+from memcom.kernels.step import defer_gradients as defer_gradients
+from memcom.kernels.step import deferred_lookup as deferred_lookup
 from memcom.kernels.step import fused_step as fused_step
-from memcom.kernels.step import step_during_backward as step_during_backward
 from memcom.kernels.topk import topk as topk

@@ -148,6 +148,7 @@ def fused_bag(
     backend = choose(layer, ids)
     if backend.name != "compiled" or offsets.ndim != 1 or len(offsets) < 1:
         return None
+    offsets = offsets.to(torch.int64, copy=True)  # nobody else can change a copy after the check
     if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
         return None
     load()
@@ -210,7 +211,7 @@ def _compiled(cached: CachedProgram, device: torch.device, sparse: bool) -> Back
     if cached.unsupported:
         return _plainly(cached.unsupported, recipe, sparse)
     if device == CPU:
-        run = partial(_run_on_cpu, program, recipe, sparse, cached.stepper)
+        run = partial(_run_on_cpu, program, recipe, sparse, cached.deferred)
         return Backend("compiled", "float32 rows on the CPU", run, program)
     dtype = str(recipe.reads[0].table.dtype).removeprefix("torch.")
     run = partial(gpu.lookup_on_gpu, program, recipe, sparse)
@@ -224,8 +225,8 @@ def _choose_in_graph(recipe: Recipe, sparse: bool, device: torch.device) -> Back
     return Backend("operator", "inside a compiled graph", partial(operator.lookup_in_graph, recipe))
 
 
-def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, stepper: Any, ids: Tensor) -> Tensor:
-    vectors: Tensor = (_loaded or load()).lookup_on_cpu(program, recipe, sparse, stepper, ids)
+def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, deferred: bool, ids: Tensor) -> Tensor:
+    vectors: Tensor = (_loaded or load()).lookup_on_cpu(program, recipe, sparse, deferred, ids)
     return vectors
 
 

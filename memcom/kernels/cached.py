@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from memcom.kernels import gate
-from memcom.kernels.gate import CPU, fingerprint
-from memcom.kernels.program import Layout, Stepper, compile_for, layout, unsupported_reason
+from memcom.kernels.gate import CPU, Mark
+from memcom.kernels.program import Layout, compile_for, layout, unsupported_reason
 from memcom.kernels.recipe import TableLayer
 
 
@@ -25,8 +25,8 @@ def cached_program(layer: TableLayer, device: torch.device = CPU) -> CachedProgr
     """
     cached: CachedProgram | None = layer.__dict__.get("_cached_program")
     if cached is None or not cached.holds(layer, device):
-        stepper = None if cached is None else cached.stepper
-        cached = CachedProgram(layer, device, stepper)
+        deferred = cached is not None and cached.deferred
+        cached = CachedProgram(layer, device, deferred)
         if cached.is_reusable:
             layer.__dict__["_cached_program"] = cached
     return cached
@@ -40,25 +40,23 @@ class CachedProgram:
     Args:
         layer: The layer.
         device: Where the ids are, and the tables should be.
-        stepper: Changes the tables during the backward pass: see `memcom.optim`.
+        deferred: Gradients are computed when they are read: see `memcom.optim`.
 
     Attributes:
         recipe: The layer's recipe.
         unsupported: Why it has no program; ``""`` if it has one.
         program: See `compile_for`.
         backend: What `memcom.kernels.backend.choose` made of it.
-        stepper: Changes the tables during the backward pass: see `memcom.optim`.
+        deferred: Gradients are computed when they are read: see `memcom.optim`.
     """
 
     program: Any = None
     backend: Any = None
     _arguments: tuple[Any, ...] | None = None
-    _sources: list[tuple[dict[str, Any], str, Tensor, int]] | None = None
+    _sources: list[tuple[dict[str, Any], str, Tensor, Mark]] | None = None
 
-    def __init__(
-        self, layer: TableLayer, device: torch.device, stepper: Stepper | None = None
-    ) -> None:
-        self.stepper = stepper
+    def __init__(self, layer: TableLayer, device: torch.device, deferred: bool = False) -> None:
+        self.deferred = deferred
         self.recipe = layer.recipe()
         self.unsupported = unsupported_reason(self.recipe, device)
         if not self.unsupported:
@@ -81,7 +79,7 @@ class CachedProgram:
         if self._sources is None or self._arguments != arguments:
             return False
         for place, name, tensor, mark in self._sources:
-            if place.get(name) is not tensor or fingerprint(tensor) != mark:
+            if place.get(name) is not tensor or not mark.holds(tensor):
                 return False
         return True
 
@@ -99,4 +97,4 @@ def _sources(layer: TableLayer, plan: Layout) -> Any:
         found += [source for source in held if gate.same_storage(source[2], seed)][:1]
     if len(found) < len(plan.tables) + len(plan.seeds):
         return None
-    return [(place, name, tensor, fingerprint(tensor)) for place, name, tensor in found]
+    return [(place, name, tensor, Mark(tensor)) for place, name, tensor in found]

@@ -7,8 +7,6 @@ Compiled kernels get raw addresses and check nothing. `address` is the only func
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -36,7 +34,27 @@ def flaw(tensor: Tensor, dtypes: tuple[torch.dtype, ...], device: torch.device =
         return f"is {tensor.dtype}, not {' or '.join(map(str, dtypes))}"
     if not tensor.is_contiguous():
         return "is not contiguous"
+    if torch.compiler.is_compiling():  # the operator of the graph asks again when it runs
+        return ""
+    if tensor.is_neg():
+        return "is lazily negated"
+    if not has_memory(tensor):
+        return f"has {tensor.untyped_storage().nbytes()} bytes left for shape {list(tensor.shape)}"
     return ""
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Return True if the storage still holds every number: it can be resized under a tensor."""
+    numbers = tensor.numel()
+    if not tensor.is_contiguous() and numbers:
+        numbers = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + numbers) * tensor.element_size()
+    return numbers == 0 or tensor.untyped_storage().nbytes() >= needed
+
+
+def readable(tensor: Tensor) -> Tensor:
+    """Return the same numbers as the kernels read them: contiguous, and not lazily negated."""
+    return tensor.resolve_neg().contiguous()
 
 
 def address(tensor: Tensor, dtype: torch.dtype) -> int:
@@ -52,8 +70,9 @@ def address(tensor: Tensor, dtype: torch.dtype) -> int:
     Raises:
         TypeError: The tensor is not what the kernel takes; the message says why.
     """
-    if tensor.dtype is not dtype or not tensor.is_cpu or not tensor.is_contiguous():
-        raise TypeError(f"a tensor for the kernels {flaw(tensor, (dtype,))}")
+    why = flaw(tensor, (dtype,))
+    if why:
+        raise TypeError(f"a tensor for the kernels {why}")
     return tensor.data_ptr()
 
 
@@ -62,8 +81,10 @@ def pass_ids(ids: Tensor) -> tuple[Tensor, int, int]:
     dtype = ids.dtype
     if (dtype is not _int64 and dtype is not _int32) or not ids.is_cpu:
         raise TypeError(f"ids for the kernels {flaw(ids, (_int64, _int32))}")
-    if not ids.is_contiguous():
-        ids = ids.contiguous()
+    if not has_memory(ids):
+        raise RuntimeError(f"ids of shape {list(ids.shape)} have no memory: it is not allocated")
+    if ids.is_neg() or not ids.is_contiguous():
+        ids = readable(ids)
     return ids, ids.data_ptr(), 8 if dtype is _int64 else 4
 
 
@@ -73,8 +94,32 @@ def allocate(*shape: int) -> tuple[Tensor, int]:
     return tensor, tensor.data_ptr()
 
 
-fingerprint: Callable[[Tensor], int] = Tensor.data_ptr
-"""Return a number that changes when the tensor's memory moves."""
+class Mark:
+    """Where a tensor lies and how it is laid out, to notice later that either has changed.
+
+    The storage is kept alive, so its address cannot be given to another tensor meanwhile.
+
+    Args:
+        tensor: A table or a seed.
+    """
+
+    __slots__ = ("_address", "_dtype", "_nbytes", "_shape", "_storage")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._storage = tensor.untyped_storage()
+        self._nbytes, self._address = self._storage.nbytes(), tensor.data_ptr()
+        self._shape, self._dtype = tensor.shape, tensor.dtype
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Return True if kernels still read the same numbers of the tensor at the same place."""
+        return (
+            tensor.data_ptr() == self._address
+            and tensor.dtype is self._dtype
+            and self._storage.nbytes() == self._nbytes
+            and tensor.shape == self._shape
+            and tensor.is_contiguous()
+            and not tensor.is_neg()
+        )
 
 
 def same_storage(one: Tensor, other: Tensor) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,21 +22,21 @@ from memcom.kernels.recipe import Read, Recipe
 DEDUP_FROM = 512  # ids in a lookup from which sorting them pays
 
 
-class _Switch:
-    plain = False
+class _Switch(threading.local):
+    plain = 0  # contexts of `plain` that this thread is in
 
 
-switch = _Switch()  # `switch.plain`: every lookup is to be plain
+switch = _Switch()  # `switch.plain`: every lookup of this thread is to be plain
 
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Make every lookup in this context plain: to compare, or to export for any machine."""
-    before, switch.plain = switch.plain, True
+    """Make every lookup of this thread plain: to compare, or to export for any machine."""
+    switch.plain += 1
     try:
         yield
     finally:
-        switch.plain = before
+        switch.plain -= 1
 
 
 def gather_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False) -> Tensor:

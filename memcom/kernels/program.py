@@ -12,7 +12,6 @@ so one kernel, compiled once, serves every recipe of every size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +33,6 @@ CLAMP = -1
 SUM, MULT, CONCAT = range(3)
 TILE = 2048  # numbers that the 128 threads of a GPU program hold: 16 each
 MOST_COLUMNS, MOST_IDS = 1024, 256
-# From a table to its next step: an optimizer's rule, states and constants; see `fused_step`.
-Stepper = Callable[[Tensor], tuple[str, tuple[Tensor, ...], list[float]]]
 _FUSION = {"sum": SUM, "mult": MULT, "concat": CONCAT}
 
 
@@ -61,16 +58,39 @@ class Program(NamedTuple):
         address: Where the array lies in memory.
         width: Coordinates of a vector.
         tables: The distinct tables; an entry's ``NUMBER`` is its table's place here.
-        seeds: Tensors that hold the seeds; kept alive here.
         reads: How often each table is read for an id.
+        held: The layout, with the tables' memory as it was when the program was bound. A table
+            may get other memory (``table.data = ...``, ``layer.half()``); this stays alive.
+        marks: Where the tables and seeds of ``held`` lie.
     """
 
     code: NDArray[np.int64]
     address: int
     width: int
     tables: tuple[Tensor, ...]
-    seeds: tuple[Tensor, ...]
     reads: tuple[int, ...]
+    held: Layout
+    marks: tuple[gate.Mark, ...]
+
+    def in_place(self) -> Program:
+        """Return the program for where its memory lies now, to be called before a backward pass.
+
+        Returns:
+            This program, or one bound anew.
+
+        Raises:
+            RuntimeError: The memory that the forward pass read is gone.
+        """
+        tensors = (*self.held.tables, *self.held.seeds)
+        if all(mark.holds(tensor) for mark, tensor in zip(self.marks, tensors, strict=True)):
+            return self
+        for tensor in tensors:
+            if not gate.has_memory(tensor):
+                raise RuntimeError(
+                    f"a table of shape {list(tensor.shape)} that the forward pass read has lost "
+                    "its memory: its storage was resized before the backward pass"
+                )
+        return bind(self.held)._replace(tables=self.tables)
 
 
 class GpuProgram(NamedTuple):
@@ -188,16 +208,33 @@ def compile_for(device: torch.device, plan: Layout) -> Program | GpuProgram:
 
 
 def bind(plan: Layout) -> Program:
-    """Return the program for tensors where they lie in memory now."""
+    """Bind a layout to its tensors where they lie in memory now.
+
+    Args:
+        plan: The layout.
+
+    Returns:
+        The program; it keeps the memory alive.
+
+    Raises:
+        TypeError: The kernels cannot read a tensor.
+        ValueError: A table has another shape than its entry says.
+    """
+    held = plan._replace(tables=[table.detach() for table in plan.tables])
+    marks = tuple(map(gate.Mark, (*held.tables, *held.seeds)))
     code = np.array(plan.code, dtype=np.int64)
     for entry in code[1:]:
-        entry[TABLE] = gate.address(plan.tables[entry[NUMBER]], torch.float32)
+        table = held.tables[entry[NUMBER]]
+        if table.shape[0] < entry[MODULUS] or table.shape[1] != entry[COLUMNS]:
+            rows, columns = int(entry[MODULUS]), int(entry[COLUMNS])
+            raise ValueError(f"a table is {list(table.shape)}, but is read as {[rows, columns]}")
+        entry[TABLE] = gate.address(table, torch.float32)
         if entry[SEED]:
-            entry[SEED] = gate.address(plan.seeds[entry[SEED] - 1], torch.int64)
+            entry[SEED] = gate.address(held.seeds[entry[SEED] - 1], torch.int64)
     width = int(code[0, WIDTH])
     numbers = [entry[NUMBER] for entry in plan.code[1:]]
     reads = tuple(numbers.count(k) for k in range(len(plan.tables)))
-    return Program(code, code.ctypes.data, width, tuple(plan.tables), tuple(plan.seeds), reads)
+    return Program(code, code.ctypes.data, width, tuple(plan.tables), reads, held, marks)
 
 
 def bind_for_gpu(plan: Layout) -> GpuProgram:

@@ -10,10 +10,10 @@ from torch import Tensor
 from memcom.kernels.backend import HAVE_NUMBA, is_wanted
 from memcom.kernels.cached import cached_program
 from memcom.kernels.gate import flaw
-from memcom.kernels.program import Stepper
 from memcom.kernels.recipe import TableLayer
 
 if TYPE_CHECKING:
+    from memcom.kernels.cpu.deferred import DeferredLookup
     from memcom.kernels.cpu.update import Step
 
 
@@ -49,13 +49,12 @@ def apply_step(step: Step, table: Tensor, gradient: Tensor) -> None:
     torch.autograd.graph.increment_version(table)
 
 
-def step_during_backward(layer: TableLayer, stepper: Stepper | None) -> bool:
-    """Fuse an optimizer into a layer's backward pass: rows change in place, no gradient is stored.
+def defer_gradients(layer: TableLayer, wanted: bool = True) -> bool:
+    """Compute a layer's gradients when they are read, so that `step_deferred` needs none.
 
     Args:
         layer: As for `memcom.kernels.choose`.
-        stepper: From a table to its next step: rule, states and numbers as for `fused_step`. None
-            brings the gradients back.
+        wanted: False brings ordinary gradients back.
 
     Returns:
         False if the kernels cannot run the layer.
@@ -63,5 +62,21 @@ def step_during_backward(layer: TableLayer, stepper: Stepper | None) -> bool:
     cached = cached_program(layer)
     if not cached.is_reusable or not HAVE_NUMBA:
         return False
-    cached.stepper, cached.backend = stepper, None
+    cached.deferred, cached.backend = wanted, None
     return True
+
+
+def deferred_lookup(gradient: Tensor) -> DeferredLookup | None:
+    """Return the lookup of a gradient that has not been computed yet, or None."""
+    if type(gradient).__name__ != "DeferredGradient":
+        return None
+    lookup: DeferredLookup = gradient.lookup  # type: ignore[attr-defined]
+    return lookup if lookup.gradients is None else None
+
+
+def computed(gradient: Tensor) -> Tensor:
+    """Return a gradient as an ordinary tensor."""
+    if type(gradient).__name__ != "DeferredGradient":
+        return gradient
+    value: Tensor = gradient.computed()  # type: ignore[attr-defined]
+    return value

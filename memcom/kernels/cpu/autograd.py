@@ -14,7 +14,7 @@ from memcom.kernels.cpu import backward as back
 from memcom.kernels.cpu import forward as front
 from memcom.kernels.cpu.threads import num_threads, run_task
 from memcom.kernels.cpu.update import Step, update
-from memcom.kernels.gate import CPU, address, allocate, pass_ids
+from memcom.kernels.gate import CPU, address, allocate, pass_ids, readable
 from memcom.kernels.plain import differentiable_gradients
 from memcom.kernels.program import (
     FUSION,
@@ -25,7 +25,6 @@ from memcom.kernels.program import (
     SCALES,
     WEIGHTS,
     Program,
-    Stepper,
 )
 from memcom.kernels.recipe import Recipe
 
@@ -36,14 +35,14 @@ _sweep, _is_grad_enabled = front.sweep_forward, torch.is_grad_enabled
 
 
 def lookup_on_cpu(
-    program: Program, recipe: Recipe, sparse: bool, stepper: Stepper | None, ids: Tensor
+    program: Program, recipe: Recipe, sparse: bool, deferred: bool, ids: Tensor
 ) -> Tensor:
     """Look up int32 or int64 ``ids`` of any shape, with gradients if they are wanted.
 
-    The recipe is for second derivatives, the stepper as for `memcom.kernels.step_during_backward`.
+    The recipe is for second derivatives, ``deferred`` as for `memcom.kernels.defer_gradients`.
     """
     if _is_grad_enabled() and True in [table.requires_grad for table in program.tables]:
-        arguments = ids, program, recipe, sparse, stepper, *program.tables
+        arguments = ids, program, recipe, sparse, deferred, *program.tables
         vectors: Tensor = FusedLookup.apply(*arguments)
         return vectors
     return forward(program, ids)
@@ -78,30 +77,31 @@ class FusedLookup(torch.autograd.Function):
         program: Program,
         recipe: Recipe,
         sparse: bool,
-        stepper: Stepper | None,
+        deferred: bool,
         *tables: Tensor,
     ) -> Tensor:
         """Look up ``ids``; ``tables`` are ``program.tables``, listed for autograd."""
         ctx.save_for_backward(ids, *tables)
-        ctx.lookup = program, recipe, sparse, stepper
+        ctx.lookup = program, recipe, sparse, deferred
         return forward(program, ids)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute gradients of the tables, unless a stepper changes them on the spot."""
+        """Compute gradients of the tables, or defer them."""
         ids = ctx.saved_tensors[0]
-        program, recipe, sparse, stepper = ctx.lookup
+        program, recipe, sparse, deferred = ctx.lookup
         needed = ctx.needs_input_grad[5:]
         found: list[Tensor | None] = [None] * len(needed)
         if torch.is_grad_enabled():
             padding, tables = int(program.code[0, PADDING]), program.tables
             found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
-        elif stepper is not None:
-            pairs = zip(program.tables, needed, strict=True)
-            steps = [Step(*stepper(table)) if need else None for table, need in pairs]
-            step_tables(program, ids, grad.contiguous(), steps)
+        elif deferred:
+            from memcom.kernels.cpu.deferred import DeferredGradient, DeferredLookup
+
+            lookup = DeferredLookup(program, ids, grad, needed, sparse)
+            found = [DeferredGradient(lookup, k) if n else None for k, n in enumerate(needed)]
         else:
-            found = gradients(program, ids, grad.contiguous(), needed, sparse)
+            found = gradients(program, ids, grad, needed, sparse)
         return (None, None, None, None, None, *found)
 
 
@@ -110,13 +110,16 @@ def gradients(
 ) -> list[Tensor | None]:
     """Compute the gradients of the program's tables that are ``needed``.
 
-    A sparse gradient is coalesced, and holds only the rows that were read. ``grad``, the gradient
-    of the vectors, is contiguous.
+    A sparse gradient is coalesced, and holds only the rows that were read.
     """
-    sweep = _Sweep(program, ids, grad)
+    return sweep_gradients(Sweep(program, ids, grad), needed, sparse)
+
+
+def sweep_gradients(sweep: Sweep, needed: Sequence[bool], sparse: bool) -> list[Tensor | None]:
+    """Compute the gradients of sorted reads; see `gradients`."""
     found: list[Tensor | None] = [None] * len(needed)
     for which in _in_turn(needed):
-        shape = program.tables[which].shape
+        shape = sweep.program.held.tables[which].shape
         if not needed[which]:
             sweep.accumulate(which)
         elif sparse:
@@ -132,17 +135,17 @@ def gradients(
     return found
 
 
-def step_tables(program: Program, ids: Tensor, grad: Tensor, steps: Sequence[Step | None]) -> None:
+def sweep_steps(sweep: Sweep, steps: Sequence[Step | None]) -> None:
     """Take a step on each table that has one, without a gradient in memory."""
+    program = sweep.program
     head, needed = program.code[0], [step is not None for step in steps]
     if head[WEIGHTS] or head[SCALES] > 1 or (head[FUSION] == MULT and head[ROWS] > 1):
         # One table's gradient is made of another's rows, which must not have changed by then.
-        found = gradients(program, ids, grad, needed, sparse=True)
+        found = sweep_gradients(sweep, needed, sparse=True)
         for table, gradient, step in zip(program.tables, found, steps, strict=True):
             if gradient is not None and step is not None:
                 update(table, gradient, step)
     else:
-        sweep = _Sweep(program, ids, grad)
         for which in _in_turn(needed):
             sweep.accumulate(which, step=steps[which])
     for table in itertools.compress(program.tables, needed):
@@ -154,10 +157,11 @@ def _in_turn(needed: Sequence[bool]) -> list[int]:
     return [k for k, wanted in enumerate(needed) if wanted or (k == 0 and any(needed))]
 
 
-class _Sweep:
+class Sweep:
     """The reads of every table, sorted by row, and the memory that takes."""
 
     def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
+        program, grad = program.in_place(), readable(grad)
         ids, keys, id_bytes = pass_ids(ids)
         count, tables, reads = ids.numel(), program.tables, program.reads
         entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
@@ -167,7 +171,7 @@ class _Sweep:
         self.base = self.space.ctypes.data
         self.jobs = np.zeros((len(tables), back.JOB), np.int64)
         place = self.base + lines * 8
-        for job, n, table in zip(self.jobs, reads, tables, strict=True):
+        for job, n, table in zip(self.jobs, reads, program.held.tables, strict=True):
             size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
             job[back.USES : back.KEYS] = n, (n - 1).bit_length(), id_bits, row_bits
             job[back.KEYS : back.SORTED] = place, place + size, place + 2 * size
@@ -176,12 +180,15 @@ class _Sweep:
         self.task = np.zeros(back.TASK, np.int64)
         threads, code = num_threads() if count * program.width >= SERIAL else 1, program.address
         self.task[: back.IDS] = threads, 0, code, entries + 1
+        self.task[back.BAD] = -1
         self.task[back.IDS : back.LINES] = keys, id_bytes, count
         self.task[back.LINES : back.JOBS] = self.base, *(half.ctypes.data for half in factors)
         self.task[back.JOBS : back.GRAD] = self.jobs.ctypes.data, len(tables)
         self.task[back.GRAD] = address(grad, torch.float32)
-        self.alive = program, ids, grad, factors
+        self.program, self.grad, self._alive = program, grad, (ids, factors)
         run_task(back.prepare_task, self.task)
+        if self.task[back.BAD] >= 0:  # the ids were in range in the forward pass
+            refuse(program, ids, int(self.task[back.BAD]))
         run_task(back.segment_task, self.task)
 
     def rows(self, which: int) -> Any:
@@ -207,6 +214,6 @@ class _Sweep:
         job = self.jobs[which]
         job[back.TARGET], job[back.DENSE] = place, dense
         if step is not None:
-            job[back.RULE : back.NUMBERS + 1] = step.code()
+            job[back.RULE : back.NUMBERS + 1] = step.code(self.program.held.tables[which])
         self.task[back.WHICH] = which
         run_task(back.accumulate_task, self.task)

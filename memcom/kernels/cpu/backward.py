@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from memcom.kernels.cpu.forward import BLOCK, block_rows, load_ids
-from memcom.kernels.cpu.native import entry_point, float32s, int64s, prefetch
+from memcom.kernels.cpu.native import compiled, float32s, int64s, prefetch
 from memcom.kernels.cpu.threads import member, part_by_length, part_of
 from memcom.kernels.cpu.update import NO_RULE, change_row, prefetch_row
 from memcom.kernels.program import (
@@ -49,7 +49,8 @@ RADIX = 11  # bits sorted by in one pass; their counts fit the first-level cache
 # scales, `DOTS` the dot products that the gradients of scalars are made of, per id.
 THREADS, WHICH, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT = range(7)
 LINES, FACTORS, DOTS, JOBS, NUM_JOBS, GRAD = range(7, 13)
-TASK = 13
+BAD = 13
+TASK = 14
 
 # A job is one table. `KEYS` and `SPARE` have room for every read of it, `STARTS` for one more;
 # `FOUND` distinct rows are found, and `SORTED` is where the sorted keys end up.
@@ -88,10 +89,12 @@ def _gather(program: Any, rows: Any, factors: Any, n: int) -> None:
             factors[wide, b] *= table[rows[j, b]]
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def prepare_task(address: int) -> None:
-    """Compute row numbers, weights and scales of all ids, already checked. Padding reads row -1."""
+    """Compute row numbers, weights and scales of all ids. Padding reads row -1.
+
+    `BAD` becomes the position of an id that has left the range since the forward pass.
+    """
     task = carray(int64s(address), (TASK,))
     program, lines, factors, _dots = _views(task)
     head = program[0]
@@ -100,7 +103,10 @@ def prepare_task(address: int) -> None:
     start, stop = part_of(task[COUNT], task[THREADS])
     for first in range(start, stop, BLOCK):
         n = min(BLOCK, stop - first)
-        load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
+        bad = load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], keys)
+        if bad >= 0:
+            task[BAD] = first + bad
+            break
         some = slice(first, first + n)
         for j in range(entries):
             block_rows(program[1 + j], head[LIMIT], keys, lines[j, some], n)
@@ -147,8 +153,7 @@ def _segment(ordered: int, count: int, bits: int, starts: int) -> int:
     return found
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def segment_task(address: int) -> None:
     """Sort each table's reads by row, and note where each row's begin."""
     task = carray(int64s(address), (TASK,))
@@ -303,8 +308,7 @@ def _add_numbers(
 # --- the sweep ------------------------------------------------------------------------------------
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def accumulate_task(address: int) -> None:
     """Sum the gradients of one thread's part of one table's rows."""
     task = carray(int64s(address), (TASK,))

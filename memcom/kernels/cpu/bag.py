@@ -11,9 +11,9 @@ from torch import Tensor
 
 from memcom.kernels.cpu.autograd import SERIAL, gradients, refuse
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
-from memcom.kernels.cpu.native import entry_point, float32s, int64s
+from memcom.kernels.cpu.native import compiled, float32s, int64s
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
-from memcom.kernels.gate import CPU, address, pass_ids
+from memcom.kernels.gate import CPU, address, pass_ids, readable
 from memcom.kernels.program import FIELDS, PADDING, WIDTH, Program
 
 THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
@@ -28,9 +28,11 @@ def pooled(
     per_sample_weights: Tensor | None,
 ) -> Tensor:
     """Pool the composed rows of bags; see `memcom.kernels.fused_bag` for the arguments."""
-    offsets = offsets.long().contiguous()
     if per_sample_weights is not None:
-        factors = per_sample_weights.contiguous()
+        factors = readable(per_sample_weights)
+        padding = int(program.code[0, PADDING])
+        if padding >= 0:  # a zero vector times an infinite weight is not zero
+            factors = factors.masked_fill(ids == padding, 0)
     elif mode == "sum":
         factors = torch.ones(len(ids), dtype=torch.float32, device=CPU)
     else:
@@ -94,8 +96,7 @@ def _pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Te
     return out
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def _pool_task(task_address: int) -> None:
     """Pool one thread's part of the bags."""
     task = carray(int64s(task_address), (OUT + 1,))

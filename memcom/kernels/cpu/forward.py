@@ -15,7 +15,7 @@ from numba import carray, cfunc, njit, types
 
 from memcom.kernels.cpu.native import (
     BYTES,
-    entry_point,
+    compiled,
     float32s,
     int32s,
     int64s,
@@ -338,8 +338,7 @@ def _blank(keys: Any, padding: int, out: int, width: int, n: int) -> None:
                 y[k] = np.float32(0)
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def forward_task(address: int) -> None:
     """Write one thread's part of the vectors of a task."""
     task = carray(int64s(address), (OUT + 1,))
@@ -359,8 +358,7 @@ def forward_task(address: int) -> None:
 _word = types.int64
 
 
-@njit(types.int64(*[_word] * 8), nogil=True, cache=True)
-@entry_point
+@compiled(njit, types.int64(*[_word] * 8), nogil=True)
 def sweep_forward(
     function: int,
     threads: int,

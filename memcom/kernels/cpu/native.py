@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -48,6 +49,23 @@ def entry_point(function: _Function) -> _Function:
     """
     function.__qualname__ += f"_{_DIGEST}"
     return function
+
+
+def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Function], Any]:
+    """Compile by a decorator of numba, with its cache on disk where that can be written.
+
+    Numba raises if it finds no folder for the cache, or cannot write there; the function is then
+    compiled in memory.
+    """
+
+    def compile_(function: _Function) -> Any:
+        function = entry_point(function)
+        try:
+            return decorator(*signature, cache=True, **options)(function)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+            return decorator(*signature, **options)(function)
+
+    return compile_
 
 
 def _pointer_to(element: types.Type) -> Any:

@@ -43,7 +43,7 @@ def lookup_backward(
     from memcom.kernels.cpu import autograd
 
     program, needed = _program(tables, seeds, code), (True,) * len(tables)
-    found = autograd.gradients(program, ids, grad.contiguous(), needed, sparse=False)
+    found = autograd.gradients(program, ids, grad, needed, sparse=False)
     return [tensor for tensor in found if tensor is not None]
 
 

@@ -18,7 +18,7 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from memcom.kernels.cpu.native import entry_point, int64s
+from memcom.kernels.cpu.native import compiled, int64s
 
 _SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 _NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)
@@ -73,8 +73,7 @@ def _call_one(context: Any, function: Any, task: Any) -> Any:
 _call: Any = intrinsic(_call_one)
 
 
-@njit(types.void(_word, _word), nogil=True, cache=True)
-@entry_point
+@compiled(njit, types.void(_word, _word), nogil=True)
 def launch(function: int, task: int) -> None:
     """Call the C function at an address with the address of a task, on all its threads, and wait.
 

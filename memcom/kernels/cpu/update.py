@@ -9,9 +9,9 @@ import torch
 from numba import carray, cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels.cpu.native import entry_point, float32s, int64s, prefetch
+from memcom.kernels.cpu.native import compiled, float32s, int64s, prefetch
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
-from memcom.kernels.gate import address
+from memcom.kernels.gate import address, readable
 
 NO_RULE, SGD, ADAGRAD, ADAM = range(4)
 _RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
@@ -28,28 +28,52 @@ class Step:
         self._rule, self._states = _RULES[rule], states
         self._numbers = np.array(numbers, np.float32)
 
-    def code(self) -> tuple[int, int, int, int]:
-        """Return the rule, and the addresses of both moments (0 for none) and of the constants."""
+    def code(self, table: Tensor) -> tuple[int, int, int, int]:
+        """Return the rule, and the addresses of both moments (0 for none) and of the constants.
+
+        Raises:
+            ValueError: A moment has another shape than the rule keeps for the table.
+        """
+        shape = (table.shape[0], 1) if self._rule == ADAGRAD else tuple(table.shape)
+        for state in self._states:
+            if state.shape != shape:
+                raise ValueError(
+                    f"the optimizer's state for a table of shape {list(table.shape)} must have "
+                    f"shape {list(shape)}, got {list(state.shape)}"
+                )
         first, second = [*(address(state, torch.float32) for state in self._states), 0, 0][:2]
         return self._rule, first, second, self._numbers.ctypes.data
 
 
 def update(table: Tensor, gradient: Tensor, step: Step) -> None:
-    """Change the rows that have a sparse gradient, of a contiguous float32 matrix on the CPU."""
-    rows, values = gradient._indices().contiguous(), gradient._values().contiguous()
+    """Change the rows that have a sparse gradient, of a contiguous float32 matrix on the CPU.
+
+    Raises:
+        ValueError: The gradient has another shape than the table.
+        IndexError: It names a row that the table does not have.
+    """
+    rows, values = readable(gradient._indices()), readable(gradient._values())
+    if gradient.shape != table.shape or values.shape != (rows.shape[1], table.shape[1]):
+        shapes = f"{list(gradient.shape)} for a table of shape {list(table.shape)}"
+        raise ValueError(f"a sparse gradient has shape {shapes}")
     if not _ascending(address(rows, torch.int64), rows.shape[1]):
         gradient = gradient.coalesce()
-        rows, values = gradient.indices().contiguous(), gradient.values()
+        rows, values = readable(gradient.indices()), readable(gradient.values())
+    # The rows rise, so the first and the last say whether all are in the table.
+    if rows.numel() and (int(rows[0, 0]) < 0 or int(rows[0, -1]) >= table.shape[0]):
+        raise IndexError(
+            f"a sparse gradient names rows {int(rows[0, 0])} to {int(rows[0, -1])}, "
+            f"but the table has {table.shape[0]}"
+        )
     count, width = rows.shape[1], table.shape[1]
-    rule, *addresses = step.code()
+    rule, *addresses = step.code(table)
     gradients = address(rows, torch.int64), address(values, torch.float32), count, width
     threads = num_threads() if count * width >= SERIAL else 1
     fields = threads, rule, *gradients, address(table, torch.float32), *addresses
     run_task(_update_task, np.array(fields, np.int64))
 
 
-@njit(types.boolean(types.int64, types.int64), nogil=True, cache=True)
-@entry_point
+@compiled(njit, types.boolean(types.int64, types.int64), nogil=True)
 def _ascending(rows: int, count: int) -> bool:
     """True if the int64 numbers at ``rows`` rise strictly, so that none occurs twice."""
     numbers, rises = int64s(rows), True
@@ -121,8 +145,7 @@ def prefetch_row(rule: int, table: int, row: int, size: int, first: int, second:
             prefetch(second + row * size + byte)
 
 
-@cfunc(types.void(types.int64), cache=True)
-@entry_point
+@compiled(cfunc, types.void(types.int64))
 def _update_task(task_address: int) -> None:
     """Change one thread's part of the rows."""
     task = carray(int64s(task_address), (NUMBERS + 1,))
