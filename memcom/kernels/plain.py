@@ -107,9 +107,11 @@ def differentiable_gradients(
         One gradient per table, or None where none is needed.
     """
     padding = (ids == padding_idx).unsqueeze(-1)
-    vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
     wanted = list(itertools.compress(tables, needed))
-    found = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=True))
+    found = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=again))
     return [next(found) if need else None for need in needed]
 
 

@@ -18,8 +18,6 @@ from tests.embeddings.cases import SPECS, make, some_ids
 
 pytestmark = [pytest.mark.ci, pytest.mark.slow]
 
-# FSDP moves the tables between forward and backward.
-MOVES = pytest.mark.xfail(strict=False, reason="the kernels' backward keeps old addresses")
 CPU = torch.device("cpu")
 IDS = some_ids(40, 20)
 TARGET = torch.randn(40, 20, 16, generator=torch.Generator().manual_seed(5))
@@ -99,13 +97,7 @@ def train(rank: int, wrapper: str, sparse: bool, folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("wrapper", "sparse"),
-    [
-        ("ddp", False),
-        ("ddp", True),
-        pytest.param("fsdp1", False, marks=MOVES),
-        pytest.param("fsdp1_flat", False, marks=MOVES),
-        pytest.param("fsdp2", False, marks=MOVES),
-    ],
+    [("ddp", False), ("ddp", True), ("fsdp1", False), ("fsdp1_flat", False), ("fsdp2", False)],
 )
 def test_two_processes_train_every_layer_as_one_does(wrapper, sparse, tmp_path):
     torch.multiprocessing.spawn(train, (wrapper, sparse, str(tmp_path)), nprocs=2)

@@ -108,3 +108,22 @@ def test_checkpointing_and_saving_elsewhere_leave_gradients_as_they_are(spec):
     for loss in (again, elsewhere):
         for got, want in zip(torch.autograd.grad(loss, parameters), expected, strict=True):
             close(got, want)
+
+
+@every_layer
+def test_several_gradients_at_once_are_those_one_by_one(spec):
+    layer, ids = make(spec, padding_idx=3), some_ids(600)
+    if not trained(layer):
+        pytest.skip("trains nothing")
+    parameters = [p for p in layer.parameters() if p.requires_grad]
+    vectors = layer(ids)
+    directions = torch.randn(3, *vectors.shape, generator=torch.Generator().manual_seed(2))
+    keep = {"retain_graph": True}
+    batched = torch.autograd.grad(vectors, parameters, directions, is_grads_batched=True, **keep)
+    mapped = torch.func.vmap(lambda v: torch.autograd.grad(vectors, parameters, v, **keep))
+    for found in (batched, mapped(directions)):
+        for k, direction in enumerate(directions):
+            single = torch.autograd.grad(vectors, parameters, direction, **keep)
+            for got, want in zip(found, single, strict=True):
+                assert not got.requires_grad
+                close(got[k], want, rtol=1e-4, atol=1e-4)

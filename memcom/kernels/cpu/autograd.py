@@ -92,7 +92,7 @@ class FusedLookup(torch.autograd.Function):
         program, recipe, sparse, deferred = ctx.lookup
         needed = ctx.needs_input_grad[5:]
         found: list[Tensor | None] = [None] * len(needed)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or _are_several(grad):
             padding, tables = int(program.code[0, PADDING]), program.tables
             found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
         elif deferred:
@@ -103,6 +103,12 @@ class FusedLookup(torch.autograd.Function):
         else:
             found = gradients(program, ids, grad, needed, sparse)
         return (None, None, None, None, None, *found)
+
+
+def _are_several(grad: Tensor) -> bool:
+    """Return True for gradients in a batch: ``is_grads_batched=True``, or ``vmap`` of them."""
+    transformed = torch._C._functorch.is_functorch_wrapped_tensor(grad)
+    return bool(transformed or torch._C._functorch.is_legacy_batchedtensor(grad))
 
 
 def gradients(
