@@ -1,7 +1,12 @@
-"""Numbers and tables in words: bytes, durations, and rows as Markdown or for a terminal."""
+"""Text for people: bytes, durations and tables in words, and others' words in Markdown and HTML.
+
+Names of files, items and methods come from outside. They enter a page through `escape`, `markdown`,
+`code` or `fenced` only, so that they are shown and do nothing.
+"""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -48,6 +53,35 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def escape(text: str) -> str:
+    """Return text for HTML, between tags or in an attribute in double quotes."""
+    return html.escape(text, quote=False).replace('"', "&quot;")
+
+
+def markdown(text: str) -> str:
+    """Return text on one line that Markdown shows letter by letter, in a table's cell, too."""
+    line = escape(" ".join(text.split()))
+    return re.sub(
+        r"[|`*~$\[\]{}\\]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])",
+        lambda found: f"&#{ord(found[0])};",
+        line,
+    )
+
+
+def code(text: str) -> str:
+    """Return text on one line as a code span of Markdown."""
+    line = " ".join(text.split())
+    ticks = "`" * (1 + _longest_ticks(line))
+    space = " " if "`" in line else ""
+    return f"{ticks}{space}{line}{space}{ticks}"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return lines as a code block of Markdown."""
+    fence = "`" * max(3, 1 + _longest_ticks(text))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
 def table(
     rows: Sequence[Mapping[str, str]], *, style: str = "markdown", right: Sequence[str] = ()
 ) -> str:
@@ -70,3 +104,7 @@ def table(
         colalign=["right" if name in right else "left" for name in columns] if rows else None,
         disable_numparse=True,
     )
+
+
+def _longest_ticks(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

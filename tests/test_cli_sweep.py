@@ -124,3 +124,44 @@ def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("methods", "failing", "code", "said"),
+    [
+        ("hash", "", 0, ""),
+        ("hash,memcom", "hash", 1, "2 of 13 trials failed"),
+        ("hash", "*", 1, "every trial failed"),
+    ],
+)
+def test_the_exit_code_tells_of_failed_trials(tmp_path, monkeypatch, methods, failing, code, said):
+    monkeypatch.setenv("TOY_FAIL", failing)
+    words = [
+        *("sweep", "--data", "synthetic", "--task", "tests.sweep.toy:TASK", "--methods", methods),
+        *("--ratios", "2", "--seeds", "1", "--profile", "fast"),
+        *("--engine", "local", "--out", str(tmp_path)),
+    ]
+    for more in ([], ["--report-only"]):
+        result = CliRunner().invoke(main, words + more)
+        assert result.exit_code == code, result.output
+        assert said in result.output
+        assert ("failed" in result.output) == bool(said)
+        assert (tmp_path / "report.md").exists()
+    monkeypatch.delenv("TOY_FAIL")
+    assert CliRunner().invoke(main, [*words, "--retry-failed"]).exit_code == 0
+
+
+def test_a_damaged_trial_is_one_line(tmp_path):
+    words = [
+        *("sweep", "--data", "synthetic", "--task", "tests.sweep.toy:TASK", "--methods", "hash"),
+        *("--ratios", "2", "--seeds", "1", "--profile", "fast", "--engine", "local"),
+        *("--out", str(tmp_path)),
+    ]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    path = next((tmp_path / "trials").rglob("*.json"))
+    path.write_text(path.read_text().replace('"best_epoch"', '"best"'))
+    for more in ([], ["--report-only"]):
+        result = CliRunner().invoke(main, words + more)
+        assert result.exit_code == 2
+        assert f"{path.name} is damaged" in result.output.replace("\n", "")
+    assert CliRunner().invoke(main, [*words, "--retry-failed"]).exit_code == 0

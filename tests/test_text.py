@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from html.parser import HTMLParser
 
-from memcom._text import duration, in_bytes, parse_nbytes, table
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memcom._text import code, duration, escape, fenced, in_bytes, markdown, parse_nbytes, table
 
 
 @pytest.mark.parametrize(
@@ -66,3 +70,72 @@ def test_a_table_for_a_terminal_is_aligned() -> None:
 
 def test_no_rows_make_no_table() -> None:
     assert table([]) == ""
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>.csv",
+    '"><script>alert(1)</script>',
+    "a|b|c.csv",
+    "[x](javascript:alert(1)) ![y](http://z)",
+    "`<b>` ``` <b>",
+    "two\nlines\n\n<b>",
+    "*not* _this_ ~~either~~ $x$ {{y}}",
+    "&lt;b&gt;",
+    "\\<b>\\",
+]
+
+
+class Parts(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.alt: list[str | None] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.alt.append(dict(attributes).get("alt"))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def rendered(text: str) -> Parts:
+    """Markdown as a viewer shows it that lets HTML through."""
+    markdown_it = pytest.importorskip("markdown_it")
+    reader = markdown_it.MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    return Parts(reader.render(text))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@given(st.sampled_from(HOSTILE) | st.text(alphabet="<>&\"'`|*_[](){}!$~\\#-+ \nab", max_size=40))
+def test_the_words_of_others_are_shown_letter_by_letter(text: str) -> None:
+    for page, tags in (
+        (f"## {markdown(f'a {text} b')}", ["h2"]),
+        (f"- {markdown(f'a {text} b')}", ["ul", "li"]),
+        (table([{"x": markdown(f"a {text} b")}]), "table thead tr th tbody tr td".split()),
+    ):
+        shown = rendered(page)
+        assert shown.tags == tags
+        assert one_line(shown.text.removeprefix("\n\nx")) in (
+            one_line(f"a {text} b"), one_line(f"x a {text} b"),
+        )  # fmt: skip
+    shown = rendered(f"- x {code(text)}" if text.strip() else "- x")
+    assert shown.tags[:2] == ["ul", "li"]
+    assert set(shown.tags[2:]) <= {"code"}
+    assert one_line(shown.text) == one_line(f"x {text}")
+    assert rendered(fenced(text)).tags == ["pre", "code"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_words_of_others_in_html(text: str) -> None:
+    shown = Parts(f'<p><img alt="{escape(text)}">{escape(text)}</p>')
+    assert shown.tags == ["p", "img"]
+    assert shown.alt[1] == shown.text == text

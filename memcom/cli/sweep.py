@@ -118,7 +118,8 @@ def _out_option(default: str) -> Callable[[Callable[..., None]], Callable[..., N
 def compare(data: str | None, out: Path, **options: Any) -> None:
     """Rank with every compressor at equal bytes, time them, and print a table.
 
-    A sweep of the whole registry with --times, of movielens if no data is named.
+    A sweep of the whole registry with --times, of movielens if no data is named. Exits with 1 if a
+    trial failed.
     """
     spec = _spec(None, data=data or "movielens", **options)
     _run_and_report(spec, out, {"engine": "processes", "times": True})
@@ -152,7 +153,7 @@ def compare(data: str | None, out: Path, **options: Any) -> None:
     help="Where trials run: this process, processes of this machine, a Ray cluster.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: all cores]")
-@click.option("--retry-failed", is_flag=True, help="Run failed trials once more.")
+@click.option("--retry-failed", is_flag=True, help="Run failed and damaged trials again.")
 @click.option("--times", is_flag=True, help="Time lookups and training steps, too.")
 @click.option("--dry-run", is_flag=True, help="Print bytes, trials and time; run nothing.")
 @click.option("--report-only", is_flag=True, help="Write the report of what is there; run nothing.")
@@ -170,6 +171,7 @@ def sweep(
     """Train compressors over ratios, seeds and learning rates; resume; report.
 
     SPEC is a TOML file; options replace what it says. Without one the options say everything.
+    Exits with 1 if a trial failed, with 2 if a value makes no sense or a file cannot be used.
     """
     from memcom import sweep
 
@@ -196,10 +198,15 @@ def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> No
 
     tables = list(sweep.tables(spec)) if running is None else sweep.run(spec, out, **running)
     report = sweep.write_report(tables, out, draw=_drawing())
-    for table, rows in zip(tables, report.rows, strict=True):
-        click.echo(f"{sweep.terminal_section(table, rows)}\n")
+    for table, rows, notes in zip(tables, report.rows, report.notes, strict=True):
+        click.echo(f"{sweep.terminal_section(table, rows, notes)}\n")
     for kind, path in report.files.items():
         click.echo(f"{kind}: {path}")
+    ran = [record for rows in report.rows for row in rows for record in row.records]
+    if failed := sum(record.outcome is None for record in ran):
+        count = "every trial" if failed == len(ran) else f"{failed} of {len(ran)} trials"
+        click.echo(f"{count} failed; the report says why, --retry-failed runs them again", err=True)
+        click.get_current_context().exit(1)
 
 
 def _drawing() -> Any:

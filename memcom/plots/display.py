@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 
 from matplotlib.figure import Figure
 
+from memcom._text import escape
 from memcom.plots.theme import themed
 
 
@@ -40,10 +40,7 @@ def to_html(figure: Figure, alt: str, dpi: int = 110) -> str:
     width, height = (round(inches * 96) for inches in figure.get_size_inches())
     data = base64.b64encode(to_png(figure, dpi)).decode("ascii")
     look = f"max-width:100%;width:{width}px;aspect-ratio:{width}/{height}"
-    return (
-        f'<img alt="{html.escape(alt.strip(), quote=True)}" style="{look}"'
-        f' src="data:image/png;base64,{data}">'
-    )
+    return f'<img alt="{escape(alt.strip())}" style="{look}" src="data:image/png;base64,{data}">'
 
 
 def show(figure: Figure, *, alt: str, dpi: int = 110) -> None:

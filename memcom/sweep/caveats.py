@@ -1,4 +1,4 @@
-"""Caveats printed above each results table: little signal, few epochs, a narrow grid."""
+"""Caveats printed above each results table: little signal, few epochs, a narrow grid, old files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from memcom.sweep.plan import Table
 from memcom.sweep.rows import Row
+from memcom.sweep.store import Store
 
 
 def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
     """Return the sentences to print above a table; the first is always about the controls."""
-    return [
-        each for each in (about_signal(table, rows), about_epochs(rows), about_rates(rows)) if each
-    ]
+    found = (about_signal(table, rows), about_epochs(rows), about_rates(rows), about_seals(rows))
+    return [each for each in found if each]
 
 
 def about_signal(table: Table, rows: Sequence[Row]) -> str:
@@ -62,4 +62,29 @@ def about_rates(rows: Sequence[Row]) -> str:
     return (
         f"Of {found.total()} rows, {', '.join(ends)}: a better rate may lie beyond (rate_end in "
         "summary.csv)."
+    )
+
+
+def about_seals(rows: Sequence[Row]) -> str:
+    """Count the trials whose files are of the format that has no digest of its content."""
+    records = [record for row in rows for record in row.records]
+    old = sum(not record.sealed for record in records)
+    if not old:
+        return ""
+    return (
+        f"{old} of {len(records)} trials are files of an older version, without a digest of their "
+        "content: a change in such a file cannot be noticed."
+    )
+
+
+def about_former(table: Table, store: Store) -> str:
+    """Name the trials of this folder that belong to other content of the same data set."""
+    found = store.former(table.source, table.cells[0].first.task)
+    if not found:
+        return ""
+    listed = ", ".join(f"{number} with checksum {sum_[:12]}" for sum_, number in found.items())
+    return (
+        f"WARNING: {store.folder} also holds trials of other content under the name "
+        f"{table.source.name} ({listed}; this table is of {table.source.checksum[:12]}). The data "
+        "has changed, or other data has its name. Those trials are not in this table."
     )

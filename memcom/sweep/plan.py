@@ -41,6 +41,12 @@ class Cell:
         """Trials of the whole row: the grid, and the other seeds of the chosen rate."""
         return 0 if self.impossible else len(self.grid) + self.seeds - 1
 
+    @property
+    def possible_trials(self) -> list[Trial]:
+        """Every trial that the row may need, before validation chooses a learning rate."""
+        seeds = () if self.impossible else range(self.seeds)
+        return [replace(trial, seed=seed) for trial in self.grid for seed in seeds]
+
     def progress(self, store: Store) -> Progress:
         """Read the cell's trials from the store; choose the learning rate if the grid is done."""
         trials = [] if self.impossible else list(self.grid)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from memcom._files import write_atomically, write_csv, write_text
+from memcom.sweep.caveats import about_former
 from memcom.sweep.plan import Table
 from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
@@ -32,10 +33,12 @@ class Report(NamedTuple):
         files: By kind: ``"report"``, ``"summary"``, ``"pairs"``, ``"trials"``, and
             ``"picture ..."``.
         rows: The rows of each table.
+        notes: Sentences about the folder, for each table.
     """
 
     files: dict[str, Path]
     rows: list[list[Row]]
+    notes: list[list[str]]
 
 
 def write_report(
@@ -56,7 +59,7 @@ def write_report(
         ValueError: A trial's file is damaged.
     """
     store, folder = Store(folder), Path(folder)
-    sections, found, files = ["# Compression sweep"], [], {}
+    sections, found, notes, files = ["# Compression sweep"], [], [], {}
     summary: list[dict[str, Any]] = []
     pairs: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
@@ -66,7 +69,8 @@ def write_report(
         if draw is not None and any(row.seeds and row.method not in plain for row in rows):
             picture = files[f"picture {table.label}"] = _picture(table, rows, folder, draw)
         found.append(rows)
-        sections.append(markdown_section(table, rows, picture))
+        notes.append([each for each in [about_former(table, store)] if each])
+        sections.append(markdown_section(table, rows, picture, notes[-1]))
         common = {"data": table.source.name, "task": table.task.name, **table.varied}
         summary += [common | row.flat(table.task.metric) for row in rows]
         pairs += [common | pair for row in rows for pair in row.pairs()]
@@ -75,7 +79,7 @@ def write_report(
     files["summary"] = write_csv(folder / "summary.csv", summary)
     files["pairs"] = write_csv(folder / "pairs.csv", pairs)
     files["trials"] = write_csv(folder / "trials.csv", trials)
-    return Report(files, found)
+    return Report(files, found, notes)
 
 
 def _flat(record: Record, table: Table) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm.auto import tqdm
 
+from memcom.sweep.caveats import about_former
 from memcom.sweep.engines import Engine, start
 from memcom.sweep.plan import Table, tables
 from memcom.sweep.provenance import provenance
@@ -52,7 +53,7 @@ def run(
         data: Loaded data to use for the spec's one source, instead of loading it.
         engine: ``"local"``, ``"processes"`` or ``"ray"``.
         jobs: Trials at a time; by default as many as the engine has room for.
-        retry_failed: Remove the records of failed trials first, so that they run again.
+        retry_failed: Remove the records of failed trials, and damaged ones, so that they run again.
         times: When a table is done, time its methods against the full table.
         progress: Show a progress bar.
 
@@ -72,6 +73,8 @@ def run(
         raise ValueError(f"task {spec.task} takes no times")
     store, done = Store(out), []
     for table in tables(spec, data):
+        if former := about_former(table, store):
+            warnings.warn(former, stacklevel=2)
         workers = start(engine, table.data, store, jobs)
         try:
             run_pending(table, store, workers, retry_failed=retry_failed, progress=progress)
@@ -93,8 +96,8 @@ def run_pending(
 ) -> None:
     """Run all missing trials of a table. Returns when every one is stored, by any process."""
     if retry_failed:
-        for record in (each for cell in table.progress(store) for each in cell.failures):
-            store.remove(record.trial)
+        for trial in (each for cell in table.cells for each in cell.possible_trials):
+            store.retry(trial)
     scheduler = Scheduler(store, engine)
     total = sum(cell.num_trials for cell in table.cells)
     found = table.progress(store)

@@ -17,48 +17,77 @@ TIMES = {"lookup_time": "lookup", "step_time": "step"}  # metric -> heading
 STATUS = ""  # heading of what is wrong with a row, in a terminal
 
 
-def markdown_section(table: Table, rows: Sequence[Row], picture: Path | None = None) -> str:
-    """Return the section of one table as Markdown, ending in the tracebacks of failed trials."""
-    label, task = table.metric_label, table.task
+def markdown_section(
+    table: Table, rows: Sequence[Row], picture: Path | None = None, notes: Sequence[str] = ()
+) -> str:
+    """Return the section of one table as Markdown, ending in the tracebacks of failed trials.
+
+    Args:
+        table: The plan.
+        rows: Its rows.
+        picture: The drawn picture.
+        notes: Sentences to print after the caveats.
+
+    Returns:
+        The lines.
+    """
+    label, title = _text.markdown(table.metric_label), _text.markdown(table.label)
+    task, data = table.task, _text.markdown(table.source.name)
     records = [record for row in rows for record in row.records]
     options = ", ".join(f"{name} {value}" for name, value in table.options.items())
+    options = _text.markdown(options)
     lines = [
-        f"## {table.label}, {task.name}",
+        f"## {title}, {_text.markdown(task.name)}",
         "",
-        f"- Data: {table.source.name}, checksum {table.source.checksum[:12]}. Options: {options}.",
+        f"- Data: {data}, checksum {table.source.checksum[:12]}. Options: {options}.",
         f"- {label} on the test part, {'higher' if task.higher_is_better else 'lower'} is better; "
         f"learning rate and epoch chosen on validation. {len(records)} trials, "
         f"{_text.duration(sum(row.seconds for row in rows))} of computing. "
-        f"Code {_versions(records)}.",
+        f"Code {_text.markdown(_versions(records))}.",
         "- Ratio and bytes are those stored in the input embedding, at most what was asked for; "
         "total is the whole model. Loss is relative to the full table, positive is worse. 95 % "
         f"intervals are bootstrapped over {task.unit}s and seeds, or Student's over seeds where "
         f"the metric has no value per {task.unit}. ± is Student's over seeds; p is Wilcoxon's "
         f"against the full table, paired by {task.unit}, adjusted by Holm for all rows. Lookup and "
         "step, where they were taken, are times over the full table's, one thread.",
-        *(f"- {caveat}" for caveat in caveats(table, rows)),
+        *(f"- {_text.markdown(note)}" for note in (*caveats(table, rows), *notes)),
         "",
     ]
     if picture is not None:
-        lines += [f"![{label} against compression on {table.label}]({picture.name})", ""]
-    lines.append(_layout(rows, [_cells(row, label) for row in rows], "markdown"))
+        lines += [f"![{label} against compression on {title}]({picture.name})", ""]
+    cells = [_cells(row, table.metric_label) for row in rows]
+    escaped = [{_text.markdown(k): _text.markdown(v) for k, v in cell.items()} for cell in cells]
+    lines.append(_layout(rows, escaped, "markdown"))
     if any(row.seeds and row.seeds < 3 for row in rows if row.method not in task.untrained):
         lines += ["", "Fewer than three seeds: the intervals say little about training."]
     unfinished = [row for row in rows if row.status != "finished"]
     if unfinished:
         lines += ["", "Not finished:", ""]
-        lines += [f"- `{row.method}` ({_budget(row)}): {row.status}" for row in unfinished]
+        lines += [
+            f"- {_text.code(row.method)} ({_budget(row)}): {_text.markdown(row.status)}"
+            for row in unfinished
+        ]
     for record in records:
         if record.outcome is None:
             trial = record.trial
-            title = f"{trial.method}, rate {trial.learning_rate}, seed {trial.seed}"
-            lines += ["", f"<details><summary>{title}: {record.failed}</summary>", "", "```"]
-            lines += [record.traceback.rstrip(), "```", "", "</details>"]
+            name = f"{trial.method}, rate {trial.learning_rate}, seed {trial.seed}"
+            summary = _text.markdown(f"{name}: {record.failed}")
+            lines += ["", f"<details><summary>{summary}</summary>", ""]
+            lines += [_text.fenced(record.traceback), "", "</details>"]
     return "\n".join(lines)
 
 
-def terminal_section(table: Table, rows: Sequence[Row]) -> str:
-    """Return one table in aligned columns, without those only the Markdown has room for."""
+def terminal_section(table: Table, rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Return one table in aligned columns, without those only the Markdown has room for.
+
+    Args:
+        table: The plan.
+        rows: Its rows.
+        notes: Sentences to print after the caveats.
+
+    Returns:
+        The lines.
+    """
     label = table.metric_label
     cells = [_cells(row, label) for row in rows]
     for row, cell in zip(rows, cells, strict=True):
@@ -69,7 +98,7 @@ def terminal_section(table: Table, rows: Sequence[Row]) -> str:
             if not row.seeds:
                 cell["ratio"] = ""
     first, *more = caveats(table, rows)
-    return "\n".join([f"{table.label}: {first}", *more, _layout(rows, cells, "plain")])
+    return "\n".join([f"{table.label}: {first}", *more, *notes, _layout(rows, cells, "plain")])
 
 
 def _cells(row: Row, label: str) -> dict[str, str]:

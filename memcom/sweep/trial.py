@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,8 @@ from memcom.sweep.provenance import provenance, traceback_in_package
 from memcom.sweep.source import Source
 from memcom.tasks.protocol import Outcome, Setting, Size, get_task
 
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1  # the format before records had a digest; it is still read
 
 
 class UndeliveredError(RuntimeError):
@@ -65,6 +68,8 @@ class Record:
         traceback: Traceback of the failure.
         seconds: Wall-clock time.
         about: Versions, commit, machine and time of day. They are noted and decide nothing.
+        sealed: False if it was read from a file of an older format, which has no digest of its
+            content: a number changed in that file cannot be noticed.
     """
 
     trial: Trial
@@ -73,9 +78,13 @@ class Record:
     traceback: str = ""
     seconds: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
+    sealed: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        """Return the record as JSON values; arrays are float32, compressed, in base 85."""
+        """Return the record as JSON values, with a digest of them all.
+
+        Arrays are float32, compressed, in base 85.
+        """
         status = "failed" if self.outcome is None else "finished"
         content = {
             "format": FORMAT,
@@ -96,24 +105,78 @@ class Record:
                 "best_epoch": outcome.best_epoch,
                 "units": {name: _pack(values) for name, values in outcome.units.items()},
             }
-        return content | {"seconds": self.seconds, "about": dict(self.about)}
+        return sealed(content | {"seconds": self.seconds, "about": dict(self.about)})
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Record:
-        """Return the record of `as_json`; ValueError if the configuration does not fit its key."""
-        if content.get("format") != FORMAT:
-            raise ValueError(f"format {content.get('format')!r} is not {FORMAT}")
-        trial = Trial(**content["setting"], source=Source(**content["data"]))
-        if trial.key != content["key"]:
-            raise ValueError(f"its configuration has key {trial.key}, it says {content['key']}")
-        outcome = None
-        if content["status"] == "finished":
-            values = dict(content["outcome"])
-            values["size"] = Size(values.pop("nbytes"), values.pop("full_nbytes"))
-            values["units"] = {name: _unpack(packed) for name, packed in values["units"].items()}
-            outcome = Outcome(**values)
-        reason, trace = content.get("failed", ""), content.get("traceback", "")
-        return cls(trial, outcome, reason, trace, content["seconds"], content["about"])
+    def from_json(cls, content: Any) -> Record:
+        """Return the record of `as_json`; ValueError says what is wrong with the content."""
+        version = content.get("format") if isinstance(content, dict) else None
+        if version != UNSEALED or "digest" in content:
+            content = unsealed(content)
+            if version != FORMAT:
+                raise ValueError(f"its format is {version!r}, not {FORMAT}")
+        setting, source = _part(content, "setting", dict), _part(content, "data", dict)
+        trial = Trial(**setting, source=Source(**source))
+        if trial.key != content.get("key"):
+            raise ValueError(f"its setting has key {trial.key}, it says {content.get('key')!r}")
+        outcome, failed, trace = None, "", ""
+        if content.get("status") == "finished":
+            values = dict(_part(content, "outcome", dict))
+            values["size"] = Size(values.pop("nbytes", None), values.pop("full_nbytes", None))
+            packed = _part(values, "units", dict)
+            values["units"] = {name: _unpack(array) for name, array in packed.items()}
+            outcome = checked(Outcome(**values))
+        elif content.get("status") == "failed":
+            failed, trace = _part(content, "failed", str), _part(content, "traceback", str)
+        else:
+            raise ValueError(f"its status is {content.get('status')!r}, not finished or failed")
+        seconds = finite("seconds", content.get("seconds"))
+        about = _part(content, "about", dict)
+        return cls(trial, outcome, failed, trace, seconds, about, version == FORMAT)
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON values with a digest of them."""
+    return {**content, "digest": _digest(content)}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """Return what `sealed` got; ValueError if it is not whole."""
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds {type(content).__name__}, not an object with fields")
+    found = {name: value for name, value in content.items() if name != "digest"}
+    if content.get("digest") != _digest(found):
+        raise ValueError(
+            f"its content has digest {_digest(found)[:12]}, it says "
+            f"{str(content.get('digest'))[:12]}: it was changed after it was written"
+        )
+    return found
+
+
+def checked(outcome: Outcome) -> Outcome:
+    """Return an outcome with plain numbers; ValueError names what is none, or not finite."""
+    if not isinstance(outcome.metrics, Mapping) or not outcome.metrics:
+        raise ValueError(f"its metrics are {outcome.metrics!r}, not numbers by name")
+    size = outcome.size
+    return Outcome(
+        {str(name): finite(name, value) for name, value in outcome.metrics.items()},
+        finite("the validation metric", outcome.valid),
+        Size(_count("nbytes", size.nbytes), _count("full_nbytes", size.full_nbytes)),
+        _count("output_nbytes", outcome.output_nbytes),
+        _count("best_epoch", outcome.best_epoch),
+        outcome.units,
+    )
+
+
+def finite(name: str, value: Any) -> float:
+    """Return a number as float; ValueError names it if it is none, or not finite."""
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    except OverflowError:
+        number = None
+    if number is None or not math.isfinite(number):
+        raise ValueError(f"{name} is no finite number, it is {value!r:.40}")
+    return number
 
 
 def run_trial(trial: Trial, data: Any, device: str = "cpu") -> Record:
@@ -122,10 +185,12 @@ def run_trial(trial: Trial, data: Any, device: str = "cpu") -> Record:
     torch.set_num_threads(1)
     outcome, failed, trace = None, "", ""
     try:
-        outcome = get_task(trial.task).run(trial, data, device)
-        bad = [name for name, value in outcome.metrics.items() if not np.isfinite(value)]
-        if bad or not np.isfinite(outcome.valid):
-            raise ArithmeticError(f"{', '.join(bad) or 'the validation metric'} is no number")
+        task = get_task(trial.task)
+        outcome = checked(task.run(trial, data, device))
+        if task.metric not in outcome.metrics:
+            raise ValueError(
+                f"{task.name} gave no {task.metric}, only {', '.join(outcome.metrics)}"
+            )
     except Exception as error:
         outcome, trace = None, traceback_in_package()
         failed = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -140,10 +205,33 @@ def _pack(values: np.ndarray) -> dict[str, Any]:
     return {"count": len(little), "float32_zlib_base85": text}
 
 
-def _unpack(packed: Mapping[str, Any]) -> np.ndarray:
-    count = int(packed["count"])
-    inflate = zlib.decompressobj()
-    raw = inflate.decompress(base64.b85decode(packed["float32_zlib_base85"]), 4 * count + 1)
+def _unpack(packed: Any) -> np.ndarray:
+    if not isinstance(packed, dict):
+        raise ValueError(f"an array is {type(packed).__name__}, not packed values")
+    count = _count("count", packed.get("count"))
+    text = _part(packed, "float32_zlib_base85", str)
+    try:
+        raw = zlib.decompressobj().decompress(base64.b85decode(text), 4 * count + 1)
+    except zlib.error as error:
+        raise ValueError(f"an array cannot be unpacked: {error}") from error
     if len(raw) != 4 * count:
         raise ValueError(f"an array of {count} values does not have {len(raw)} bytes")
     return np.frombuffer(raw, dtype="<f4").astype(np.float32)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _part(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A field of JSON content, which has to be of a kind."""
+    if not isinstance(content.get(name), kind):
+        raise ValueError(f"its field {name!r} is {content.get(name)!r:.40}, not {kind.__name__}")
+    return content[name]
+
+
+def _count(name: str, value: Any) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} is no number of things, it is {value!r:.40}")
+    return int(value)

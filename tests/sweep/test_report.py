@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import warnings
+from dataclasses import replace
 
 import pytest
 
-from memcom.sweep import run, tables, write_report
-from tests.sweep.toy import NUM_TRIALS, spec
+from memcom.sweep import Store, run, tables, terminal_section, write_report
+from tests.sweep.toy import NAME, NUM_TRIALS, spec
+from tests.test_text import rendered
 
 
 def rows_of(path):
@@ -24,7 +28,7 @@ def finished(data, tmp_path_factory):
 
 def test_files_hold_every_row_and_every_trial(finished):
     found, folder = finished
-    files, (rows,) = write_report(found, folder)
+    files, (rows,), _ = write_report(found, folder)
     summary, trials, pairs = (rows_of(files[name]) for name in ("summary", "trials", "pairs"))
     assert len(summary) == 2 + 2 * 5
     assert len(trials) == len({row["key"] for row in trials}) == NUM_TRIALS
@@ -101,3 +105,68 @@ def test_an_unfinished_sweep_has_a_report_with_a_warning(tmp_path, data):
     files = write_report(list(tables(spec(), data)), tmp_path).files
     assert {row["status"].split(":")[0] for row in rows_of(files["summary"])} == {"unfinished"}
     assert "WARNING" in files["report"].read_text()
+
+
+def test_data_that_changed_is_said_and_not_mixed(tmp_path, data):
+    file = tmp_path / "pairs.csv"
+    named = spec(data=str(file), ratios=(2,), seeds=1)
+    changed = replace(data, item=data.item[::-1].copy())
+    out = tmp_path / "out"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(named, out, data=data, progress=False)
+    (first,) = tables(named, data)
+    with pytest.warns(UserWarning, match=r"content under the name pairs\.csv \(13 with checksum"):
+        (second,) = run(named, out, data=changed, progress=False)
+    before, after = (Store(out).former(table.source, NAME) for table in (second, first))
+    assert before == {first.source.checksum: after.total()}
+    assert after == {second.source.checksum: before.total()}
+    assert before.total() == 1 + 2 * (1 + 5)  # the control, and two rates of all others
+    report = write_report([second], out)
+    keys = {row["key"] for row in rows_of(report.files["trials"])}
+    assert len(keys) == before.total()
+    assert keys == {
+        each.trial.key
+        for each in Store(out).records()
+        if each.trial.source.checksum == second.source.checksum
+    }
+    for text in (
+        report.files["report"].read_text(),
+        terminal_section(second, *map(first_of, report[1:])),
+    ):
+        assert "other content under the name pairs.csv" in text
+        assert first.source.checksum[:12] in text
+        assert second.source.checksum[:12] in text
+    # What is asked of the data beside its name is no change of it.
+    (other,) = tables(replace(named, data=({"name": str(file), "user_col": "u"},)), data)
+    assert not Store(out).former(other.source, NAME)
+
+
+def first_of(lists):
+    return lists[0]
+
+
+def test_files_without_a_digest_are_counted(tmp_path, data):
+    few = spec(ratios=(2,), seeds=1)
+    found = run(few, tmp_path, data=data, progress=False)
+    assert "without a digest" not in write_report(found, tmp_path).files["report"].read_text()
+    files = sorted((tmp_path / "trials").rglob("*.json"))
+    for path in files[:3]:
+        content = json.loads(path.read_text())
+        del content["digest"]
+        path.write_text(json.dumps(content | {"format": 1}))
+    text = write_report(found, tmp_path).files["report"].read_text()
+    assert f"3 of {len(files)} trials are files of an older version" in text
+
+
+def test_names_and_errors_are_shown_and_do_nothing(tmp_path, data, monkeypatch):
+    name = "<img src=x onerror=alert(1)>|`[a](b)`.csv"
+    monkeypatch.setenv("TOY_FAIL", "hash")
+    monkeypatch.setattr("tests.sweep.toy.FAILURE", "</summary><script>x</script>\n```\n<b>")
+    named = spec(data=name, ratios=(2, 40), seeds=1)
+    report = write_report(run(named, tmp_path, data=data, progress=False), tmp_path)
+    shown = rendered(report.files["report"].read_text())
+    assert not {"img", "script", "b", "a"} & set(shown.tags)
+    assert shown.tags.count("details") == 4
+    assert name in shown.text
+    assert "</summary><script>x</script>" in shown.text

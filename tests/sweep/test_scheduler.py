@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memcom.sweep import Record, Store, Table, Trial, run, summarise, tables
+from memcom.sweep import DamagedRecordError, Record, Store, Table, Trial, run, summarise, tables
 from memcom.sweep.scheduler import run_pending, time_methods
 from memcom.sweep.trial import UndeliveredError, run_trial
 from tests.sweep.toy import NUM_TRIALS, contents, runs, spec
@@ -192,6 +192,22 @@ def test_failed_trials_are_kept_and_can_be_retried(tmp_path, data, monkeypatch):
     records = Store(tmp_path).records()
     assert len(records) == NUM_TRIALS
     assert all(record.outcome is not None for record in records)
+
+
+def test_a_damaged_file_stops_a_sweep_by_name_and_is_run_again_on_demand(tmp_path, data):
+    run(spec(), tmp_path, data=data, progress=False)
+    before = contents(tmp_path)
+    paths = sorted((tmp_path / "trials").rglob("*.json"))
+    paths[0].write_text(paths[0].read_text().replace('"valid": 0.', '"valid": 1.'))
+    paths[20].write_text("[]")
+    paths[30].unlink()
+    paths[30].symlink_to(paths[31])
+    for _ in range(2):  # it stays damaged
+        with pytest.raises(DamagedRecordError, match="--retry-failed"):
+            run(spec(), tmp_path, data=data, progress=False)
+    run(spec(), tmp_path, data=data, progress=False, retry_failed=True)
+    assert contents(tmp_path) == before
+    assert not paths[30].is_symlink()
 
 
 def test_a_method_that_cannot_be_so_small_is_left_out(tmp_path, data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -76,12 +77,45 @@ def test_a_run_notes_versions_and_gives_threads_back(data):
     assert record.seconds > 0
 
 
-def test_a_metric_that_is_no_number_is_a_failure(data, monkeypatch):
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"metrics": {"score": np.nan}}, "score"),
+        ({"metrics": {"score": "0.5"}}, "'0.5'"),
+        ({"metrics": {"score": True}}, "True"),
+        ({"metrics": {"score": torch.tensor([0.5])}}, "score"),
+        ({"metrics": {}}, "metrics"),
+        ({"metrics": {"other": 1.0}}, "no score, only other"),
+        ({"valid": None}, "validation metric"),
+        ({"valid": float("inf")}, "validation metric"),
+        ({"size": trials.Size(-1, 4)}, "nbytes"),
+        ({"output_nbytes": 1.5}, "output_nbytes"),
+    ],
+)
+def test_a_measurement_that_is_no_number_is_a_failure(data, monkeypatch, change, word):
     def run(setting, loaded, device):
-        return dataclasses.replace(toy.run(setting, loaded, device), metrics={"score": np.nan})
+        return dataclasses.replace(toy.run(setting, loaded, device), **change)
 
     task = dataclasses.replace(toy.TASK, run=run)
     monkeypatch.setattr(trials, "get_task", lambda name: task)
     record = trials.run_trial(a_trial(data), data)
     assert record.outcome is None
-    assert "score" in record.failed
+    assert word in record.failed
+
+
+def test_numbers_of_numpy_are_stored_as_plain_ones(data, monkeypatch):
+    def run(setting, loaded, device):
+        found = toy.run(setting, loaded, device)
+        return dataclasses.replace(
+            found,
+            metrics={"score": np.float32(0.5)},
+            valid=np.float64(0.25),
+            best_epoch=np.int64(2),
+        )
+
+    task = dataclasses.replace(toy.TASK, run=run)
+    monkeypatch.setattr(trials, "get_task", lambda name: task)
+    record = trials.run_trial(a_trial(data), data)
+    again = Record.from_json(json.loads(json.dumps(record.as_json())))
+    assert again.outcome.metrics == {"score": 0.5}
+    assert (again.outcome.valid, again.outcome.best_epoch) == (0.25, 2)

@@ -1,9 +1,9 @@
 """A task that costs next to nothing: numbers drawn from a hash of the setting.
 
 Environment variables steer it: TOY_LOG is a file that gets a line per trial that is run, TOY_FAIL
-a method that fails, TOY_KILL a folder: two trials of the method `truncate` kill their process
-unless they find a file named after them there, which they leave behind first. TOY_KILL_ALWAYS
-names a method that always kills its process.
+a method that fails, or * for all, TOY_KILL a folder: two trials of the method `truncate` kill their
+process unless they find a file named after them there, which they leave behind first.
+TOY_KILL_ALWAYS names a method that always kills its process.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from memcom.data import Interactions
 from memcom.sweep import Spec
 from memcom.tasks import Outcome, Setting, Task, get_task
 
+FAILURE = "as it was told to"
+
 
 def run(setting: Setting, data: Interactions, device: str) -> Outcome:
     text = json.dumps(asdict(setting), sort_keys=True)
@@ -30,8 +32,8 @@ def run(setting: Setting, data: Interactions, device: str) -> Outcome:
     if log := os.environ.get("TOY_LOG"):
         with open(log, "a") as file:
             file.write(digest + "\n")
-    if setting.method == os.environ.get("TOY_FAIL"):
-        raise RuntimeError("as it was told to")
+    if os.environ.get("TOY_FAIL") in (setting.method, "*"):
+        raise RuntimeError(FAILURE)
     if setting.method == os.environ.get("TOY_KILL_ALWAYS"):
         os.kill(os.getpid(), signal.SIGKILL)
     doomed = (setting.method, setting.ratio, setting.seed) == ("truncate", 2.0, 0)
@@ -101,6 +103,7 @@ def contents(folder: Path) -> dict[str, Any]:
         if path.is_file():
             content = json.loads(path.read_text())
             content["seconds"] = content["about"]["finished"] = content["about"]["load"] = None
+            content["digest"] = None
             found[str(path.relative_to(folder))] = json.dumps(content)
     return found
 

@@ -9,14 +9,12 @@ and says so.
 from __future__ import annotations
 
 import copy
-import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from memcom._files import write_text
-from memcom._text import table
+from memcom._text import escape, fenced, table
 from memcom.course.build.notebook import tags
 from memcom.course.build.outputs import WIDGET_VIEW, strip_ansi
 from memcom.course.build.runner import RunResult
@@ -87,19 +85,17 @@ def notebook_page(entry: RunResult, machine: str) -> Any:
         notebook.cells[0].source = f"{title}\n\n{_NOT_RUN}{rest.lstrip()}"
     else:
         facts = f"Ran in {entry.time} with at most {entry.memory} of memory. {machine}"
-        cell = nbformat.v4.new_markdown_cell(f'<p class="facts">{html.escape(facts)}</p>')
+        cell = nbformat.v4.new_markdown_cell(f'<p class="facts">{escape(facts)}</p>')
         notebook.cells.append(cell)
     return notebook
 
 
 def failed_page(entry: RunResult) -> str:
     """Write the page of a notebook that failed, in Markdown."""
-    error = strip_ansi(entry.error)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", error)), default=0))
     return (
         f"# {entry.title} (failed)\n\n:::{{error}}\n"
         f"This notebook failed in the last run, so there is no page of it.\n:::\n\n"
-        f"{fence}text\n{error}\n{fence}\n"
+        f"{fenced(strip_ansi(entry.error), 'text')}\n"
     )
 
 
@@ -211,7 +207,7 @@ def _shown(output: Any) -> Any:
         output.data = {"text/html": _WIDGET_NOTE}
     elif CHECK_MIME in data:
         status = data[CHECK_MIME]["status"].replace(" ", "-")
-        text = html.escape(data["text/plain"])
+        text = escape(data["text/plain"])
         output.data = {"text/html": f'<pre class="check {status}">{text}</pre>'}
     return output
 

@@ -8,11 +8,11 @@ screen finds it), and in `Explorer.errors`.
 
 from __future__ import annotations
 
-import html
 import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from memcom._text import escape
 from memcom.course.explorers.controls import Control
 
 if TYPE_CHECKING:
@@ -181,4 +181,4 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 def _line(text: str) -> str:
     """Return the line of text, which assistive technology reads out when it changes."""
-    return f'<div role="status" aria-live="polite">{html.escape(text)}</div>'
+    return f'<div role="status" aria-live="polite">{escape(text)}</div>'
