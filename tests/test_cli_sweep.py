@@ -8,6 +8,8 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from memcom.cli import main
 
@@ -91,12 +93,75 @@ def test_a_dry_run_probes_where_nothing_is_known(pairs, tmp_path):
         (("--set", "epoch=3"), "no option 'epoch'"),
         (("--methods", "hush"), "hush"),
         (("--task", "sorting"), "task must be one of"),
+        (("--ratios", "nan"), ">= 1, got nan"),
+        (("--ratios", "inf"), ">= 1, got inf"),
+        (("--ratios", "0.5"), ">= 1, got 0.5"),
+        (("--seeds", "1.5"), "1.5"),
+        (("--seeds", "20000"), "from 1 to 10,000, got 20000"),
+        (("--nbytes", "0.5"), "at least 1 byte, got '0.5'"),
+        (("--learning-rates", "0.1,inf"), "> 0, got inf"),
+        (("--learning-rates", "0"), "> 0, got 0.0"),
+        (("--set", "epochs=x"), "epochs must be a whole number, not negative, got 'x'"),
+        (("--set", "epochs=-1"), "not negative, got -1"),
+        (("--set", "epochs=0"), "epochs must be at least 1, got 0"),
+        (("--set", "epochs=nan"), "got 'nan'"),
+        (("--set", "epochs=[1,2.5]"), "got 2.5"),
+        (("--set", "embedding_dim=0"), "embedding_dim must be at least 1, got 0"),
+        (("--set", "embedding_dim=inf"), "got 'inf'"),
+        (("--set", "dropout=1e999"), "dropout must be a finite number, got inf"),
+        (("--split", "odd"), "odd"),
     ],
 )
-def test_what_a_user_gets_wrong_is_one_line(pairs, tmp_path, more, message):
+def test_what_a_user_gets_wrong_is_one_line(pairs, tmp_path, monkeypatch, more, message):
+    monkeypatch.setattr("memcom.sweep.source.load", lambda *_, **__: pytest.fail("data was loaded"))
     result = CliRunner().invoke(main, words(pairs, tmp_path, *more))
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+VALUES = st.sampled_from(
+    [
+        "",
+        "0",
+        "-1",
+        "1",
+        "1.5",
+        "1e400",
+        "nan",
+        "inf",
+        "x",
+        "[",
+        "[1, 2]",
+        "hash(",
+        "a,b",
+        "1 kB",
+        "%",
+    ]
+) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+OPTIONS = st.sampled_from(
+    ["--task", "--methods", "--ratios", "--nbytes", "--seeds", "--learning-rates", "--profile",
+     "--split", "--engine", "--jobs", "--rating-col", "--label-col", "--time-col"]
+)  # fmt: skip
+SETTINGS = st.sampled_from(["epochs", "embedding_dim", "dropout", "hidden", "tied", "k", "x"])
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.tuples(OPTIONS, VALUES)
+        | st.tuples(st.just("--set"), st.builds("{}={}".format, SETTINGS, VALUES)),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_whatever_is_typed_is_a_report_or_one_line(pairs, tmp_path_factory, typed):
+    out = tmp_path_factory.mktemp("typed")
+    more = [word for pair in typed for word in pair]
+    result = CliRunner().invoke(main, words(pairs, out, "--report-only", *more))
+    assert result.exit_code in (0, 2), (more, result.output, result.exception)
+    if result.exit_code:
+        assert re.search(r"(Error|Usage): ", result.output)
+        assert not re.search(r"object (is not|has no)|NoneType", result.output)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from memcom._extras import MissingExtra
 from memcom.budget import BudgetError
 from memcom.sweep.source import Source
 from memcom.sweep.spec import Spec
@@ -168,8 +169,11 @@ def _cell(grid: tuple[Trial, ...], seeds: int, task: Task, data: Any) -> Cell:
         return Cell(grid, seeds, task.size(grid[0], data))
     except BudgetError as error:
         return Cell(grid, seeds, None, str(error))
-    except TypeError as error:  # the method has no such option
-        raise ValueError(f"{grid[0].method}: {error}") from error
+    except MissingExtra:
+        raise
+    except Exception as error:  # the method has no such option, or not of that value
+        words = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+        raise ValueError(f"{grid[0].method} cannot be planned: {words}") from error
 
 
 def _stored(trials: list[Trial], store: Store) -> dict[Trial, Record]:

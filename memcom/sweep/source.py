@@ -59,7 +59,10 @@ class Source:
         """
         options = dict(self.options)
         ids = options.pop("ids", "sorted")
-        data = load(self.name, **options)
+        try:
+            data = load(self.name, **options)
+        except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{self.name} cannot be loaded with {options}: {error!r}") from error
         if ids == "sorted":
             return data
         if ids != "shuffled" or not isinstance(data, Interactions):

@@ -23,14 +23,16 @@ import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memcom.budget import parse_nbytes
+from memcom._text import parse_nbytes
 from memcom.embeddings import available, parse_spec
+from memcom.sweep import _values
 from memcom.sweep.source import Source
 from memcom.sweep.trial import Trial
-from memcom.tasks.protocol import get_task
+from memcom.tasks.protocol import Task, get_task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,6 +43,7 @@ else:  # pragma: no cover
 BASELINES = ("small-dim", "low-rank", "truncate")
 EVERY = "every"  # stands for all methods of the registry, and these besides
 VARIANTS = ("qr(operation=concat)",)
+MAX_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Spec:
         ratios: Compression ratios of the input embedding, each >= 1. May be empty where no method
             is compared: then only the full table and the controls are trained.
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
-        seeds: Number of seeds: 0, 1, ...
+        seeds: Number of seeds: 0, 1, ...; at most 10,000.
         profile: ``"fast"`` or ``"full"``: default options and learning rates.
         learning_rates: Grid that replaces the profile's.
         rates_of: Grids of single methods.
@@ -79,21 +82,30 @@ class Spec:
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        task = get_task(self.task)
+        task = _task(self.task)
         given = self.data if isinstance(self.data, Sequence) else (self.data,)
         given = (given,) if isinstance(given, str) else given
         plain = (*task.controls, "full")  # in every sweep
         every = (*available(), *VARIANTS)
-        methods = [m for name in self.methods for m in (every if name == EVERY else (name,))]
+        named = _values.listed("methods", self.methods, "names")
+        methods = [m for name in named for m in (every if name == EVERY else (name,))]
+        rates = _values.table("rates_of", self.rates_of)
         normal = {
             "data": tuple(map(Source.of, given)),
             "methods": tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain)),
-            "ratios": tuple(map(float, self.ratios)),
-            "nbytes": tuple(map(parse_nbytes, self.nbytes)),
-            "learning_rates": tuple(map(float, self.learning_rates)),
+            "ratios": _values.each("ratios", self.ratios, "numbers >= 1", _ratio),
+            "nbytes": _values.each("nbytes", self.nbytes, "sizes such as '64 KiB'", _nbytes),
+            "learning_rates": _rates("learning_rates", self.learning_rates),
             "rates_of": {
-                m if m in plain else canonical(m): tuple(map(float, rates))
-                for m, rates in self.rates_of.items()
+                m if m in plain else canonical(m): _rates(f"rates_of {m}", grid)
+                for m, grid in rates.items()
+            },
+            "seeds": _values.whole("seeds", self.seeds, 1, MAX_SEEDS),
+            "profile": _values.one_of("profile", self.profile, list(task.profiles)),
+            "options": _values.table("options", self.options),
+            "vary": {
+                name: _values.listed(f"vary {name}", values, "values to try")
+                for name, values in _values.table("vary", self.vary).items()
             },
         }
         for name, value in normal.items():
@@ -102,23 +114,18 @@ class Spec:
             raise ValueError("data must name at least one data set")
         if self.methods and not self.ratios and not self.nbytes:
             raise ValueError("give ratios or nbytes: there is no budget to compress to")
-        if self.ratios and min(self.ratios) < 1:
-            raise ValueError(f"ratios must be >= 1, got {min(self.ratios):g}")
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
-        if self.profile not in task.profiles:
-            raise ValueError(
-                f"profile must be one of {', '.join(task.profiles)}, got {self.profile!r}"
-            )
-        rates = [*self.learning_rates, *itertools.chain(*self.rates_of.values())]
-        if rates and not min(rates) > 0:
-            raise ValueError(f"learning rates must be > 0, got {min(rates)}")
         known = set(task.profiles[self.profile]) - {"learning_rates"}
         for name in (*self.options, *self.vary):
             if name not in known:
                 raise ValueError(
                     f"{self.task} has no option {name!r}; it has {', '.join(sorted(known))}"
                 )
+        for name, values in self.vary.items():
+            if not values:
+                raise ValueError(f"vary {name} must have at least one value to try")
+        for options in self.variants():
+            if task.check is not None:
+                task.check(options)
 
     @classmethod
     def read(cls, path: Path | str, **changes: Any) -> Spec:
@@ -144,7 +151,10 @@ class Spec:
         combinations = itertools.product(*self.vary.values())
         changes = [dict(zip(self.vary, values, strict=True)) for values in combinations]
         return [
-            {name: _like(defaults[name], value) for name, value in (defaults | both).items()}
+            {
+                name: _values.like(name, defaults[name], value)
+                for name, value in (defaults | both).items()
+            }
             for both in ({**self.options, **change} for change in changes)
         ]
 
@@ -228,7 +238,12 @@ def spec_of(
 
 def canonical(method: str) -> str:
     """Return one spelling of a method with options: ``qr(operation='concat')``."""
-    name, options = parse_spec(method)
+    if not isinstance(method, str):
+        raise ValueError(f"a method is a name, got {method!r:.80}")
+    try:
+        name, options = parse_spec(method)
+    except (TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"a method is written name(option=value), got {method!r:.80}") from error
     inside = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))
     return f"{name}({inside})" if inside else name
 
@@ -237,24 +252,50 @@ def _fields(path: Path | str) -> dict[str, Any]:
     """The fields of a spec file."""
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:  # no TOML, or not in UTF-8
+        raise ValueError(f"{path} is no TOML file in UTF-8: {error}") from error
     unknown = set(content) - {each.name for each in fields(Spec)}
     if unknown:
         raise ValueError(f"{path}: there is no field {', '.join(sorted(unknown))}")
     return content
 
 
-def _like(default: Any, value: Any) -> Any:
-    """The value as float where the default is one, so that 0 and 0.0 give one key."""
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _literal(text: str) -> Any:
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
     return list(value) if isinstance(value, tuple) else value
+
+
+def _task(name: Any) -> Task:
+    """The task of a name; ValueError names one that cannot be imported."""
+    if not isinstance(name, str):
+        raise ValueError(f"task must be a name, got {name!r:.80}")
+    module = name.partition(":")[0]
+    try:
+        return get_task(name)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):  # a package that the task needs
+            raise
+        raise ValueError(f"task {name!r}: there is no module {error.name}") from error
+    except TypeError as error:  # a relative name
+        raise ValueError(f"task {name!r} is no module:attribute: {error}") from error
+
+
+def _ratio(name: str, value: Any) -> float:
+    return _values.number(name, value, 1)
+
+
+def _rates(name: str, value: Any) -> tuple[float, ...]:
+    return _values.each(name, value, "numbers > 0", partial(_values.number, low=0, above=True))
+
+
+def _nbytes(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(
+            f"{name} must be whole bytes or a text such as '64 KiB', got {value!r:.80}"
+        )
+    if (nbytes := parse_nbytes(value)) < 1:
+        raise ValueError(f"{name} must be at least 1 byte, got {value!r}")
+    return nbytes

@@ -181,6 +181,16 @@ def require_at_least_one(options: Any, names: Iterable[str]) -> None:
             raise ValueError(f"{name} must be at least 1, got {getattr(options, name)}")
 
 
+def require_layers(options: Any) -> None:
+    """Raise ValueError if the widths, the dropout or the spread of a model are out of range."""
+    require_at_least_one(options, ["embedding_dim"])
+    dropout, std = getattr(options, "dropout", 0.0), getattr(options, "std", 1.0)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if not 0 < std < math.inf:
+        raise ValueError(f"std must be > 0 and finite, got {std}")
+
+
 def _finite(value: float, name: str) -> float:
     if not math.isfinite(value):
         raise TrainingError(f"the {name} is {value}; the learning rate may be too large")

@@ -64,6 +64,11 @@ class TaskRun:
         return cls(setting, data, device).outcome()
 
     @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if an option is out of its range; see `Task.check`."""
+        sort_options(Setting("", "full", options=options), *cls.options)
+
+    @classmethod
     def size(cls, setting: Setting, data: Any) -> Size:
         """Return the planned bytes of all tables; see `Task.size`."""
         run = cls(setting, data)

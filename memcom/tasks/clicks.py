@@ -26,6 +26,7 @@ from memcom.budget import Plan, plan, plan_tables
 from memcom.data import LabelledRows
 from memcom.data.containers import TRAIN, split_code
 from memcom.embeddings import CompressedEmbedding, FieldEmbeddings, Occurrences, parse_spec
+from memcom.tasks._fit import require_layers
 from memcom.tasks._model import dense_layers
 from memcom.tasks._run import asked_ratio, default_options
 from memcom.tasks.metrics import auc, log_loss
@@ -262,6 +263,7 @@ class ClickOptions:
     def __post_init__(self) -> None:
         if self.model not in ("dlrm", "dcn"):
             raise ValueError(f"model must be 'dlrm' or 'dcn', got {self.model!r}")
+        require_layers(self)
 
 
 class ClickRun(SupervisedRun):
@@ -332,6 +334,7 @@ TASK = Task(
     accepts=LabelledRows,
     run=ClickRun.run,
     size=ClickRun.size,
+    check=ClickRun.check,
     profiles={
         "fast": default_options([1e-2], ClickOptions(), _TRAINING, epochs=3, patience=1),
         "full": default_options([1e-3, 3e-3, 1e-2], ClickOptions(), _TRAINING, batch_size=256),

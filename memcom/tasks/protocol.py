@@ -109,6 +109,8 @@ class Task:
             metric's own name if empty.
         time: ``time(setting, data) -> {name: ratio}``: time of a lookup and of a training step of
             the method as a multiple of the full table's; None for a task that is not timed.
+        check: ``check(options)`` raises ValueError if an option is out of its range, before any
+            data is loaded. The options have the types of the profile's.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Task:
     unit: str = "user"
     label: str = ""
     time: Callable[[Setting, Any], Mapping[str, float]] | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
 
 
 def task_names() -> list[str]:

@@ -34,6 +34,7 @@ from memcom.tasks._fit import (
     Learner,
     learned_parameters,
     require_at_least_one,
+    require_layers,
     seeded,
 )
 from memcom.tasks._model import evaluating
@@ -330,6 +331,9 @@ class StreamRankerOptions:
     embedding_dim: int = 64
     std: float = 0.1
 
+    def __post_init__(self) -> None:
+        require_layers(self)
+
 
 class StreamRun(TaskRun):
     """A history ranker in a stream: the first segments are for choices, the later ones the test."""
@@ -400,6 +404,7 @@ TASK = Task(
     accepts=Interactions,
     run=StreamRun.run,
     size=StreamRun.size,
+    check=StreamRun.check,
     profiles={
         "fast": default_options(
             [1e-2], StreamRankerOptions(), StreamOptions(), epochs=1, max_events=500

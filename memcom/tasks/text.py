@@ -19,6 +19,7 @@ from memcom.budget import Plan
 from memcom.data import LabelledBags
 from memcom.data.containers import split_code
 from memcom.embeddings import CompressedEmbedding, EmbeddingBag, Occurrences
+from memcom.tasks._fit import require_at_least_one, require_layers
 from memcom.tasks._model import dense_layers
 from memcom.tasks._run import default_options, plan_table
 from memcom.tasks.histories import Histories
@@ -140,6 +141,10 @@ class TextOptions:
     std: float = 0.1
     max_tokens: int = 256
 
+    def __post_init__(self) -> None:
+        require_at_least_one(self, ["max_tokens"])
+        require_layers(self)
+
 
 class TextRun(SupervisedRun):
     """A text classifier; the epoch is chosen by accuracy."""
@@ -194,6 +199,7 @@ TASK = Task(
     accepts=LabelledBags,
     run=TextRun.run,
     size=TextRun.size,
+    check=TextRun.check,
     profiles={
         "fast": default_options(
             [1e-2], TextOptions(embedding_dim=32, max_tokens=128), _TRAINING, epochs=8, patience=2

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import re
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import memcom
-from memcom.sweep import Source, Spec, spec_of
+from memcom.sweep import Source, Spec, spec_of, tables
 from memcom.sweep.spec import BASELINES, canonical
+from memcom.tasks import get_task
+
+NAN, INF = math.nan, math.inf
 
 TOML = """
 task = "ranking"
@@ -104,22 +113,126 @@ def test_one_spelling_per_method():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"ratios": (0.5,)}, "ratios must be >= 1, got 0.5"),
+        *(
+            ({"ratios": (bad,)}, f">= 1, got {bad!r}")
+            for bad in (0.5, -1, NAN, INF, True, "4", None)
+        ),
+        ({"ratios": (10**400,)}, ">= 1, got 1000"),
+        ({"ratios": 4}, "a list of numbers"),
+        ({"ratios": "4"}, "a list of numbers"),
         ({"ratios": ()}, "no budget"),
-        ({"seeds": 0}, "at least 1, got 0"),
-        ({"profile": "quick"}, "one of fast, full, got 'quick'"),
-        ({"learning_rates": (0.0,)}, "must be > 0, got 0.0"),
+        *(
+            ({"seeds": bad}, f"from 1 to 10,000, got {bad!r}")
+            for bad in (0, -1, 1.5, 3.0, NAN, True, "3", None, 10**6)
+        ),
+        *(({"profile": bad}, f"one of fast, full, got {bad!r}") for bad in ("quick", 3, None)),
+        ({"profile": []}, "one of fast, full"),
+        *(
+            ({"learning_rates": (0.1, bad)}, f"> 0, got {bad!r}")
+            for bad in (0.0, -1, NAN, INF, "x", True)
+        ),
+        ({"learning_rates": 0.1}, "a list of numbers"),
+        ({"rates_of": {"hash": (0.0,)}}, "rates_of hash .*> 0, got 0.0"),
+        ({"rates_of": {"hush": (0.1,)}}, "hush"),
+        ({"rates_of": [0.1]}, "a table of names"),
+        *(
+            ({"nbytes": (bad,)}, f"nbytes|size.*{bad}")
+            for bad in ("0.5", 0, -5, "x", "1e9", 1.5, True, None, NAN)
+        ),
+        ({"nbytes": "64 KiB"}, "a list of sizes"),
         ({"options": {"epoch": 3}}, "no option 'epoch'"),
+        ({"options": ["epochs"]}, "a table of names"),
+        *(
+            ({"options": {name: bad}}, f"{name} must be .*got {bad!r}")
+            for name in ("epochs", "embedding_dim", "batch_size", "k")
+            for bad in (0, -1, "x", NAN, INF, 1.5, 20.0, True, None)
+        ),
+        *(
+            ({"options": {"dropout": bad}}, f"dropout must .*{bad!r}")
+            for bad in (1, -0.1, NAN, "x")
+        ),
+        *(({"options": {"held_out": bad}}, "held_out must .*") for bad in (0, 1, INF, None)),
+        *(
+            ({"options": {"tied": bad}}, f"tied must be true or false.*{bad!r}")
+            for bad in (1, "no")
+        ),
+        *(({"options": {"hidden": bad}}, "hidden must be ") for bad in (8, [0], [8.5], ["x"])),
+        ({"task": "clicks", "options": {"model": 3}}, "model must be a text, got 3"),
+        ({"task": "clicks", "options": {"model": "dln"}}, "model must be 'dlrm' or 'dcn'"),
+        ({"task": "text", "options": {"std": 0}}, "std must be > 0"),
+        ({"task": "text", "options": {"max_tokens": 0}}, "max_tokens must be at least 1"),
+        ({"task": "streaming", "options": {"embedding_dim": 0}}, "embedding_dim must"),
         ({"vary": {"learning_rate": [1]}}, "no option 'learning_rate'"),
+        ({"vary": {"epochs": 3}}, "vary epochs must be a list"),
+        ({"vary": {"epochs": []}}, "vary epochs must have at least one"),
+        ({"vary": {"epochs": [3, "x"]}}, "epochs must be a whole number"),
+        ({"vary": 3}, "a table of names"),
         ({"methods": ("hush",)}, "hush"),
+        ({"methods": "hash"}, "a list of names"),
+        ({"methods": (3,)}, "a method is a name, got 3"),
+        ({"methods": ("hash(" + "not " * 50_000 + "x)",)}, "a method is written"),
+        ({"methods": ("hash(x={[]: 1})",)}, "a method is written"),
         ({"task": "rank"}, "task must be one of ranking"),
+        ({"task": "no.such:thing"}, "'no.such:thing': there is no module no"),
+        ({"task": "memcom.nothing:thing"}, "there is no module memcom.nothing"),
+        ({"task": ".relative:thing"}, "no module:attribute"),
+        ({"task": "os:path"}, "os:path is no task"),
+        ({"task": 3}, "task must be a name, got 3"),
         ({"data": ()}, "at least one data set"),
+        ({"data": 3}, "tables with a name, got 3"),
         ({"data": ({"user_col": "u"},)}, "tables with a name"),
     ],
 )
-def test_what_makes_no_sense_is_refused(fields, message):
+def test_what_makes_no_sense_is_refused_before_any_data_is_loaded(fields, message):
     with pytest.raises(ValueError, match=message):
         Spec(**fields)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(
+        ["hash", "qr(operation=concat)", "hash(a=1)", "qr(operation=x)", "1 kB", "full"]
+    )
+    | st.sampled_from([1, 2, 4.0, 8, 16, 0.1, 10**12, 2**62, "popular", "movielens"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+OPTION_NAMES = sorted(set(get_task("ranking").profiles["fast"]) - {"learning_rates"})
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        **{each.name: ANYTHING for each in dataclasses.fields(Spec)},
+        "methods": st.lists(ANYTHING, max_size=2) | ANYTHING,
+        "ratios": st.lists(ANYTHING, max_size=2) | ANYTHING,
+        "nbytes": st.lists(ANYTHING, max_size=2) | ANYTHING,
+        "options": st.dictionaries(st.sampled_from(OPTION_NAMES), ANYTHING, max_size=2) | ANYTHING,
+        "vary": st.dictionaries(st.sampled_from(OPTION_NAMES), st.lists(ANYTHING, max_size=2)),
+        "rates_of": st.dictionaries(
+            st.sampled_from(["hash", "full", "hush"]), ANYTHING, max_size=2
+        ),
+    },
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(FIELDS)
+def test_whatever_is_written_is_a_plan_or_a_sentence(data, fields):
+    try:
+        spec = Spec(**fields)
+        for table in tables(spec, data):
+            assert all(cell.size or cell.impossible for cell in table.cells)
+    except ValueError as error:
+        words = str(error)
+        assert len(words.split()) >= 3
+        assert not re.search(r"object (is not|has no)|unexpected type|Traceback|NoneType", words), (
+            words
+        )
 
 
 def test_a_file_that_is_no_spec_is_named(tmp_path):
@@ -127,9 +240,10 @@ def test_a_file_that_is_no_spec_is_named(tmp_path):
     file.write_text("ratio = 4")
     with pytest.raises(ValueError, match=r"bad\.toml: there is no field ratio"):
         Spec.read(file)
-    file.write_text("ratios = [")
-    with pytest.raises(ValueError, match=r"bad\.toml"):
-        Spec.read(file)
+    for content in (b"ratios = [", b"# \xe9", b"\xff\xfer", b"a = " + b"[" * 100_000):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.toml is no TOML file in UTF-8"):
+            Spec.read(file)
 
 
 def test_every_stands_for_the_registry_and_is_told_once():

@@ -18,7 +18,7 @@ from memcom.collisions.abundance import information_abundance
 from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
 from memcom.profiling import interleave, time_lookup
-from memcom.tasks._fit import FitRecord
+from memcom.tasks._fit import FitRecord, require_layers
 from memcom.tasks._run import TaskRun, default_options, plan_table
 from memcom.tasks.protocol import Setting, Task
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
@@ -50,6 +50,9 @@ class RankerOptions:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     tied: bool = False
+
+    def __post_init__(self) -> None:
+        require_layers(self)
 
 
 class RankingRun(TaskRun):
@@ -183,6 +186,7 @@ def _task(name: str, run: type[RankingRun], **full: int) -> Task:
         accepts=Interactions,
         run=run.run,
         size=run.size,
+        check=run.check,
         profiles={
             # Seconds per method on MovieLens: orderings of notebooks and tests, not results.
             "fast": default_options([1e-2], *defaults, epochs=25),
