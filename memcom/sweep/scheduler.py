@@ -65,6 +65,7 @@ def run(
         ValueError: The spec makes no sense, the data is not of the kind that the task takes, or a
             file of the folder is damaged.
         RuntimeError: Workers cannot be started, or trials cannot be sent to them.
+        OSError: A record cannot be written.
     """
     spec = spec if isinstance(spec, Spec) else Spec.read(spec)
     if data is not None and len(spec.data) > 1:
@@ -168,8 +169,9 @@ class Scheduler:
     def collect(self, future: Future[Record]) -> None:
         """Store the record of a finished trial; one that lost its worker stays pending.
 
-        Raises RuntimeError if a trial cannot be sent to its worker time after time. That is no
-        property of the trial, so nothing is stored.
+        Raises RuntimeError if a trial cannot be sent to its worker time after time, and OSError if
+        its worker cannot write the record, as on a full disk. Neither is a property of the trial,
+        so nothing is stored.
         """
         trial, lock, alone = self.running.pop(future)
         try:
@@ -179,6 +181,8 @@ class Scheduler:
             if error is None:
                 self.store.put(future.result())
                 return
+            if isinstance(error, OSError):
+                raise error
             self.lost[trial] += 1
             self.lost_alone[trial] += alone
             if self.lost_alone[trial] < MAX_LOST_ALONE:

@@ -144,6 +144,15 @@ def test_a_trial_that_cannot_be_sent_stops_the_sweep_and_is_no_failure(tmp_path,
     assert len(Store(tmp_path).records()) == 7  # all locks were free
 
 
+def test_a_record_that_cannot_be_written_stops_the_sweep_and_is_no_failure(tmp_path, data):
+    engine = Unlucky(data, [OSError(28, "No space left on device")] * 30)
+    with pytest.raises(OSError, match="No space left"):
+        run_pending(few_trials(data), Store(tmp_path), engine, progress=False)
+    assert not Store(tmp_path).records()
+    run_pending(few_trials(data), Store(tmp_path), Unlucky(data, []), progress=False)
+    assert len(Store(tmp_path).records()) == 7
+
+
 def test_two_processes_share_a_folder(tmp_path, data, monkeypatch):
     log = tmp_path / "log"
     monkeypatch.setenv("TOY_LOG", str(log))
