@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +121,30 @@ def test_numbers_of_numpy_are_stored_as_plain_ones(data, monkeypatch):
     again = Record.from_json(json.loads(json.dumps(record.as_json())))
     assert again.outcome.metrics == {"score": 0.5}
     assert (again.outcome.valid, again.outcome.best_epoch) == (0.25, 2)
+
+
+FIRST_OF_ITS_PROCESS = """
+from memcom.data import load
+from memcom.sweep import Spec, tables
+from memcom.sweep.trial import run_trial
+import json, sys
+
+small = {"epochs": 2, "evaluate_every": 2, "batch_size": 8, "embedding_dim": 16}
+spec = Spec(methods=["double-hash"], ratios=[2], profile="fast", options=small)
+(table,) = tables(spec, load("synthetic", num_users=200, num_items=100))
+for wanted in sys.argv[1:]:
+    (cell,) = (cell for cell in table.cells if cell.first.method == wanted)
+    outcome = run_trial(cell.first, table.data).outcome
+print(json.dumps(outcome.metrics))
+"""
+
+
+def test_a_trial_gives_the_same_digits_whatever_its_process_ran_before():
+    pytest.importorskip("numba")
+    # Batches of 8 users are too small to load the compiled lookups; those of others load them.
+    said = []
+    for before in ([], ["full"]):
+        words = [sys.executable, "-c", FIRST_OF_ITS_PROCESS, *before, "double-hash"]
+        said.append(json.loads(subprocess.run(words, capture_output=True, check=True).stdout))
+    assert said[0] == said[1]
+    assert said[0]["abundance"] > 1
