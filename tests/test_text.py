@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import memcom
 from memcom._text import code, duration, escape, fenced, in_bytes, markdown, parse_nbytes, table
 
 
@@ -139,3 +142,12 @@ def test_the_words_of_others_in_html(text: str) -> None:
     shown = Parts(f'<p><img alt="{escape(text)}">{escape(text)}</p>')
     assert shown.tags == ["p", "img"]
     assert shown.alt[1] == shown.text == text
+
+
+def test_html_is_escaped_at_one_place() -> None:
+    root = Path(memcom.__file__).parents[1]
+    rooms = ("memcom", "docs", "experiments")
+    sources = [path for room in rooms for path in (root / room).rglob("*.py")]
+    own = re.compile(r"^import html$|html\.escape", re.MULTILINE)
+    escaping = [path for path in sources if own.search(path.read_text())]
+    assert [str(path.relative_to(root)) for path in escaping] == ["memcom/_text.py"]
