@@ -95,7 +95,7 @@ def allocate(*shape: int) -> tuple[Tensor, int]:
 
 
 class Mark:
-    """Where a tensor lies and how it is laid out, to notice later that either has changed.
+    """Place and layout of a tensor, to notice later that either has changed.
 
     The storage is kept alive, so its address cannot be given to another tensor meanwhile.
 

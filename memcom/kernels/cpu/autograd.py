@@ -1,34 +1,21 @@
-"""The compiled kernels on tensors: outputs, gradients, steps in place of gradients, autograd."""
+"""The compiled lookup on tensors, and its place in autograd."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from memcom.kernels.cpu import backward as back
 from memcom.kernels.cpu import forward as front
-from memcom.kernels.cpu.threads import num_threads, run_task
-from memcom.kernels.cpu.update import Step, update
-from memcom.kernels.gate import CPU, address, allocate, pass_ids, readable
+from memcom.kernels.cpu.deferred import DeferredGradient, DeferredLookup
+from memcom.kernels.cpu.sweeps import SERIAL, gradients, refuse
+from memcom.kernels.cpu.threads import num_threads
+from memcom.kernels.gate import allocate, pass_ids
 from memcom.kernels.plain import differentiable_gradients
-from memcom.kernels.program import (
-    FUSION,
-    LIMIT,
-    MULT,
-    PADDING,
-    ROWS,
-    SCALES,
-    WEIGHTS,
-    Program,
-)
+from memcom.kernels.program import PADDING, Program
 from memcom.kernels.recipe import Recipe
 
-SERIAL = 1 << 16  # numbers in the output or its gradient below which one thread is faster
 _TASK: Any = front.forward_task.address
 # Bound here because each attribute lookup is felt in a lookup of one id.
 _sweep, _is_grad_enabled = front.sweep_forward, torch.is_grad_enabled
@@ -61,12 +48,6 @@ def forward(program: Program, ids: Tensor) -> Tensor:
     return out
 
 
-def refuse(program: Program, ids: Tensor, position: int) -> None:
-    """Raise the error that names the id at ``position``."""
-    bad, limit = int(ids.flatten()[position]), int(program.code[0, LIMIT])
-    raise IndexError(f"id {bad} is out of range: ids must be in [0, {limit})")
-
-
 class FusedLookup(torch.autograd.Function):
     """`forward`, with `gradients`; second derivatives are those of the plain lookup."""
 
@@ -96,8 +77,6 @@ class FusedLookup(torch.autograd.Function):
             padding, tables = int(program.code[0, PADDING]), program.tables
             found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
         elif deferred:
-            from memcom.kernels.cpu.deferred import DeferredGradient, DeferredLookup
-
             lookup = DeferredLookup(program, ids, grad, needed, sparse)
             found = [DeferredGradient(lookup, k) if n else None for k, n in enumerate(needed)]
         else:
@@ -109,117 +88,3 @@ def _are_several(grad: Tensor) -> bool:
     """Return True for gradients in a batch: ``is_grads_batched=True``, or ``vmap`` of them."""
     transformed = torch._C._functorch.is_functorch_wrapped_tensor(grad)
     return bool(transformed or torch._C._functorch.is_legacy_batchedtensor(grad))
-
-
-def gradients(
-    program: Program, ids: Tensor, grad: Tensor, needed: Sequence[bool], sparse: bool
-) -> list[Tensor | None]:
-    """Compute the gradients of the program's tables that are ``needed``.
-
-    A sparse gradient is coalesced, and holds only the rows that were read.
-    """
-    return sweep_gradients(Sweep(program, ids, grad), needed, sparse)
-
-
-def sweep_gradients(sweep: Sweep, needed: Sequence[bool], sparse: bool) -> list[Tensor | None]:
-    """Compute the gradients of sorted reads; see `gradients`."""
-    found: list[Tensor | None] = [None] * len(needed)
-    for which in _in_turn(needed):
-        shape = sweep.program.held.tables[which].shape
-        if not needed[which]:
-            sweep.accumulate(which)
-        elif sparse:
-            rows = torch.from_numpy(sweep.rows(which))
-            values, place = allocate(len(rows), shape[1])
-            sweep.accumulate(which, place)
-            found[which] = torch.sparse_coo_tensor(
-                rows.unsqueeze(0), values, shape, is_coalesced=True, check_invariants=False
-            )
-        else:
-            found[which] = values = torch.zeros(shape, dtype=torch.float32, device=CPU)
-            sweep.accumulate(which, address(values, torch.float32), dense=True)
-    return found
-
-
-def sweep_steps(sweep: Sweep, steps: Sequence[Step | None]) -> None:
-    """Take a step on each table that has one, without a gradient in memory."""
-    program = sweep.program
-    head, needed = program.code[0], [step is not None for step in steps]
-    if head[WEIGHTS] or head[SCALES] > 1 or (head[FUSION] == MULT and head[ROWS] > 1):
-        # One table's gradient is made of another's rows, which must not have changed by then.
-        found = sweep_gradients(sweep, needed, sparse=True)
-        for table, gradient, step in zip(program.tables, found, steps, strict=True):
-            if gradient is not None and step is not None:
-                update(table, gradient, step)
-    else:
-        for which in _in_turn(needed):
-            sweep.accumulate(which, step=steps[which])
-    for table in itertools.compress(program.tables, needed):
-        torch.autograd.graph.increment_version(table)
-
-
-def _in_turn(needed: Sequence[bool]) -> list[int]:
-    """Tables to sweep: the first one's sweep notes the dot products that others may need."""
-    return [k for k, wanted in enumerate(needed) if wanted or (k == 0 and any(needed))]
-
-
-class Sweep:
-    """The reads of every table, sorted by row, and the memory that takes."""
-
-    def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
-        program, grad = program.in_place(), readable(grad)
-        ids, keys, id_bytes = pass_ids(ids)
-        count, tables, reads = ids.numel(), program.tables, program.reads
-        entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
-        id_bits = max(0, count - 1).bit_length()
-        lines = entries * count  # the row numbers of all reads come first
-        self.space = np.empty(lines + sum(3 * n * count + 1 for n in reads), np.int64)
-        self.base = self.space.ctypes.data
-        self.jobs = np.zeros((len(tables), back.JOB), np.int64)
-        place = self.base + lines * 8
-        for job, n, table in zip(self.jobs, reads, program.held.tables, strict=True):
-            size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
-            job[back.USES : back.KEYS] = n, (n - 1).bit_length(), id_bits, row_bits
-            job[back.KEYS : back.SORTED] = place, place + size, place + 2 * size
-            place += 3 * size + 8
-        factors = np.empty((2, wide + 1, count), np.float32)
-        self.task = np.zeros(back.TASK, np.int64)
-        threads, code = num_threads() if count * program.width >= SERIAL else 1, program.address
-        self.task[: back.IDS] = threads, 0, code, entries + 1
-        self.task[back.BAD] = -1
-        self.task[back.IDS : back.LINES] = keys, id_bytes, count
-        self.task[back.LINES : back.JOBS] = self.base, *(half.ctypes.data for half in factors)
-        self.task[back.JOBS : back.GRAD] = self.jobs.ctypes.data, len(tables)
-        self.task[back.GRAD] = address(grad, torch.float32)
-        self.program, self.grad, self._alive = program, grad, (ids, factors)
-        run_task(back.prepare_task, self.task)
-        if self.task[back.BAD] >= 0:  # the ids were in range in the forward pass
-            refuse(program, ids, int(self.task[back.BAD]))
-        run_task(back.segment_task, self.task)
-
-    def rows(self, which: int) -> Any:
-        """The distinct rows that were read, ascending."""
-        job = self.jobs[which]
-        ordered, starts = (job[[back.SORTED, back.STARTS]] - self.base) // 8
-        firsts = self.space[starts : starts + job[back.FOUND]]
-        return self.space[ordered + firsts] >> (job[back.ID_BITS] + job[back.USE_BITS])
-
-    def accumulate(
-        self,
-        which: int,
-        place: int = 0,
-        *,
-        dense: bool = False,
-        step: Step | None = None,
-    ) -> None:
-        """Sum the gradients of each row that was read of a table.
-
-        The sums go to ``place``: to the row of the same number if ``dense``, else in the order of
-        the rows; nowhere if it is 0. A ``step`` then changes each row by its sum.
-        """
-        job = self.jobs[which]
-        job[back.TARGET], job[back.DENSE] = place, dense
-        if step is not None:
-            job[back.RULE : back.NUMBERS + 1] = step.code(self.program.held.tables[which])
-        self.task[back.WHICH] = which
-        run_task(back.accumulate_task, self.task)

@@ -9,9 +9,9 @@ import torch
 from numba import carray, cfunc, types
 from torch import Tensor
 
-from memcom.kernels.cpu.autograd import SERIAL, gradients, refuse
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
 from memcom.kernels.cpu.native import compiled, float32s, int64s
+from memcom.kernels.cpu.sweeps import SERIAL, gradients, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids, readable
 from memcom.kernels.program import FIELDS, PADDING, WIDTH, Program

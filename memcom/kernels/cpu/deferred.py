@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from memcom.kernels.cpu.autograd import Sweep, sweep_gradients, sweep_steps
+from memcom.kernels.cpu.sweeps import Sweep, sweep_gradients, sweep_steps
 from memcom.kernels.cpu.update import Step
 from memcom.kernels.gate import CPU
 from memcom.kernels.program import FUSION, MULT, ROWS, SCALES, WEIGHTS, Program

@@ -40,10 +40,10 @@ def lookup_backward(
     grad: Tensor, ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]
 ) -> list[Tensor]:
     """Compute dense gradients of all tables."""
-    from memcom.kernels.cpu import autograd
+    from memcom.kernels.cpu import sweeps
 
     program, needed = _program(tables, seeds, code), (True,) * len(tables)
-    found = autograd.gradients(program, ids, grad, needed, sparse=False)
+    found = sweeps.gradients(program, ids, grad, needed, sparse=False)
     return [tensor for tensor in found if tensor is not None]
 
 
