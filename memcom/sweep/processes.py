@@ -15,11 +15,13 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from joblib.externals import loky
 
 from memcom.profiling.memory import KEEP_FREED_MEMORY
@@ -28,16 +30,22 @@ from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial, UndeliveredError, run_trial
 
 MAX_STARTS = 3  # of one worker in a row
+PREFIX = "memcom-sweep-"  # of the temporary folder with the data
 
 
 class LocalProcesses:
     """Worker processes of this machine, by joblib's loky; each reads the data once.
 
-    By default there is one worker per core, or four per GPU.
+    By default there is one worker per core, or four per GPU. The copy of the data in the system's
+    temporary folder goes with the last of these processes; where all were killed at once, the next
+    sweep on this machine removes it.
     """
 
     def __init__(self, data: Any, store: Store, jobs: int | None = None) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="memcom-")
+        _remove_left_behind()
+        self.folder = tempfile.TemporaryDirectory(prefix=PREFIX)
+        self.lock = FileLock(Path(self.folder.name) / "lock")
+        self.lock.acquire()  # before there is data: see `_remove_left_behind`
         self.store = store
         self.source = Path(self.folder.name) / "data"
         self.source.write_bytes(pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
@@ -64,7 +72,15 @@ class LocalProcesses:
         for worker in self.workers:
             worker.end()
         self.workers = []
+        self.lock.release()
         self.folder.cleanup()
+
+
+def _remove_left_behind() -> None:
+    """Remove the data of sweeps whose processes are all gone: nobody holds the lock beside it."""
+    for data in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/data"):
+        with suppress(OSError, Timeout), FileLock(data.with_name("lock"), timeout=0):
+            shutil.rmtree(data.parent, ignore_errors=True)
 
 
 class _Worker:

@@ -69,6 +69,31 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
         worker.wait(30)  # raises TimeoutExpired where it stays
 
 
+def test_data_left_behind_by_killed_sweeps_goes_and_that_of_others_stays(tmp_path, monkeypatch):
+    from memcom.sweep.processes import PREFIX, LocalProcesses
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed, starting = (tmp_path / f"{PREFIX}{name}" for name in ("killed", "starting"))
+    for folder in (killed, starting):
+        folder.mkdir()
+        (folder / "lock").touch()
+    (killed / "data").write_bytes(b"x")
+    running = LocalProcesses(None, Store(tmp_path / "out"))
+    assert not killed.exists()
+    assert starting.exists()  # it has no data yet, and may not hold its lock
+    code = (
+        "import sys\n"
+        "from memcom.sweep import Store\n"
+        "from memcom.sweep.processes import LocalProcesses\n"
+        "LocalProcesses(None, Store(sys.argv[1])).close()\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "out")]
+    subprocess.run(words, check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert running.source.exists()
+    running.close()
+    assert [path.name for path in tmp_path.iterdir()] == [starting.name]
+
+
 def test_the_command_killed_and_resumed_ends_as_undisturbed(tmp_path):
     few = spec(ratios=(2,), seeds=2, options={"work": 30})
     run(few, tmp_path / "undisturbed", data=load("synthetic"), progress=False)
