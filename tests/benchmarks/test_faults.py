@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import pytest
@@ -11,10 +10,6 @@ import pytest
 from benchmarks.faults.sweeps import box, outcomes
 
 pytestmark = [
-    pytest.mark.skipif(
-        not os.environ.get("MEMCOM_FAULTS"),
-        reason="counts files outside its folder, which other tests make too: set MEMCOM_FAULTS=1",
-    ),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="kills processes as Linux does"),
 ]
