@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import operator
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
+
+MAX_PARTS = 64
+"""Numbers that one argument may list: tables, digits, fields or layers."""
+_LARGEST = 2**62
 
 
 def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -66,6 +73,62 @@ def flag(name: str, value: Any) -> bool:
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
+def path_like(name: str, value: Any) -> None:
+    """Refuse anything but a string or a path object."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {shown(value)}")
+
+
+def check_types(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments as Python's types, or refuse one that is of another type.
+
+    The types are those of the function's or constructor's annotations. NumPy's numbers become
+    Python's, numbers are finite, and lists of numbers have 1 to `MAX_PARTS` entries. Ranges are
+    the function's own.
+    """
+    kinds = _kinds(function)
+    return {
+        name: value
+        if value is None or name not in kinds
+        else _of_kind(name, value, kinds[name].removesuffix(" | None"))
+        for name, value in options.items()
+    }
+
+
+@cache
+def _kinds(function: Callable[..., Any]) -> dict[str, str]:
+    """The keyword arguments and their annotations, as written."""
+    made = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    parameters = inspect.signature(made).parameters.values()
+    return {p.name: str(p.annotation) for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _of_kind(name: str, value: Any, kind: str) -> Any:
+    if kind == "int":
+        return whole(name, value, -_LARGEST, _LARGEST)
+    if kind == "float":
+        return real(name, value)
+    if kind == "bool":
+        return flag(name, value)
+    if kind == "str" and not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {shown(value)}")
+    if kind.startswith("Sequence"):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise TypeError(f"{name} must be a list, got {shown(value)}")
+        if kind == "Sequence[int]":
+            if not 1 <= len(value) <= MAX_PARTS:
+                raise ValueError(f"{name} must have 1 to {MAX_PARTS} numbers, got {len(value)}")
+            return [whole(name, each, 1, _LARGEST) for each in value]
+        if kind == "Sequence[str]" and not all(isinstance(each, str) for each in value):
+            raise TypeError(f"{name} must be a list of strings, got {shown(value)}")
+    if kind == "Tensor":
+        from torch import Tensor
+
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
     return value
 
 

@@ -84,12 +84,19 @@ def write_atomically(path: Path | str, write: Callable[[str], object]) -> Path:
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # or a loss of power may leave an empty file under the name
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 is for secrets
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 is for secrets
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def _umask() -> int:
+    """The permissions that new files are not to have; it can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path | str, text: str) -> Path:

@@ -13,7 +13,13 @@ from decimal import Decimal
 
 from tabulate import tabulate
 
-_SIZE = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*(?:(?:([kmgt])(i?))?b)?\s*", re.IGNORECASE)
+from memcom._check import shown, whole
+
+_SIZE = re.compile(
+    r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(\.[0-9]+)?\s*(?:(?:([kmgt])(i?))?b)?\s*",
+    re.IGNORECASE | re.ASCII,
+)
+_MOST_BYTES = 2**63 - 1
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -36,14 +42,24 @@ def parse_nbytes(text: int | str) -> int:
         Whole bytes, rounded down.
 
     Raises:
-        ValueError: If it is not a positive number with a known unit.
+        ValueError: If it is no number with a known unit, or not 1 to 2^63 - 1 bytes. A comma stands
+            between thousands only; "1,5 MB" is written "1.5 MB".
     """
-    match = _SIZE.fullmatch(str(text))
-    number = Decimal(match[1].replace(",", "")) if match else 0
-    if match is None or number <= 0:
-        raise ValueError(f"a size is written like 1500000, '1.5 MB' or '64 KiB', got {text!r}")
-    power = "kmgt".index(match[2].lower()) + 1 if match[2] else 0
-    return int(number * (1024 if match[3] else 1000) ** power)
+    if isinstance(text, int) and not isinstance(text, bool):
+        return whole("a size in bytes", text, 1, _MOST_BYTES)
+    match = None if isinstance(text, bool) else _SIZE.fullmatch(str(text)[:100])
+    if match is None:
+        raise ValueError(
+            "a size is written like 1500000, '1,500,000', '1.5 MB' or '64 KiB' (a point before "
+            f"decimals, commas between thousands), got {shown(text)}"
+        )
+    digits, decimals, unit, binary = match.groups()
+    number = Decimal(digits.replace(",", "") + (decimals or ""))
+    power = "kmgt".index(unit.lower()) + 1 if unit else 0
+    nbytes = int(number * (1024 if binary else 1000) ** power)
+    if not 1 <= nbytes <= _MOST_BYTES:
+        raise ValueError(f"a size must be 1 to 2^63 - 1 bytes, got {shown(text)}")
+    return nbytes
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ beside it freezes the weights per id to fp16.
 from __future__ import annotations
 
 import bisect
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +24,16 @@ from typing import Any
 
 import torch
 
+from memcom._check import flag, real, shown, whole
 from memcom._text import parse_nbytes as parse_nbytes
+from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
-from memcom.embeddings._arguments import whole
+from memcom.embeddings._arguments import MAX_EMBEDDING_DIM, check_placement, check_types
+from memcom.embeddings.quantized_table import check_bits
 
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
 _WRAPPERS = ("head", "bits", "weight_bits")
+_RATIOS = (1e-3, 1e9)
 
 
 class BudgetError(ValueError):
@@ -118,29 +123,43 @@ def plan(
     Raises:
         BudgetError: If the method cannot be that small; the message gives its smallest size and
             the reason.
-        ValueError: If both budgets are given, or one that is not positive.
+        ValueError: If both budgets are given, one that is not positive, a budget and a size that
+            it decides, or an argument that is out of its range.
+        TypeError: If an option is unknown or of another type, or neither size nor budget is given.
     """
     cls = get(name)
-    whole("head", options.get("head", 0), 0, num_embeddings - 1)
+    num_embeddings = whole("num_embeddings", num_embeddings, 1, MAX_NUM_EMBEDDINGS)
+    embedding_dim = whole("embedding_dim", embedding_dim, 1, MAX_EMBEDDING_DIM)
     if ratio is not None and nbytes is not None:
-        raise ValueError(f"give ratio or nbytes, not both: got {ratio} and {nbytes}")
+        raise ValueError(f"give ratio or nbytes, not both: got {shown(ratio)} and {shown(nbytes)}")
+    options = _checked(cls, num_embeddings, options)
     full = 4 * num_embeddings * embedding_dim
     own = {k: v for k, v in options.items() if k not in _COMMON}
+    of_method = {k: v for k, v in own.items() if k not in _WRAPPERS}
 
     def stored(arguments: dict[str, Any]) -> int:
         sized = {**options, **arguments, "device": "meta"}
         return _construct(name, num_embeddings, embedding_dim, sized).frozen_nbytes
 
     if ratio is None and nbytes is None:
+        _require_sizes(name, cls, of_method)
         return Plan(name, num_embeddings, embedding_dim, own, stored({}))
-    if ratio is not None and not ratio > 0:
-        raise ValueError(f"ratio must be > 0, got {ratio}")
-    budget = full / ratio if ratio is not None else parse_nbytes(nbytes)  # type: ignore[arg-type]
+    if ratio is None:
+        budget: float = parse_nbytes(nbytes)  # type: ignore[arg-type]
+    else:
+        budget = full / real("ratio", ratio, *_RATIOS)
 
-    of_method = {k: v for k, v in own.items() if k not in _WRAPPERS}
     head = own.get("head", 0)
     sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
-    smallest = stored(sizes.arguments(sizes.scales[0]))
+    ends = sizes.arguments(sizes.scales[0]), sizes.arguments(sizes.scales[-1])
+    for option, value in of_method.items():
+        if any(option in end and end[option] != value for end in ends):
+            budget_name = "nbytes" if ratio is None else "ratio"
+            raise ValueError(
+                f"give {option} or {budget_name}, not both: {budget_name} decides {option}, got "
+                f"{option}={shown(value)}"
+            )
+    smallest = stored(ends[0])
     if smallest > budget:
         reason = sizes.floor + (f", beside {head} private rows" if head else "")
         raise BudgetError(
@@ -153,10 +172,10 @@ def plan(
         sizes.scales, True, key=lambda scale: stored(sizes.arguments(scale)) > budget
     )
     arguments = sizes.arguments(sizes.scales[too_large - 1])
-    real = stored(arguments)
+    stays = stored(arguments)
     asked = f"ratio {ratio:g}" if ratio is not None else f"{budget:,.0f} bytes"
-    note = f"{asked} asked, {budget - real:,.0f} bytes left over"
-    return Plan(name, num_embeddings, embedding_dim, {**own, **arguments}, real, budget, note)
+    note = f"{asked} asked, {budget - stays:,.0f} bytes left over"
+    return Plan(name, num_embeddings, embedding_dim, {**own, **arguments}, stays, budget, note)
 
 
 def plan_tables(
@@ -187,7 +206,17 @@ def plan_tables(
 
     Raises:
         BudgetError: If the small tables alone, or the method, need more than the budget.
+        ValueError: If the ratio or a number of ids is out of its range.
+        TypeError: If an argument is of another type.
     """
+    embedding_dim = whole("embedding_dim", embedding_dim, 1, MAX_EMBEDDING_DIM)
+    threshold, ratio = whole("threshold", threshold, 0), real("ratio", ratio, *_RATIOS)
+    if not isinstance(cardinalities, Mapping):
+        raise TypeError(f"cardinalities must be a mapping, got {shown(cardinalities)}")
+    cardinalities = {
+        key: whole(f"cardinalities[{shown(key)}]", n, 1, MAX_NUM_EMBEDDINGS)
+        for key, n in cardinalities.items()
+    }
     full = {key: 4 * n * embedding_dim for key, n in cardinalities.items()}
     small = {key for key, n in cardinalities.items() if n <= threshold}
     left = sum(full.values()) / ratio - sum(full[key] for key in small)
@@ -219,6 +248,43 @@ def build(
     common = {k: v for k, v in options.items() if k in _COMMON}
     planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
     return planned.build(**common)
+
+
+def _checked(
+    cls: type[CompressedEmbedding], num_embeddings: int, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options, integers as Python's; those of the planner in their range, and none unknown."""
+    known = {*inspect.signature(cls.__init__).parameters, *_COMMON, *_WRAPPERS}
+    known -= {"self", "common", "num_embeddings", "embedding_dim"}
+    for option in options:
+        if option not in known:
+            raise TypeError(
+                f"{cls.__name__} has no option {option!r}; there are {', '.join(sorted(known))}"
+            )
+    checked = check_types(cls, options)
+    if "head" in checked:
+        checked["head"] = whole("head", checked["head"], 0, num_embeddings - 1)
+    for option in ("bits", "weight_bits"):
+        if checked.get(option) is not None:
+            checked[option] = check_bits(option, checked[option])
+    if checked.get("padding_idx") is not None:
+        last = num_embeddings - 1
+        checked["padding_idx"] = whole("padding_idx", checked["padding_idx"], -last - 1, last)
+    flag("sparse", checked.get("sparse", False))
+    check_placement(checked.get("device"), checked.get("dtype"))
+    return checked
+
+
+def _require_sizes(name: str, cls: type[CompressedEmbedding], options: Mapping[str, Any]) -> None:
+    """Refuse a method whose sizes nobody gave."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    needed = [
+        p.name
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options
+    ]
+    if needed:
+        raise TypeError(f"{name} needs a size: give ratio=, nbytes= or {', '.join(needed)}=")
 
 
 def _short(value: Any) -> str:

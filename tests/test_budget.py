@@ -55,7 +55,7 @@ def test_a_budget_in_bytes_and_as_text():
 def test_contradictory_and_senseless_budgets_are_refused():
     with pytest.raises(ValueError, match="not both"):
         memcom.plan("hash", 100, 8, ratio=2, nbytes=3)
-    with pytest.raises(ValueError, match="ratio must be > 0, got -1"):
+    with pytest.raises(ValueError, match=r"ratio must be .*got -1"):
         memcom.plan("hash", 100, 8, ratio=-1)
     with pytest.raises(ValueError, match=r"no compressor is called 'hsh'; there are full"):
         memcom.plan("hsh", 100, 8, ratio=2)

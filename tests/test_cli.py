@@ -130,7 +130,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return []
 
     monkeypatch.setattr(sweep, "run", run)
-    monkeypatch.setattr(sweep, "write_report", lambda *_, **__: sweep.Report({"report": "r"}, []))
+    monkeypatch.setattr(
+        sweep, "write_report", lambda *_, **__: sweep.Report({"report": "r"}, [], [])
+    )
     return passed
 
 

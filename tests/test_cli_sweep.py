@@ -98,7 +98,7 @@ def test_a_dry_run_probes_where_nothing_is_known(pairs, tmp_path):
         (("--ratios", "0.5"), ">= 1, got 0.5"),
         (("--seeds", "1.5"), "1.5"),
         (("--seeds", "20000"), "from 1 to 10,000, got 20000"),
-        (("--nbytes", "0.5"), "at least 1 byte, got '0.5'"),
+        (("--nbytes", "0.5"), "bytes, got '0.5'"),
         (("--learning-rates", "0.1,inf"), "> 0, got inf"),
         (("--learning-rates", "0"), "> 0, got 0.0"),
         (("--set", "epochs=x"), "epochs must be a whole number, not negative, got 'x'"),

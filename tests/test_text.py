@@ -41,7 +41,7 @@ def test_bytes_are_read_from_words(text: str | int, value: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "five", "3 parsecs", "MB", "3 k", "1 iB"])
 def test_other_words_are_no_bytes(text: str) -> None:
-    with pytest.raises(ValueError, match="1500000"):
+    with pytest.raises(ValueError, match=r"a size .*got"):
         parse_nbytes(text)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from memcom.course.build.parameters import check_running_notebook
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -72,7 +74,7 @@ PROFILES = {"fast": _FAST, "full": _FULL}
 
 
 def profile(name: str, **changes: Mapping[str, Any]) -> Profile:
-    """Return the sizes of a run.
+    """Return the sizes of a run; in a notebook, check its parameters, too.
 
     Args:
         name: ``"fast"`` (a whole notebook in seconds) or ``"full"`` (in minutes).
@@ -83,9 +85,11 @@ def profile(name: str, **changes: Mapping[str, Any]) -> Profile:
         The sizes.
 
     Raises:
-        ValueError: The profile is unknown, or a change does not name every profile.
-        TypeError: A change is no field of `Profile`.
+        ValueError: The profile is unknown, a change does not name every profile, or a parameter of
+            the notebook is out of the range that its comment states.
+        TypeError: A change is no field of `Profile`, or a parameter is of another type.
     """
+    check_running_notebook()
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; it must be one of {', '.join(PROFILES)}")
     for field, values in changes.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memcom._check import check_types, path_like, whole
 from memcom._extras import MissingExtra
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k
@@ -80,10 +81,12 @@ def load(name: str | Path, **options: Any) -> Any:
         `Interactions`, `LabelledRows` or `LabelledBags`.
 
     Raises:
-        ValueError: If there is no such set.
-        TypeError: If the set has no such option; the message lists the known ones.
+        ValueError: If there is no such set, or an option is out of its range.
+        TypeError: If an option is of another type, or the set has none of that name; the message
+            lists the known ones.
         MissingExtra: If a package of the extra "data" is not installed.
     """
+    path_like("name", name)
     loader = _LOADERS.get(str(name))
     arguments: tuple[Any, ...] = ()
     if loader is None:
@@ -99,6 +102,9 @@ def load(name: str | Path, **options: Any) -> Any:
         if option not in known_options:
             there = ", ".join(known_options)
             raise TypeError(f"{name} has no option {option!r}; there are: {there}")
+    options = check_types(loader, options)
+    if "seed" in options:
+        options["seed"] = whole("seed", options["seed"], 0, 2**62)
     try:
         return loader(*arguments, **options)
     except ModuleNotFoundError as error:

@@ -130,12 +130,6 @@ def _check_combination(
     dense_cols: Sequence[str],
     min_rating: float | None,
 ) -> None:
-    for role, column in named.items():
-        if column is not None and not isinstance(column, str):
-            raise TypeError(f"{role} must be a column's name, got {column!r}")
-    for role, several in (("field_cols", field_cols), ("dense_cols", dense_cols)):
-        if isinstance(several, str) or not all(isinstance(column, str) for column in several):
-            raise TypeError(f"{role} must be a list of columns' names, got {several!r}")
     if named["label_col"] is None:
         for role in ("user_col", "item_col"):
             if named[role] is None:
@@ -181,9 +175,6 @@ def _read(
 
 
 def _check_format(separator: str, encoding: str) -> None:
-    for name, value in (("separator", separator), ("encoding", encoding)):
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {value!r}")
     if len(separator) != 1 or separator in '"\r\n\0' or not separator.isascii():
         raise ValueError(f"separator must be one ASCII character, no quote, got {separator!r}")
     try:

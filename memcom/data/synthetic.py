@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from memcom._check import real, shown
 from memcom.data.assemble import interactions
 from memcom.data.containers import Interactions
 from memcom.data.ordering import mix64
@@ -168,6 +169,8 @@ def load_synthetic(
     Raises:
         ValueError: If a size is out of its range.
     """
+    real("exponent", exponent, 0, 20)
+    real("strength", strength, 0, 1000)
     limits: Sequence[tuple[str, int, int]] = (
         ("num_items", num_items, MAX_ITEMS),
         ("num_users", num_users, MAX_ITEMS),
@@ -177,7 +180,12 @@ def load_synthetic(
     )
     for option, value, limit in limits:
         if not 1 <= value <= limit:
-            raise ValueError(f"{option} is {value}; it must be 1 to {limit:,}")
+            raise ValueError(f"{option} is {shown(value)}; it must be 1 to {limit:,}")
+    if num_users * interactions_per_user > 10 * MAX_ITEMS:
+        raise ValueError(
+            f"num_users={num_users} times interactions_per_user={interactions_per_user} must be "
+            f"at most {10 * MAX_ITEMS:,}"
+        )
     taste = Taste(rank, strength, seed)
     rng = np.random.default_rng(seed)
     user = np.repeat(np.arange(num_users), interactions_per_user)

@@ -18,6 +18,7 @@ from itertools import combinations
 
 import numpy as np
 
+from memcom._check import real, whole
 from memcom.data.assemble import labelled_rows
 from memcom.data.containers import LabelledRows
 from memcom.data.ordering import split_at_times
@@ -107,11 +108,14 @@ def load_synthetic_clicks(
     Raises:
         ValueError: If a size is out of its range.
     """
-    if num_rows < 10 or num_dense < 0 or not 1 <= rank <= 1024 or not 0 < click_rate < 1:
-        raise ValueError(
-            f"num_rows={num_rows}, num_dense={num_dense}, rank={rank}, click_rate={click_rate}: "
-            "need num_rows >= 10, num_dense >= 0, rank 1 to 1024 and click_rate in (0, 1)"
-        )
+    whole("num_rows", num_rows, 10, MAX_ITEMS)
+    whole("num_dense", num_dense, 0, 1024)
+    whole("rank", rank, 1, 1024)
+    real("exponent", exponent, 0, 20)
+    real("strength", strength, 0, 1000)
+    real("bias_strength", bias_strength, 0, 1000)
+    if not 0 < click_rate < 1:
+        raise ValueError(f"click_rate must be in (0, 1), got {click_rate}")
     if not cardinalities or not all(1 <= n <= MAX_ITEMS for n in cardinalities):
         raise ValueError(f"cardinalities must be 1 to {MAX_ITEMS:,}, got {list(cardinalities)}")
     planted = PlantedClicks(

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
+from memcom._check import MAX_PARTS as MAX_PARTS
+from memcom._check import check_types as check_types
 from memcom._check import choice as choice
 from memcom._check import flag as flag
 from memcom._check import real as real
+from memcom._check import shown as shown
 from memcom._check import whole as whole
+
+MAX_EMBEDDING_DIM = 2**18
+MAX_HASHES = 256
+"""Reads of an id; each is a step of a Python loop."""
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class Sizes(NamedTuple):
@@ -30,9 +41,29 @@ class Sizes(NamedTuple):
         return cls(scales, lambda scale: {option: scale}, floor)
 
 
-def group_count(embedding_dim: int, num_groups: int) -> int:
+def check_placement(device: Any, dtype: Any) -> dict[str, Any]:
+    """Return the keyword arguments for new tensors, or raise an error that names the argument."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype in _DTYPES):
+        raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError, AssertionError) as error:  # one for every backend
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device must be one that torch has here, got {shown(device)}: {reason}"
+        ) from error
+    return {"device": device, "dtype": dtype}
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """Refuse an array, a list or a number where a tensor is needed."""
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+
+
+def group_count(embedding_dim: int, num_groups: int, name: str = "num_groups") -> int:
     """Return ``num_groups`` if it divides ``embedding_dim``, else list the divisors in an error."""
-    whole("num_groups", num_groups, 1, embedding_dim)
+    num_groups = whole(name, num_groups, 1, embedding_dim)
     if embedding_dim % num_groups:
         raise ValueError(
             f"embedding_dim {embedding_dim} must split into equal parts, so the number of parts "

@@ -23,7 +23,7 @@ CHUNK = 2**19
 
 def bits_for(count: int) -> int:
     """Bits of a code with ``count`` values, at least 1."""
-    return max(1, (count - 1).bit_length())
+    return max(1, (int(count) - 1).bit_length())
 
 
 def packed_nbytes(count: int, bits: int) -> int:

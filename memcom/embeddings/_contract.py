@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
@@ -16,9 +16,17 @@ from torch.fx import Proxy
 from torch.nn.parallel import DistributedDataParallel
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, require_tensor
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import (
+    MAX_EMBEDDING_DIM,
+    Sizes,
+    check_placement,
+    check_types,
+    flag,
+    whole,
+)
 from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.embeddings._integers import MARK, KeepsIntegers
+from memcom.embeddings._resize import resized
 from memcom.kernels import Recipe, choose, dedup, lookup
 
 if TYPE_CHECKING:
@@ -60,7 +68,9 @@ class CompressedEmbedding(KeepsIntegers):
         dtype: Floating point type of the parameters.
 
     Raises:
-        ValueError: A size is not positive, or ``padding_idx`` is no id.
+        ValueError: A size is out of range, ``padding_idx`` is no id, ``device`` is not there, or
+            ``dtype`` is no floating point type.
+        TypeError: A size is no integer, or ``sparse`` no bool.
     """
 
     card: ClassVar[Card]
@@ -69,10 +79,11 @@ class CompressedEmbedding(KeepsIntegers):
     each_once: bool = False  # compose an id that a batch repeats once, and copy its vector
 
     def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:
-        """Keep the keyword arguments, so that a saved file can rebuild the layer."""
+        """Check the types of the keyword arguments; keep them, so that a file can rebuild it."""
         layer = super().__new__(cls)
         placed = {"device", "dtype"}  # the tensors tell these
-        layer.__dict__["own_arguments"] = {k: v for k, v in arguments.items() if k not in placed}
+        given = {k: v for k, v in arguments.items() if k not in placed}
+        layer.__dict__["own_arguments"] = check_types(cls, given)
         return layer
 
     own_arguments: dict[str, Any]
@@ -90,14 +101,14 @@ class CompressedEmbedding(KeepsIntegers):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self._factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self._factory = check_placement(device, dtype)
         self.num_embeddings = whole("num_embeddings", num_embeddings, 1, MAX_NUM_EMBEDDINGS)
-        self.embedding_dim = whole("embedding_dim", embedding_dim, 1)
+        self.embedding_dim = whole("embedding_dim", embedding_dim, 1, MAX_EMBEDDING_DIM)
         if padding_idx is not None:
-            whole("padding_idx", padding_idx, -num_embeddings, num_embeddings - 1)
-            padding_idx %= num_embeddings
+            most = self.num_embeddings - 1
+            padding_idx = whole("padding_idx", padding_idx, -most - 1, most) % self.num_embeddings
         self.padding_idx = padding_idx
-        self._sparse = sparse
+        self._sparse = flag("sparse", sparse)
 
     @property
     def sparse(self) -> bool:
@@ -114,7 +125,11 @@ class CompressedEmbedding(KeepsIntegers):
 
     def new_table(self, rows: int, width: int) -> nn.Parameter:
         """Return an undrawn ``(rows, width)`` table on the layer's device, in its dtype."""
-        return nn.Parameter(torch.empty(rows, width, **self._factory))
+        try:
+            return nn.Parameter(torch.empty(rows, width, **self._factory))
+        except RuntimeError as error:  # torch's word for too little memory, or too many numbers
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"a table of {rows} rows of {width} is too large: {reason}") from error
 
     @property
     def common(self) -> Any:
@@ -268,6 +283,56 @@ class CompressedEmbedding(KeepsIntegers):
         returns a new, ordinary layer.
         """
         return self
+
+    def resize_num_embeddings(self: Layer, num_embeddings: int) -> Layer:
+        """Return a layer for more ids, in which the old ids keep their vectors.
+
+        New rows are drawn as in a new layer. The parameters are new ones: make a new optimizer.
+        Methods whose rows depend on the number of ids (such as ``bch``, or ``qr`` made by
+        ``num_collisions``) cannot do this, nor can frozen layers.
+
+        Args:
+            num_embeddings: Number of ids, at least that of this layer.
+
+        Returns:
+            A layer of the same class and arguments, on the same device.
+
+        Raises:
+            ValueError: The old ids would not keep their vectors; the message gives the reason.
+        """
+        return resized(self, num_embeddings)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Say what it means if the state is that of a layer of other sizes."""
+        for name, here in self.state_dict().items():
+            there = state_dict.get(prefix + name)
+            if isinstance(there, Tensor) and there.shape != here.shape:
+                error_msgs.append(
+                    f"the state of a layer of other sizes does not fit {type(self).__name__} "
+                    f"({self.num_embeddings} ids, width {self.embedding_dim}): {prefix}{name} has "
+                    f"shape {tuple(there.shape)} there, {tuple(here.shape)} here. Make the layer "
+                    "with the arguments it was saved with; then resize_num_embeddings gives one "
+                    "for more ids"
+                )
+                break
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
 
     @torch.no_grad()
     def materialize(self, chunk_size: int = 65536) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memcom.addresses import require_tensor
-from memcom.embeddings._arguments import choice
+from memcom.embeddings._arguments import check_tensor, choice, flag
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.kernels import fused_bag
 
@@ -45,9 +45,12 @@ class EmbeddingBag(nn.Module):
         include_last_offset: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(embedding, CompressedEmbedding):
+            kind = type(embedding).__name__
+            raise TypeError(f"embedding must be a compressor of memcom, got {kind}")
         self.embedding = embedding
         self.mode = choice("mode", mode, ("sum", "mean", "max"))
-        self.include_last_offset = include_last_offset
+        self.include_last_offset = flag("include_last_offset", include_last_offset)
 
     def forward(
         self,
@@ -72,6 +75,9 @@ class EmbeddingBag(nn.Module):
             ValueError: The offsets do not rise from 0 to at most the number of ids, or the shapes
                 do not fit, as `torch.nn.functional.embedding_bag` says.
         """
+        for name, value in (("offsets", offsets), ("per_sample_weights", per_sample_weights)):
+            if value is not None:
+                check_tensor(name, value)
         require_tensor(ids)
         self.embedding.require_integers()
         if offsets is not None:

@@ -74,7 +74,7 @@ class BinaryCodeEmbedding(TableEmbedding):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
-        self.code_bits = code_bits(num_embeddings, hash)
+        self.code_bits = code_bits(self.num_embeddings, hash)
         self.block_bits = whole("block_bits", block_bits, 1, self.code_bits)
         self.strategy = choice("strategy", strategy, ("succession", "skip"))
         self.shared = shared

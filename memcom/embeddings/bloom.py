@@ -20,7 +20,7 @@ from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import MAX_HASHES, Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.registry import register
@@ -67,7 +67,7 @@ class BloomEmbedding(TableEmbedding):
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
-        self.num_hashes = whole("num_hashes", num_hashes, 1)
+        self.num_hashes = whole("num_hashes", num_hashes, 1, MAX_HASHES)
         self.table = self.new_table(num_buckets, embedding_dim)
         self.add_seeds(*consecutive_seeds(seed, num_hashes))
         self.reset_parameters()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values, murmur3
-from memcom.embeddings._arguments import Sizes, group_count, whole
+from memcom.embeddings._arguments import Sizes, divisors, group_count, whole
 from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
@@ -74,7 +74,7 @@ class CCEEmbedding(CompressedEmbedding):
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
-        self.num_columns = group_count(embedding_dim, num_columns)
+        self.num_columns = group_count(embedding_dim, num_columns, "num_columns")
         self.seed = seed
         width = embedding_dim // num_columns
         self.centres = self.new_table(num_columns * num_buckets, width)
@@ -174,11 +174,17 @@ class CCEEmbedding(CompressedEmbedding):
 
     @classmethod
     def sizes(
-        cls, num_embeddings: int, embedding_dim: int, *, num_columns: int = 4, **options: Any
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        num_columns: int | None = None,
+        **options: Any,
     ) -> Sizes:
-        """Offer every number of rows from 1 to ``num_embeddings``."""
-        while embedding_dim % num_columns:
-            num_columns -= 1
+        """Offer every number of rows from 1 to ``num_embeddings``; 4 columns, or fewer that fit."""
+        if num_columns is None:
+            num_columns = max(d for d in divisors(embedding_dim) if d <= 4)
+        group_count(embedding_dim, num_columns, "num_columns")
         return Sizes(
             range(1, num_embeddings + 1),
             lambda scale: {"num_buckets": scale, "num_columns": num_columns},

@@ -186,6 +186,7 @@ class CSREmbedding(CompressedEmbedding):
         cls, num_embeddings: int, embedding_dim: int, *, chunk_dim: int = 1, **options: Any
     ) -> Sizes:
         """Offer every number of chunks from 1 to all."""
+        whole("chunk_dim", chunk_dim, 1, embedding_dim)
         chunks = range(1, num_embeddings * -(-embedding_dim // chunk_dim) + 1)
         floor = "where each row begins is stored in at least one bit"
         return Sizes.of("num_chunks", chunks, floor)

@@ -87,8 +87,6 @@ class DHEmbedding(CompressedEmbedding):
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.widths = [whole("widths", width, 1) for width in widths]
-        if not self.widths:
-            raise ValueError("widths must hold the width of the code at least, got none")
         self.encoding = choice("encoding", encoding, ("uniform", "gaussian"))
         self.activation = choice("activation", activation, tuple(ACTIVATIONS))
         pairs = pairwise([*self.widths, embedding_dim])

@@ -97,7 +97,8 @@ class DPQEmbedding(CompressedEmbedding):
         rows = gather_rows(self.values, self._rows(scores), sparse=self.sparse)
         if self.form == "softmax":
             codebooks = self.values.detach().view(self.num_groups, self.num_codewords, -1)
-            soft = torch.einsum("...dk,dkw->...dw", scores.softmax(-1), codebooks)
+            weights = scores.softmax(-1).to(codebooks.dtype)
+            soft = torch.einsum("...dk,dkw->...dw", weights, codebooks)
         else:
             soft = query
         return (rows + (soft - soft.detach())).flatten(-2)  # exactly the rows, plus exactly 0
@@ -108,9 +109,12 @@ class DPQEmbedding(CompressedEmbedding):
         query = query.unflatten(-1, (self.num_groups, -1))
         targets = self.values.detach() if self.keys is None else self.keys
         targets = targets.view(self.num_groups, self.num_codewords, -1)
-        scores = torch.einsum("...dw,dkw->...dk", query, targets)
+        # In half precision near codewords tie, and another one would be chosen.
+        exact = torch.promote_types(query.dtype, torch.float32)
+        scores = torch.einsum("...dw,dkw->...dk", query.to(exact), targets.to(exact))
         if self.form == "centroid":
-            scores = scores - targets.square().sum(-1) / 2  # -|q - v|^2 / 2, less what q decides
+            # -|q - v|^2 / 2, less what q decides
+            scores = scores - targets.to(exact).square().sum(-1) / 2
         start, allowed = 0, torch.zeros_like(ids)
         for size, codewords in self.tiers():
             allowed = torch.where(ids >= start, codewords, allowed)
@@ -153,7 +157,9 @@ class DPQEmbedding(CompressedEmbedding):
         if lacks_values(self.values):
             return frozen
         frozen = frozen.to_empty(device=self.device)
-        frozen.values.copy_(self.values)
+        # A codebook is as long as the most codewords that an id may use.
+        used = self.values.view(self.num_groups, self.num_codewords, -1)[:, : frozen.num_codewords]
+        frozen.values.copy_(used.flatten(0, 1))
         first = self._first(self.device)
         codes = [(self.addresses(ids)["values"] - first).int() for ids in self.all_ids(4096)]
         for tier, part in enumerate(torch.cat(codes).split([size for size, _ in self.tiers()])):

@@ -153,7 +153,7 @@ class FIITEDEmbedding(CompressedEmbedding):
         cls, num_embeddings: int, embedding_dim: int, *, chunk_dim: int = 4, **options: Any
     ) -> Sizes:
         """Offer every number of chunks from 1 to all."""
-        width = min(chunk_dim, embedding_dim)
+        width = min(whole("chunk_dim", chunk_dim, 1), embedding_dim)
         return CSREmbedding.sizes(num_embeddings, embedding_dim, chunk_dim=width)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import MAX_HASHES, Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.bloom import consecutive_seeds
@@ -77,7 +77,7 @@ class HashEmbedding(TableEmbedding):
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
-        self.num_hashes = whole("num_hashes", num_hashes, 1)
+        self.num_hashes = whole("num_hashes", num_hashes, 1, MAX_HASHES)
         if num_weights is not None:
             whole("num_weights", num_weights, 1, num_embeddings)
         self.num_weights = num_weights
@@ -135,6 +135,7 @@ class HashEmbedding(TableEmbedding):
         **options: Any,
     ) -> Sizes:
         """Offer every number of shared rows from 1 to ``num_embeddings``, beside the weights."""
+        whole("num_hashes", num_hashes, 1, MAX_HASHES)
         own = f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}; "
         shared = f"the {num_weights} x {num_hashes} weights and one row are stored at the least"
         floor = own + "num_weights shares them" if num_weights is None else shared

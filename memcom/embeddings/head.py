@@ -105,6 +105,14 @@ class HeadEmbedding(CompressedEmbedding):
         frozen.private = nn.Parameter(self.private.detach().clone())
         return frozen
 
+    def resize_num_embeddings(self, num_embeddings: int) -> HeadEmbedding:
+        """Return the same private rows over a larger tail."""
+        whole("num_embeddings", num_embeddings, self.num_embeddings)
+        tail = self.tail.resize_num_embeddings(num_embeddings - self.head)
+        larger = HeadEmbedding(tail, self.head, padding_idx=self.padding_idx)
+        larger.private = nn.Parameter(self.private.detach().clone())
+        return larger.train(self.training)
+
     def reset_parameters(self, std: float = 1.0) -> None:
         """Reset the tail, and draw the private rows from N(0, std^2)."""
         self.tail.reset_parameters(std)

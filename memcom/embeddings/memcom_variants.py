@@ -21,7 +21,7 @@ from torch import nn
 from typing_extensions import Unpack
 
 from memcom.addresses import Digit, mixed_radix_digits
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import MAX_HASHES, Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.registry import register
@@ -121,7 +121,7 @@ class KMEmComEmbedding(TableEmbedding):
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_buckets = whole("num_buckets", num_buckets, 1, num_embeddings)
-        self.num_hashes = whole("num_hashes", num_hashes, 2)
+        self.num_hashes = whole("num_hashes", num_hashes, 2, MAX_HASHES)
         self.table = self.new_table(num_buckets, embedding_dim)
         self.multiplier = self.new_table(num_embeddings, num_hashes)
         self.add_seeds(*range(seed + 1, seed + num_hashes))
@@ -145,5 +145,6 @@ class KMEmComEmbedding(TableEmbedding):
         cls, num_embeddings: int, embedding_dim: int, *, num_hashes: int = 2, **options: Any
     ) -> Sizes:
         """Offer every number of shared rows from 1 to ``num_embeddings``."""
+        whole("num_hashes", num_hashes, 2, MAX_HASHES)
         floor = f"every id stores {num_hashes} weights, so ratio < {embedding_dim / num_hashes:g}"
         return Sizes.of("num_buckets", range(1, num_embeddings + 1), floor)

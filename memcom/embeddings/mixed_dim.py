@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import MAX_PARTS, Sizes, real, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
 from memcom.kernels import gather_rows
 
 __all__ = ["MixedDimEmbedding"]
+
+_STEEPEST = 100.0
 
 
 @register("mixed-dim")
@@ -72,7 +74,7 @@ class MixedDimEmbedding(CompressedEmbedding):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
-        self.base_dim = whole("base_dim", base_dim, 1)
+        self.base_dim = whole("base_dim", base_dim, 1, 2**40)
         self.blocks = block_sizes(num_embeddings, num_blocks, growth)
         self.starts = list(accumulate(self.blocks[:-1], initial=0))
         self.widths = power_rule(self.blocks, embedding_dim, base_dim, alpha)
@@ -125,6 +127,7 @@ class MixedDimEmbedding(CompressedEmbedding):
     ) -> Sizes:
         """Offer base widths from 1 to where even the rarest block has the full width."""
         blocks = block_sizes(num_embeddings, num_blocks, growth)
+        real("alpha", alpha, 0, _STEEPEST)
         widest = math.ceil(embedding_dim * (max(blocks) / blocks[0]) ** alpha)
         floor = "every id stores one number at the least, so ratio < embedding_dim"
         return Sizes.of("base_dim", range(1, max(widest, embedding_dim) + 1), floor)
@@ -132,9 +135,8 @@ class MixedDimEmbedding(CompressedEmbedding):
 
 def block_sizes(num_embeddings: int, num_blocks: int, growth: float) -> list[int]:
     """Return the ids of each block, most popular first, growing by about ``growth``."""
-    whole("num_blocks", num_blocks, 1)
-    if not growth >= 1:
-        raise ValueError(f"growth must be >= 1, got {growth}")
+    whole("num_blocks", num_blocks, 1, MAX_PARTS)
+    real("growth", growth, 1, 1e4)
     total = sum(growth**f for f in range(num_blocks))
     shares = accumulate(growth**f / total for f in range(num_blocks - 1))
     ends = [round(num_embeddings * share) for share in shares] + [num_embeddings]
@@ -144,7 +146,6 @@ def block_sizes(num_embeddings: int, num_blocks: int, growth: float) -> list[int
 
 def power_rule(blocks: list[int], embedding_dim: int, base_dim: int, alpha: float) -> list[int]:
     """Return the widths of the blocks, in ``[1, embedding_dim]``."""
-    if not alpha >= 0:
-        raise ValueError(f"alpha must be >= 0, got {alpha}")
+    real("alpha", alpha, 0, _STEEPEST)
     wanted = (base_dim * (size / blocks[0]) ** -alpha for size in blocks)
     return [min(embedding_dim, max(1, round(width))) for width in wanted]

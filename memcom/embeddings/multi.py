@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from memcom.addresses import require_tensor
 from memcom.embeddings._arguments import whole
 
 __all__ = ["FieldEmbeddings", "MultiEmbedding", "multi_embedding"]
@@ -35,6 +36,9 @@ class FieldEmbeddings(nn.Module):
 
     def __init__(self, tables: Sequence[nn.Module]) -> None:
         super().__init__()
+        for table in tables:
+            if not isinstance(getattr(table, "embedding_dim", None), int):
+                raise TypeError(f"tables must be embeddings, got {type(table).__name__}")
         widths = sorted({int(table.embedding_dim) for table in tables})  # type: ignore[arg-type]
         if len(widths) != 1:
             raise ValueError(f"the tables of all fields must have one width, got {widths}")
@@ -42,6 +46,7 @@ class FieldEmbeddings(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the vectors of ``ids``, int32 or int64 of shape ``(..., fields)``."""
+        require_tensor(ids)
         if ids.ndim == 0 or ids.shape[-1] != len(self.tables):
             raise ValueError(f"ids must be (..., {len(self.tables)}), got {tuple(ids.shape)}")
         columns = zip(self.tables, ids.unbind(-1), strict=True)
@@ -98,6 +103,6 @@ def multi_embedding(
     Returns:
         The module. Its embeddings store M times the bytes of one.
     """
-    whole("num_sets", num_sets, 1)
+    whole("num_sets", num_sets, 1, 1024)
     embeddings = [make_embedding() for _ in range(num_sets)]
     return MultiEmbedding(embeddings, [make_interaction() for _ in range(num_sets)])

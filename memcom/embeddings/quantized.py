@@ -24,7 +24,7 @@ from memcom.embeddings._arguments import Sizes
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
-from memcom.embeddings.quantized_table import BITS, QuantizedTable, pack_table
+from memcom.embeddings.quantized_table import QuantizedTable, check_bits, pack_table
 from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
@@ -53,8 +53,9 @@ class QuantizedEmbedding(TableEmbedding):
         Raises:
             ValueError: As `QuantizedTable`.
         """
-        layer = cls(*table.shape, padding_idx=padding_idx)
-        layer.table = QuantizedTable(table, bits)
+        packed = QuantizedTable(table, bits)
+        layer = cls(packed.num_rows, packed.width, padding_idx=padding_idx)
+        layer.table = packed
         return layer
 
     def recipe(self) -> Recipe:
@@ -88,10 +89,12 @@ def quantize(
         TypeError: Nothing would be smaller: the layer has no tables of rows, or they are packed.
         ValueError: As `QuantizedTable`.
     """
+    if not isinstance(emb, CompressedEmbedding):
+        raise TypeError(f"quantize takes a compressor of memcom, got {type(emb).__name__}")
+    check_bits("bits", bits)
+    if weight_bits is not None:
+        check_bits("weight_bits", weight_bits)
     layer = copy.deepcopy(emb.freeze())
-    for name, value in (("bits", bits), ("weight_bits", weight_bits or bits)):
-        if value not in BITS:
-            raise ValueError(f"{name} must be one of 4, 8 and 16, got {value!r}")
     packed = 0
     for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
         plain = dict(part.named_parameters())
@@ -148,8 +151,8 @@ class QuantizeLater(CompressedEmbedding):
             sparse=embedding.sparse,
         )
         self.embedding = embedding
-        self.bits = bits
-        self.weight_bits = weight_bits
+        self.bits = check_bits("bits", bits)
+        self.weight_bits = None if weight_bits is None else check_bits("weight_bits", weight_bits)
 
     def compose(self, ids: Tensor) -> Tensor:
         """Look up the compressor."""
@@ -167,6 +170,11 @@ class QuantizeLater(CompressedEmbedding):
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
         """Let the compressor learn."""
         self.embedding.learn(counts, pretrained, seed=seed)
+
+    def resize_num_embeddings(self, num_embeddings: int) -> QuantizeLater:
+        """Return the same over a larger compressor."""
+        larger = self.embedding.resize_num_embeddings(num_embeddings)
+        return QuantizeLater(larger, self.bits, self.weight_bits).train(self.training)
 
     def freeze(self) -> CompressedEmbedding:
         """Return the compressor with its tables quantised."""

@@ -16,14 +16,25 @@ numbers take the place of rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
 
 from memcom.addresses import lacks_values
+from memcom.embeddings._arguments import check_tensor, shown
 from memcom.embeddings._integers import KeepsIntegers
 
 BITS = (4, 8, 16)
+
+
+def check_bits(name: str, value: int) -> int:
+    """Return a number of bits, or raise an error with the possible ones."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value not in BITS:
+        raise ValueError(f"{name} must be one of 4, 8 and 16, got {shown(value)}")
+    return int(value)
+
+
 CHUNK = 2**16
 """Rows quantised at a time."""
 BLOCK = 64
@@ -55,8 +66,11 @@ class QuantizedTable(KeepsIntegers):
 
     def __init__(self, table: Tensor, bits: int = 8) -> None:
         super().__init__()
-        if bits not in BITS:
-            raise ValueError(f"bits must be one of 4, 8 and 16, got {bits!r}")
+        check_tensor("table", table)
+        if table.ndim != 2 or not table.numel() or not table.is_floating_point():
+            shape = tuple(table.shape)
+            raise ValueError(f"table must be floating point rows, got {table.dtype} {shape}")
+        bits = check_bits("bits", bits)
         self.num_rows, self.width = table.shape
         self.bits, self.dtype = bits, table.dtype
         chunk = len(table) if lacks_values(table) else CHUNK
@@ -112,8 +126,8 @@ class QuantizedBlocks(QuantizedTable):
     unit = "block"
 
     def __init__(self, table: Tensor, bits: int = 8) -> None:
-        if bits not in (4, 8):
-            raise ValueError(f"bits must be one of 4 and 8, got {bits!r}")
+        if check_bits("bits", bits) == 16:
+            raise ValueError("bits must be one of 4 and 8, got 16")
         numbers = table.detach().flatten()
         # The last number again fills the last block, whose range it leaves as it is.
         filling = numbers[-1:].expand(-len(numbers) % BLOCK)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from memcom._check import shown
 from memcom.embeddings._contract import CompressedEmbedding
 
 Method = TypeVar("Method", bound=type[CompressedEmbedding])
 
 REGISTRY: dict[str, type[CompressedEmbedding]] = {}
 """Name -> class, in the order of `memcom.embeddings.layers`."""
+
+_WORD = re.compile(r"[A-Za-z_][\w-]*")
+_LONGEST_SPEC = 1000  # characters
 
 
 def register(name: str) -> Callable[[Method], Method]:
@@ -60,8 +65,8 @@ def get(name: str) -> type[CompressedEmbedding]:
     Raises:
         ValueError: There is none; the message lists the names there are.
     """
-    if name not in REGISTRY:
-        raise ValueError(f"no compressor is called {name!r}; there are {', '.join(REGISTRY)}")
+    if not isinstance(name, str) or name not in REGISTRY:
+        raise ValueError(f"no compressor is called {shown(name)}; there are {', '.join(REGISTRY)}")
     return REGISTRY[name]
 
 
@@ -76,20 +81,34 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         The name, which is checked, and the options, which are not.
 
     Raises:
+        TypeError: The spec is no string.
         ValueError: There is no compressor of that name, or the spec is not of that form.
     """
+    if not isinstance(spec, str):
+        raise TypeError(f"a method must be a string, got {shown(spec)}")
+    name, opened, inside = spec.strip().partition("(")
+    malformed = f"a method is written name or name(option=value), got {shown(spec)}"
+    complete = _WORD.fullmatch(name.strip()) and (not opened or inside.endswith(")"))
+    if len(spec) > _LONGEST_SPEC or not complete:
+        raise ValueError(malformed)
+    source = f"f({inside}" if opened else "f()"
     try:
-        tree = ast.parse(spec.replace("-", "_").strip(), mode="eval").body
-        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
-        if not isinstance(call.func, ast.Name) or call.args:
-            raise SyntaxError(spec)
-        options = {k.arg: _value(k.value) for k in call.keywords if k.arg}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"a method is written name or name(option=value), got {spec!r}") from error
-    name = spec.split("(")[0].strip()
-    get(name)
-    return name, options
+        call = ast.parse(source, mode="eval").body
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "f" or call.args:
+            raise ValueError(malformed)
+        given = [(keyword.arg, _value(keyword.value, source)) for keyword in call.keywords]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(malformed) from error
+    options = {name: value for name, value in given if name is not None}
+    if len(options) < len(given):  # **{...}, or an option twice
+        raise ValueError(f"{malformed}: every option once, by its name")
+    get(name.strip())
+    return name.strip(), options
 
 
-def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+def _value(node: ast.expr, source: str) -> Any:
+    """A literal, or a bare word, hyphens included, as a string."""
+    text = ast.get_source_segment(source, node) or ""
+    if isinstance(node, (ast.Name, ast.BinOp)) and _WORD.fullmatch(text):
+        return text
+    return ast.literal_eval(node)

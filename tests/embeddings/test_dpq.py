@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -173,3 +176,30 @@ def test_groups_must_divide_the_width():
 def test_tiers_must_cover_all_ids():
     with pytest.raises(ValueError, match="add up to 120"):
         memcom.CodebookEmbedding(N, E, num_groups=D, tiers=[(100, 8)])
+
+
+@pytest.mark.parametrize("name", ["dpq", "mgqe"])
+def test_every_small_vocabulary_freezes_within_its_budget(name):
+    tried = 0
+    for n, e, ratio in itertools.product(range(1, 11), range(1, 5), (1.1, 1.5, 2, 3, 4)):
+        try:
+            layer = memcom.build(name, n, e, ratio=ratio)
+        except memcom.BudgetError:
+            continue
+        tried += 1
+        frozen, ids = layer.freeze(), torch.arange(n)
+        assert torch.equal(frozen(ids), layer(ids)), (n, e, ratio)
+        assert frozen.nbytes <= 4 * n * e / ratio
+    assert tried > 15
+
+
+@pytest.mark.parametrize("name", ["dpq", "mgqe"])
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_nearly_all_codes_are_those_of_float32(name, form, dtype):
+    torch.manual_seed(0)
+    layer = memcom.build(name, 2000, 16, ratio=4, form=form)
+    half, ids = copy.deepcopy(layer).to(dtype), torch.arange(2000)
+    other = half.addresses(ids)["values"] != layer.addresses(ids)["values"]
+    assert other.float().mean() < 0.03  # rounding queries and codewords moves a few
+    assert (half(ids).float() - layer(ids)).norm() < 0.03 * layer(ids).norm()

@@ -77,10 +77,10 @@ def test_a_plan_uses_the_room_up_to_the_full_width():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": -0.1}, "alpha must be >= 0, got -0.1"),
-        ({"growth": 0.5}, "growth must be >= 1, got 0.5"),
-        ({"num_blocks": 0}, "num_blocks must be >= 1, got 0"),
-        ({"alpha": float("nan")}, "alpha must be >= 0, got nan"),
+        ({"alpha": -0.1}, r"alpha must be >= 0 .*got -0\.1"),
+        ({"growth": 0.5}, r"growth must be >= 1 .*got 0\.5"),
+        ({"num_blocks": 0}, r"num_blocks must be >= 1 .*got 0"),
+        ({"alpha": float("nan")}, "alpha must be .*got nan"),
     ],
 )
 def test_senseless_options_are_refused(options, message):

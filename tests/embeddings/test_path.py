@@ -103,7 +103,9 @@ def test_a_map_has_as_many_numbers_as_the_paper_reports():
 
 @pytest.mark.parametrize("radices", [[120], [10, 11], [], [60, 1]])
 def test_radices_that_do_not_reach_are_refused(radices):
-    with pytest.raises(ValueError, match=r"radices must be at least two numbers .* >= 120"):
+    with pytest.raises(
+        ValueError, match=r"radices must (be at least two numbers .* >= 120|have 1 to 64)"
+    ):
         make(radices)
 
 

@@ -87,12 +87,15 @@ def _parameters(notebook: Any) -> Iterator[str]:
     except (SyntaxError, ValueError) as error:
         yield f"parameters cell: {error}"
         return
-    lines = source.splitlines()
     for parameter in parameters:
         if not parameter.annotation:
             yield f"parameter {parameter.name} has no type"
-        if "#" not in lines[parameter.line - 1]:
-            yield f"parameter {parameter.name} needs a comment with its unit and range"
+        stated = parameter.choices or parameter.limits or parameter.annotation == "bool"
+        if not parameter.comment or not stated:
+            yield (
+                f"parameter {parameter.name} needs a comment with its unit and range: it ends in "
+                "'0 or more' or '2 to 16', or has the values in double quotes"
+            )
     if "PROFILE" not in {parameter.name for parameter in parameters}:
         yield "the parameter PROFILE is missing"
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from memcom._check import choice, shown
 from memcom.course.build.notebook import tagged
 
+_NUMBER = r"(-?[0-9][0-9_]*(?:\.[0-9]+)?)"
+_BETWEEN = re.compile(rf"{_NUMBER} to {_NUMBER}\s*$")
+_AT_LEAST = re.compile(rf"{_NUMBER} or more\s*$")
 _TYPES: dict[str, tuple[type, ...]] = {
     **{"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)},
     **{"list": (list,), "tuple": (tuple, list), "dict": (dict,)},
@@ -24,17 +31,55 @@ class Parameter:
         annotation: Its type as written; empty where there is none.
         default: Its value.
         line: Its line in the cell, from 1.
+        comment: Unit and range: ends in "0 or more" or "2 to 16", or has the values in quotes.
     """
 
     name: str
     annotation: str
     default: Any
     line: int
+    comment: str = ""
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Least and largest number; None where the comment states none."""
+        if found := _BETWEEN.search(self.comment):
+            return float(found[1]), float(found[2])
+        if found := _AT_LEAST.search(self.comment):
+            return float(found[1]), float("inf")
+        return None
+
+    @property
+    def choices(self) -> list[str]:
+        """The values in quotes, for a string."""
+        return re.findall(r'"([^"]*)"', self.comment) if self.annotation == "str" else []
+
+    def check(self, value: Any, where: str) -> None:
+        """Refuse a value of another type (TypeError) or out of range (ValueError)."""
+        allowed = _TYPES.get(self.annotation.split("[")[0])
+        wrong_bool = isinstance(value, bool) and self.annotation != "bool"
+        if allowed and (not isinstance(value, allowed) or wrong_bool):
+            raise TypeError(f"{where}: {self.name} must be {self.annotation}, not {shown(value)}")
+        if self.choices:
+            choice(f"{where}: {self.name}", value, self.choices)
+        if self.limits and isinstance(value, (int, float)):
+            low, high = self.limits
+            if not low <= value <= high:  # NaN, too
+                top = "" if high == float("inf") else f" and <= {high:g}"
+                raise ValueError(
+                    f"{where}: {self.name} must be >= {low:g}{top}, got {shown(value)}"
+                )
 
 
 def declared_parameters(source: str) -> list[Parameter]:
     """Read the source of a parameters cell; a line that assigns no literal is a ValueError."""
     parameters = []
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
     for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign):
             targets: list[ast.expr] = [node.target]
@@ -50,12 +95,13 @@ def declared_parameters(source: str) -> list[Parameter]:
             default = None if node.value is None else ast.literal_eval(node.value)
         except ValueError:
             raise ValueError(f"line {node.lineno}: {name} is no literal") from None
-        parameters.append(Parameter(name, annotation, default, node.lineno))
+        comment = comments.get(node.end_lineno or node.lineno, "")
+        parameters.append(Parameter(name, annotation, default, node.lineno, comment))
     return parameters
 
 
 def check_parameters(notebook: Any, name: str, parameters: Mapping[str, Any]) -> None:
-    """Check that a notebook has these parameters and that the values are of the annotated types.
+    """Check that a notebook has these parameters, and their values: types and ranges.
 
     Papermill only logs an unknown parameter and then runs with the defaults.
 
@@ -65,7 +111,7 @@ def check_parameters(notebook: Any, name: str, parameters: Mapping[str, Any]) ->
         parameters: The values to run with.
 
     Raises:
-        ValueError: It has no parameters cell, or not this parameter.
+        ValueError: It has no parameters cell or not this parameter, or a value is out of range.
         TypeError: A value is not of the annotated type.
     """
     if not parameters:
@@ -79,8 +125,32 @@ def check_parameters(notebook: Any, name: str, parameters: Mapping[str, Any]) ->
             raise ValueError(
                 f"{name} has no parameter {key!r}; it has {', '.join(known) or 'none'}"
             )
-        annotation = known[key].annotation
-        allowed = _TYPES.get(annotation.split("[")[0])
-        wrong_bool = isinstance(value, bool) and annotation != "bool"
-        if allowed and (not isinstance(value, allowed) or wrong_bool):
-            raise TypeError(f"{name}: {key} must be {annotation}, not {value!r}")
+        known[key].check(value, name)
+
+
+def check_running_notebook() -> None:
+    """Check the parameters of the notebook that runs in this kernel.
+
+    Papermill, or a reader, sets values without `check_parameters`. The parameters cell is the last
+    one run that annotates ``PROFILE``. Outside a notebook there is none, and nothing is checked.
+    """
+    shell = _shell()
+    for source in reversed(shell.user_ns.get("In", []) if shell else []):
+        if "PROFILE:" not in source:
+            continue
+        try:
+            declared = declared_parameters(source)
+        except (ValueError, SyntaxError, tokenize.TokenError):
+            continue
+        for parameter in declared:
+            if parameter.name in shell.user_ns:
+                parameter.check(shell.user_ns[parameter.name], "the parameters cell")
+        return
+
+
+def _shell() -> Any:
+    try:
+        from IPython import get_ipython
+    except ModuleNotFoundError:
+        return None
+    return get_ipython()

@@ -135,6 +135,8 @@ def test_peak_memory_is_the_kernels_own_and_sees_what_was_freed(tmp_path):
         ({"NUM_IDS": "3"}, TypeError, "NUM_IDS must be int, not '3'"),
         ({"NUM_IDS": True}, TypeError, "NUM_IDS must be int, not True"),
         ({"PROFILE": 3}, TypeError, "PROFILE must be str, not 3"),
+        ({"PROFILE": "quick"}, ValueError, "PROFILE must be one of 'fast', 'full', got 'quick'"),
+        ({"NUM_IDS": 0}, ValueError, "NUM_IDS must be >= 1, got 0"),
     ],
 )
 def test_wrong_parameters_stop_before_anything_runs(path, parameters, error, text, monkeypatch):
@@ -143,6 +145,15 @@ def test_wrong_parameters_stop_before_anything_runs(path, parameters, error, tex
     monkeypatch.setattr(papermill, "execute_notebook", None)
     with pytest.raises(error, match=text):
         run(path, parameters)
+
+
+def test_papermill_alone_meets_the_same_check(path, tmp_path):
+    import papermill
+
+    with pytest.raises(papermill.PapermillExecutionError, match="NUM_IDS must be >= 1, got 0"):
+        papermill.execute_notebook(
+            path, tmp_path / "out.ipynb", {"NUM_IDS": 0}, kernel_name="python3", progress_bar=False
+        )
 
 
 def test_an_error_carries_the_cells_own_traceback(tmp_path):

@@ -1,0 +1,310 @@
+"""No argument of a public function leads to an error that is not about the argument.
+
+Hostile values are put in the place of every argument, over all methods. Allowed are a result, or
+our ValueError, TypeError, IndexError or BudgetError, raised by memcom itself. All tests of this
+file together take about half a minute.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import memcom
+from memcom._text import parse_nbytes
+from memcom.export import load, save
+from tests.embeddings.cases import make
+
+# Of torch's own words for the shape of a bag the docstring speaks.
+OURS = (str(Path(memcom.__file__).parent), torch.nn.functional.__file__)
+N, E = 100, 8
+HOSTILE = [
+    *(None, True, False, 0, 1, -1, 2, 3, 7, 10**6, 2**31, 2**40, 2**62, 2**63, -(2**63)),
+    *(10**400, -(10**400), 10**5000, 0.5, -0.5, 1.5, 1e300, 1e-300, 1e22),
+    *(float("inf"), float("-inf"), float("nan"), 1j, Fraction(1, 2), Decimal("0.5")),
+    *("x", "", "sum", "1.5", "1,5 MB", b"x", [], [1], [0], [2, 3], (10, 10), (2**62, 2**62)),
+    *([1.5], {}, {"a": 1}, object(), len, range(3), np.int64(2), np.float32(0.5)),
+    *(np.array([1, 2]), torch.tensor(2), torch.tensor([1, 2]), torch.float16, torch.int32),
+    *("cpu", "meta", "nope", "cuda:99"),
+]
+COMMON = ("padding_idx", "sparse", "device", "dtype", "head", "bits", "weight_bits")
+SIZED = {
+    name: dict(memcom.plan(name, N, E, ratio=1 if name == "full" else 1.5).arguments)
+    for name in memcom.available()
+}
+searched = settings(
+    max_examples=400,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def in_words(call):
+    """Return what a call returns, or None if it refuses; any other error is a failure."""
+    try:
+        return call()
+    except (ValueError, TypeError, IndexError) as error:
+        refused = error
+    frame = traceback.extract_tb(refused.__traceback__)[-1]
+    assert frame.filename.startswith(OURS), f"{frame.filename}:{frame.lineno}: {refused!r}"
+    assert not isinstance(refused, UnicodeError)
+    assert str(refused)
+    return None
+
+
+def options(name: str) -> list[str]:
+    parameters = list(inspect.signature(memcom.get(name).__init__).parameters)[3:]
+    return [*(each for each in parameters if each != "common"), *COMMON]
+
+
+CHOICES = [(name, option) for name in memcom.available() for option in options(name)]
+
+
+@searched
+@given(st.sampled_from(CHOICES), st.sampled_from(HOSTILE), st.booleans())
+def test_options_of_every_method(choice, value, by_ratio):
+    name, option = choice
+    sizes = {"ratio": 1.5} if by_ratio else SIZED[name]
+    planned = in_words(lambda: memcom.plan(name, N, E, **{**sizes, option: value}))
+    if planned is not None and not by_ratio and option in SIZED[name]:
+        assert planned.arguments[option] == value
+
+
+@searched
+@given(
+    st.sampled_from(memcom.available()),
+    st.sampled_from(["name", "num_embeddings", "embedding_dim", "ratio", "nbytes"]),
+    st.sampled_from(HOSTILE),
+)
+def test_sizes_and_budgets_of_every_method(name, option, value):
+    arguments = {"name": name, "num_embeddings": N, "embedding_dim": E, "ratio": 1.5}
+    if option == "nbytes":
+        del arguments["ratio"]
+    planned = in_words(lambda: memcom.plan(**arguments | {option: value}))
+    if planned is not None and option in ("ratio", "nbytes") and value is not None:
+        assert 0 < planned.nbytes <= planned.budget
+
+
+@searched
+@given(st.sampled_from(memcom.available()), st.sampled_from(COMMON[:4]), st.sampled_from(HOSTILE))
+def test_constructors_of_every_method(name, option, value):
+    in_words(lambda: memcom.get(name)(N, E, **{**SIZED[name], option: value}))
+
+
+LAYER = memcom.build("memcom", N, E, ratio=4)
+BAG = memcom.EmbeddingBag(LAYER, "sum")
+CALLS = {
+    "plan_tables": lambda v: memcom.plan_tables("qr", v, E, ratio=4),
+    "plan_tables, one": lambda v: memcom.plan_tables("qr", {"a": v}, E, ratio=4),
+    "plan_tables, width": lambda v: memcom.plan_tables("qr", {"a": 9}, v, ratio=4),
+    "plan_tables, ratio": lambda v: memcom.plan_tables("qr", {"a": 900}, E, ratio=v),
+    "plan_tables, threshold": lambda v: memcom.plan_tables("qr", {"a": 9}, E, ratio=1, threshold=v),
+    "get": memcom.get,
+    "parse_spec": memcom.parse_spec,
+    "parse_nbytes": parse_nbytes,
+    "quantize": memcom.quantize,
+    "quantize, bits": lambda v: memcom.quantize(LAYER, v),
+    "quantize, weight_bits": lambda v: memcom.quantize(LAYER, 8, weight_bits=v),
+    "ids": LAYER,
+    "addresses": LAYER.addresses,
+    "bag": memcom.EmbeddingBag,
+    "bag, mode": lambda v: memcom.EmbeddingBag(LAYER, v),
+    "bag, last": lambda v: memcom.EmbeddingBag(LAYER, include_last_offset=v),
+    "bag, ids": BAG,
+    "resize": LAYER.resize_num_embeddings,
+    "multi": lambda v: memcom.multi_embedding(v, lambda: LAYER, lambda: LAYER),
+    "fields": lambda v: memcom.FieldEmbeddings([v]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_other_functions(call):
+    for value in HOSTILE:
+        if call == "resize" and isinstance(value, int) and 1000 < value < 2**40:
+            continue  # a layer of that size
+        in_words(lambda value=value: CALLS[call](value))
+
+
+def test_saving_and_loading(tmp_path):
+    path = save(LAYER, tmp_path / "layer.safetensors")
+    for value in HOSTILE:
+        in_words(lambda value=value: load(path, into=value))
+        in_words(lambda value=value: load(path, device=value))
+        in_words(lambda value=value: save(value, path))
+        if not isinstance(value, str):
+            in_words(lambda value=value: load(value))
+            in_words(lambda value=value: save(LAYER, value))
+
+
+DATA_OPTIONS = ["user_col", "item_col", "time_col", "rating_col", "label_col", "field_cols"]
+DATA_OPTIONS += ["dense_cols", "split", "seed", "min_rating", "separator", "encoding"]
+
+
+@pytest.mark.parametrize("option", ["name", *DATA_OPTIONS])
+def test_loading_data(tmp_path, option):
+    pytest.importorskip("pandas")
+    path = tmp_path / "own.csv"
+    path.write_text("u,i,t\n" + "".join(f"{row % 3},{row},{row}\n" for row in range(30)))
+    for value in HOSTILE:
+        if option == "name":
+            in_words(lambda value=value: memcom.data.load(value))
+        else:
+            arguments = {"user_col": "u", "item_col": "i", "rating_col": "t", option: value}
+            in_words(lambda arguments=arguments: memcom.data.load(path, **arguments))
+
+
+MADE = {
+    "synthetic": "num_items num_users interactions_per_user exponent rank strength candidates seed",
+    "synthetic-clicks": "num_rows cardinalities num_dense num_crosses exponent rank strength "
+    "bias_strength click_rate seed",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(n, o) for n, all_ in MADE.items() for o in all_.split()]
+)
+def test_made_data(name, option):
+    small = {
+        "synthetic": {"num_items": 50, "num_users": 9, "interactions_per_user": 5},
+        "synthetic-clicks": {"num_rows": 50, "cardinalities": (3, 9), "num_crosses": 1},
+    }[name]
+    for value in HOSTILE:
+        if isinstance(value, int) and 1000 < value < 2**40 and option != "seed":
+            continue  # data of that size
+        in_words(lambda value=value: memcom.data.load(name, **{**small, option: value}))
+
+
+@pytest.mark.parametrize("name", memcom.available())
+def test_integers_of_numpy_are_integers(name, tmp_path):
+    numpys = {
+        key: [np.int64(each) for each in value]
+        if isinstance(value, list | tuple)
+        else np.int64(value)
+        if type(value) is int
+        else value
+        for key, value in SIZED[name].items()
+    }
+    torch.manual_seed(0)
+    plain = memcom.get(name)(N, E, **SIZED[name], padding_idx=2)
+    torch.manual_seed(0)
+    layer = memcom.get(name)(np.int64(N), np.int32(E), **numpys, padding_idx=np.int64(2))
+    for ids in (torch.arange(N), torch.arange(N).repeat(20)):
+        assert torch.equal(layer(ids), plain(ids))
+    back = load(save(layer, tmp_path / "layer.safetensors"))
+    assert torch.equal(back(torch.arange(N)), plain(torch.arange(N)))
+    planned = memcom.plan(name, np.int64(N), np.int64(E), **numpys)
+    assert planned == memcom.plan(name, N, E, **SIZED[name])
+    assert str(planned) == str(memcom.plan(name, N, E, **SIZED[name]))
+
+
+@pytest.mark.parametrize("name", memcom.available())
+def test_a_size_beside_a_budget_is_kept_or_refused(name):
+    for size, value in SIZED[name].items():
+        for budget in ({"ratio": 1.5}, {"nbytes": 1000}):
+            for other in (value, 1, 0):
+                try:
+                    planned = memcom.plan(name, N, E, **budget, **{size: other})
+                except (ValueError, TypeError) as error:
+                    refused = error
+                else:
+                    assert planned.arguments[size] == other
+                    continue
+                assert size in str(refused) or isinstance(refused, memcom.BudgetError)
+
+
+@pytest.mark.parametrize("name", sorted(set(memcom.available()) - {"full", "int8", "int4", "qr"}))
+def test_a_method_without_a_size_names_the_budget(name):
+    with pytest.raises(TypeError, match=r"needs a size: give ratio=, nbytes= or \w+"):
+        memcom.build(name, 1000, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"ratio": float("inf")}, "ratio .*inf"),
+        ({"nbytes": "0.5"}, "1 to .*'0.5'"),
+        ({"nbytes": "1,5 MB"}, "'1.5 MB'.*'1,5 MB'"),
+        ({"nbytes": 10**400}, "bytes must be .*>= 1"),
+        ({"ratio": 2, "embedding_dim": 0}, "embedding_dim .*0"),
+        ({"ratio": 2, "embedding_dim": 2**62}, f"embedding_dim .*{2**62}"),
+        ({"ratio": 2, "dtype": torch.int32}, "dtype .*int32"),
+        ({"ratio": 2, "device": "nope"}, "device .*'nope'"),
+        ({"ratio": 4, "num_buckets": 0}, "num_buckets or ratio"),
+        ({"nbytes": 400, "num_buckets": 5}, "num_buckets or nbytes"),
+        ({"ratio": 2, "sparse": "yes"}, "sparse .*'yes'"),
+        ({"ratio": 2, "widht": 3}, "no option 'widht'"),
+    ],
+)
+def test_known_faults_are_refused_by_name(arguments, named):
+    arguments = {"name": "hash", "num_embeddings": 100, "embedding_dim": 8} | arguments
+    with pytest.raises((ValueError, TypeError), match=named):
+        memcom.build(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("hash(seed=-1)", {"seed": -1}),
+        ("jagged(alpha=-0.5)", {"alpha": -0.5}),
+        ("jagged(alpha=1e-1)", {"alpha": 0.1}),
+        ("hash(x=a-b)", {"x": "a-b"}),
+        ("hash(x='a-b')", {"x": "a-b"}),
+        ("hash(x=a_b)", {"x": "a_b"}),
+        (" low-rank( rank = 3 ) ", {"rank": 3}),
+        ("crt(moduli=[10, 11], operation=mult)", {"moduli": [10, 11], "operation": "mult"}),
+        ("hash()", {}),
+    ],
+)
+def test_specs_are_read_as_written(spec, parsed):
+    assert memcom.parse_spec(spec) == (spec.partition("(")[0].strip(), parsed)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "hash(**{'a': 1})",
+        "hash(*[1])",
+        "hash(a=1, a=2)",
+        "hash(a=1)(b=2)",
+        "hash(a=1) or qr(b=2)",
+        "hash(a=" + "not " * 50_000 + "1)",
+        "hash(a=" + "(" * 300 + ")" * 300 + ")",
+        "hash(a=b+c)",
+        "hash(a=b.c)",
+        "hash(a=__import__('os'))",
+        "hash(a=1",
+        "hash)",
+        "hash(\0)",
+        "hash(a='" + "x" * 2000 + "')",
+    ],
+)
+def test_other_specs_are_refused(spec):
+    with pytest.raises(ValueError, match=r"a method is written name or name\(option=value\)"):
+        memcom.parse_spec(spec)
+
+
+def test_a_list_or_an_array_of_ids_is_named():
+    for ids in ([1, 2], np.array([1, 2]), 3, "x"):
+        with pytest.raises(TypeError, match=f"ids .*{type(ids).__name__}"):
+            LAYER(ids)
+
+
+@pytest.mark.parametrize("spec", ["memcom", "qr(operation=add)", "hash(head=20)"])
+def test_a_state_of_another_size_is_refused_in_words(spec):
+    model = torch.nn.Sequential(make(spec).resize_num_embeddings(700))
+    state = {f"0.{name}": tensor for name, tensor in make(spec).state_dict().items()}
+    if spec == "hash(head=20)":
+        state["0.private"] = state["0.private"][:7]
+    with pytest.raises(RuntimeError, match=r"other sizes .*resize_num_embeddings") as caught:
+        model.load_state_dict(state)
+    assert "700" in str(caught.value)
