@@ -24,11 +24,12 @@ from memcom.kernels import gate
 from memcom.kernels.gate import CPU
 from memcom.kernels.recipe import Recipe
 
-FIELDS = 8
+FIELDS = 9
 # The head, entry 0.
-ROWS, WEIGHTS, SCALES, SHIFTS, FUSION, WIDTH, LIMIT, PADDING = range(FIELDS)
-# Any other entry. `SEED` is the address of the seed, or 0; `STRIDE` may be `CLAMP`.
-TABLE, COLUMNS, DIVISOR, MODULUS, STRIDE, SEED, OFFSET, NUMBER = range(FIELDS)
+ROWS, WEIGHTS, SCALES, SHIFTS, FUSION, WIDTH, LIMIT, PADDING = range(FIELDS - 1)
+# Any other entry. `SEED` is the address of the seed, or 0; `STRIDE` may be `CLAMP`; `END` is the
+# address behind the table's last number.
+TABLE, COLUMNS, DIVISOR, MODULUS, STRIDE, SEED, OFFSET, NUMBER, END = range(FIELDS)
 CLAMP = -1
 SUM, MULT, CONCAT = range(3)
 TILE = 2048  # numbers that the 128 threads of a GPU program hold: 16 each
@@ -40,7 +41,8 @@ class Layout(NamedTuple):
     """A program before it is bound to tensors in memory.
 
     Attributes:
-        code: The entries, head first; ``TABLE`` is 0 and ``SEED`` is 0 or 1 + the seed's number.
+        code: The entries, head first; ``TABLE`` and ``END`` are 0, ``SEED`` is 0 or 1 + the seed's
+            number.
         tables: The distinct tables; an entry's ``NUMBER`` is its table's place here.
         seeds: The seeds, 0-d int64 tensors.
     """
@@ -182,7 +184,7 @@ def layout(
     shifts = shifts + ([] if recipe.shift is None else [recipe.shift])
     counts = [len(rows), len(weights), len(scales), len(shifts)]
     padding = -1 if padding_idx is None else padding_idx
-    plan = Layout([[*counts, _FUSION[recipe.fusion], width, num_embeddings, padding]], [], [])
+    plan = Layout([[*counts, _FUSION[recipe.fusion], width, num_embeddings, padding, 0]], [], [])
     offset = 0
     for read in (*rows, *weights, *scales, *shifts):
         columns, address, seed = read.table.shape[1], read.address, 0
@@ -197,7 +199,7 @@ def layout(
                 seed = len(plan.seeds)
         else:
             place = (1, _rows_addressed(address), CLAMP)
-        plan.code.append([0, columns, *place, seed, offset, number])
+        plan.code.append([0, columns, *place, seed, offset, number, 0])
         offset += columns if concat else 0
     return plan
 
@@ -229,6 +231,7 @@ def bind(plan: Layout) -> Program:
             rows, columns = int(entry[MODULUS]), int(entry[COLUMNS])
             raise ValueError(f"a table is {list(table.shape)}, but is read as {[rows, columns]}")
         entry[TABLE] = gate.address(table, torch.float32)
+        entry[END] = entry[TABLE] + table.numel() * table.element_size()
         if entry[SEED]:
             entry[SEED] = gate.address(held.seeds[entry[SEED] - 1], torch.int64)
     width = int(code[0, WIDTH])

@@ -70,11 +70,11 @@ def test_a_layout_has_an_entry_per_read_in_the_order_of_their_roles():
     )
     plan = layout(recipe, num_embeddings=50, padding_idx=3)
     assert plan.code == [
-        [2, 0, 1, 1, 1, 4, 50, 3],  # two rows, no weights, a scale, a shift; "mult", width, ...
-        [0, 4, 1, 7, 1, 1, 0, 0],
-        [0, 4, 7, 7, 1, 0, 0, 0],
-        [0, 1, 1, 50, 1, 0, 0, 1],
-        [0, 1, 1, 50, 1, 0, 0, 2],
+        [2, 0, 1, 1, 1, 4, 50, 3, 0],  # two rows, no weights, a scale, a shift; "mult", width, ...
+        [0, 4, 1, 7, 1, 1, 0, 0, 0],
+        [0, 4, 7, 7, 1, 0, 0, 0, 0],
+        [0, 1, 1, 50, 1, 0, 0, 1, 0],
+        [0, 1, 1, 50, 1, 0, 0, 2, 0],
     ]
     assert [t is u for t, u in zip(plan.tables, [shared, scale, shift], strict=True)] == [True] * 3
     assert plan.seeds[0] is seed

@@ -17,15 +17,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 
 from memcom.kernels.cpu.forward import BLOCK, block_rows, load_ids
-from memcom.kernels.cpu.native import compiled, float32s, int64s, prefetch
+from memcom.kernels.cpu.native import (
+    compiled,
+    float32_array,
+    float32s,
+    int64_array,
+    int64s,
+    prefetch,
+    row_address,
+)
 from memcom.kernels.cpu.threads import member, part_by_length, part_of
-from memcom.kernels.cpu.update import NO_RULE, change_row, prefetch_row
+from memcom.kernels.cpu.update import MOST_NUMBERS, NO_RULE, change_row, prefetch_row
 from memcom.kernels.program import (
     COLUMNS,
     CONCAT,
+    END,
     FIELDS,
     FUSION,
     LIMIT,
@@ -62,12 +71,18 @@ JOB = 16
 @njit
 def _views(task: Any) -> Any:
     """The program, and per id: row numbers, (weights, scale) and (dots per wide row, sum)."""
-    program = carray(int64s(task[PROGRAM]), (task[ENTRIES], FIELDS))
+    program = int64_array(task[PROGRAM], (task[ENTRIES], FIELDS))
     count, wide = task[COUNT], program[0, ROWS]
-    lines = carray(int64s(task[LINES]), (program.shape[0] - 1, count))
-    factors = carray(float32s(task[FACTORS]), (wide + 1, count))
-    dots = carray(float32s(task[DOTS]), (wide + 1, count))
+    lines = int64_array(task[LINES], (program.shape[0] - 1, count))
+    factors = float32_array(task[FACTORS], (wide + 1, count))
+    dots = float32_array(task[DOTS], (wide + 1, count))
     return program, lines, factors, dots
+
+
+@njit(forceinline=True)
+def _numbers(entry: Any) -> Any:
+    """All numbers of an entry's table."""
+    return float32s(entry[TABLE], (entry[END] - entry[TABLE]) // 4)
 
 
 # --- which ids read each row ----------------------------------------------------------------------
@@ -78,13 +93,13 @@ def _gather(program: Any, rows: Any, factors: Any, n: int) -> None:
     """Weights of the wide rows and product of the scales of a block's ids."""
     wide, first = program[0, ROWS], program[0, ROWS] + program[0, WEIGHTS]
     for j in range(wide if program[0, WEIGHTS] else 0):
-        table = float32s(program[1 + wide, TABLE])
+        table = _numbers(program[1 + wide])
         for b in range(n):
             factors[j, b] = table[rows[wide, b] * wide + j]
     for b in range(n):
         factors[wide, b] = np.float32(1)
     for j in range(first, first + program[0, SCALES]):
-        table = float32s(program[1 + j, TABLE])
+        table = _numbers(program[1 + j])
         for b in range(n):
             factors[wide, b] *= table[rows[j, b]]
 
@@ -95,7 +110,7 @@ def prepare_task(address: int) -> None:
 
     `BAD` becomes the position of an id that has left the range since the forward pass.
     """
-    task = carray(int64s(address), (TASK,))
+    task = int64_array(address, (TASK,))
     program, lines, factors, _dots = _views(task)
     head = program[0]
     entries = program.shape[0] - 1
@@ -123,7 +138,7 @@ def _sort(source: int, target: int, count: int, low: int, high: int) -> int:
     """Sort int64 keys stably by their bits ``[low, high)``; returns the buffer they end up in."""
     begins = np.empty(1 << RADIX, np.int64)
     for bit in range(low, high, RADIX):
-        keys, out = int64s(source), int64s(target)
+        keys, out = int64s(source, count), int64s(target, count)
         mask = (1 << min(RADIX, high - bit)) - 1
         begins[: mask + 1] = 0
         for k in range(count):
@@ -142,7 +157,7 @@ def _sort(source: int, target: int, count: int, low: int, high: int) -> int:
 @njit
 def _segment(ordered: int, count: int, bits: int, starts: int) -> int:
     """Note where each row's reads begin; returns the number of distinct rows."""
-    keys, begin = int64s(ordered), int64s(starts)
+    keys, begin = int64s(ordered, count), int64s(starts, count + 1)
     found, last = 0, -1
     for p in range(count):
         row = keys[p] >> bits
@@ -156,14 +171,14 @@ def _segment(ordered: int, count: int, bits: int, starts: int) -> int:
 @compiled(cfunc, types.void(types.int64))
 def segment_task(address: int) -> None:
     """Sort each table's reads by row, and note where each row's begin."""
-    task = carray(int64s(address), (TASK,))
+    task = int64_array(address, (TASK,))
     program, lines, _factors, _dots = _views(task)
-    jobs, count = carray(int64s(task[JOBS]), (task[NUM_JOBS], JOB)), task[COUNT]
+    jobs, count = int64_array(task[JOBS], (task[NUM_JOBS], JOB)), task[COUNT]
     number, team = member(task[THREADS])
     for which in range(number, task[NUM_JOBS], team):
         job = jobs[which]
         id_bits, bits = job[ID_BITS], job[USE_BITS] + job[ID_BITS]
-        keys, uses, kept = int64s(job[KEYS]), 0, 0
+        keys, uses, kept = int64s(job[KEYS], job[USES] * count), 0, 0
         for j in range(program.shape[0] - 1):
             if program[1 + j, NUMBER] == which:
                 line = lines[j]
@@ -181,12 +196,13 @@ def segment_task(address: int) -> None:
 @njit
 def _row_address(program: Any, lines: Any, j: int, b: int) -> int:
     """Address of the row that read ``j`` of id ``b`` reads."""
-    return program[1 + j, TABLE] + lines[j, b] * program[1 + j, COLUMNS] * 4
+    table, size, end = program[1 + j, TABLE], program[1 + j, COLUMNS] * 4, program[1 + j, END]
+    return row_address(table, lines[j, b], size, end)
 
 
 @njit(fastmath={"reassoc", "contract"})
 def _dot(left: int, right: int, width: int) -> Any:
-    a, c, total = float32s(left), float32s(right), np.float32(0)
+    a, c, total = float32s(left, width), float32s(right, width), np.float32(0)
     for k in range(width):
         total += a[k] * c[k]
     return total
@@ -194,7 +210,7 @@ def _dot(left: int, right: int, width: int) -> Any:
 
 @njit(fastmath={"reassoc"})
 def _sum(row: int, width: int) -> Any:
-    a, total = float32s(row), np.float32(0)
+    a, total = float32s(row, width), np.float32(0)
     for k in range(width):
         total += a[k]
     return total
@@ -203,7 +219,7 @@ def _sum(row: int, width: int) -> Any:
 @njit
 def _add_scaled(place: int, row: int, factor: Any, own: int, dotted: bool, width: int) -> Any:
     """Add ``factor`` times a row; returns its dot product with the row ``own`` if ``dotted``."""
-    total, a = float32s(place), float32s(row)
+    total, a = float32s(place, width), float32s(row, width)
     for k in range(width):
         total[k] += a[k] * factor
     return _dot(row, own, width) if dotted else np.float32(0)
@@ -211,7 +227,7 @@ def _add_scaled(place: int, row: int, factor: Any, own: int, dotted: bool, width
 
 @njit
 def _add_product(place: int, left: int, right: int, factor: Any, width: int) -> None:
-    total, a, c = float32s(place), float32s(left), float32s(right)
+    total, a, c = float32s(place, width), float32s(left, width), float32s(right, width)
     for k in range(width):
         total[k] += a[k] * c[k] * factor
 
@@ -237,11 +253,11 @@ def _note(program: Any, lines: Any, dots: Any, gradient: int, b: int) -> None:
         if wide == 1:
             dots[0, b] = _dot(gradient, _row_address(program, lines, 0, b), width)
         else:
-            g, total = float32s(gradient), np.float32(0)
+            g, total = float32s(gradient, width), np.float32(0)
             for k in range(width):
                 product = g[k]
                 for i in range(wide):
-                    product *= float32s(_row_address(program, lines, i, b))[k]
+                    product *= float32s(_row_address(program, lines, i, b), width)[k]
                 total += product
             dots[0, b] = total
 
@@ -267,12 +283,12 @@ def _add_row(
     elif wide == 2:
         _add_product(place, gradient, _row_address(program, lines, 1 - j, b), factor, width)
     else:
-        total, g = float32s(place), float32s(gradient)
+        total, g = float32s(place, width), float32s(gradient, width)
         for k in range(width):
             product = g[k] * factor
             for i in range(wide):
                 if i != j:
-                    product *= float32s(_row_address(program, lines, i, b))[k]
+                    product *= float32s(_row_address(program, lines, i, b), width)[k]
             total[k] += product
 
 
@@ -281,7 +297,7 @@ def _add_numbers(
     program: Any, lines: Any, factors: Any, dots: Any, j: int, b: int, place: int
 ) -> None:
     """Add what entry ``j``, a row of weights, a scale or a shift, gets from id ``b``."""
-    wide, total = program[0, ROWS], float32s(place)
+    wide, total = program[0, ROWS], float32s(place, program[1 + j, COLUMNS])
     scales = wide + program[0, WEIGHTS]
     if j >= scales + program[0, SCALES]:
         total[0] += dots[wide, b]
@@ -291,7 +307,7 @@ def _add_numbers(
             value *= factors[i, b]
         for i in range(scales, scales + program[0, SCALES]):
             if i != j:
-                value *= float32s(_row_address(program, lines, i, b))[0]
+                value *= float32s(_row_address(program, lines, i, b), 1)[0]
         total[0] += value
     else:
         for k in range(wide):
@@ -311,13 +327,14 @@ def _add_numbers(
 @compiled(cfunc, types.void(types.int64))
 def accumulate_task(address: int) -> None:
     """Sum the gradients of one thread's part of one table's rows."""
-    task = carray(int64s(address), (TASK,))
+    task = int64_array(address, (TASK,))
     program, lines, factors, dots = _views(task)
     which = task[WHICH]
-    job = carray(int64s(task[JOBS]), (task[NUM_JOBS], JOB))[which]
+    job = int64_array(task[JOBS], (task[NUM_JOBS], JOB))[which]
     id_bits, bits = job[ID_BITS], job[USE_BITS] + job[ID_BITS]
     use_mask, id_mask = (1 << job[USE_BITS]) - 1, (1 << id_bits) - 1
-    starts, ordered = int64s(job[STARTS]), int64s(job[SORTED])
+    starts = int64s(job[STARTS], job[FOUND] + 1)
+    ordered = int64s(job[SORTED], starts[job[FOUND]])
     entries, uses = np.empty(program.shape[0], np.int64), 0
     for j in range(program.shape[0] - 1):
         if program[1 + j, NUMBER] == which:
@@ -326,10 +343,13 @@ def accumulate_task(address: int) -> None:
     wide, fusion, size = program[0, ROWS], program[0, FUSION], program[0, WIDTH] * 4
     numbers = entries[0] >= wide
     simple = program[0, WEIGHTS] == 0 and (fusion != MULT or wide == 1)
-    columns, last = program[1 + entries[0], COLUMNS], starts[job[FOUND]] - 1
-    table, stride = program[1 + entries[0], TABLE], columns * 4
+    entry, last = program[1 + entries[0]], starts[job[FOUND]] - 1
+    columns, table, table_end = entry[COLUMNS], entry[TABLE], entry[END]
+    stride = columns * 4
+    grad_end = task[GRAD] + task[COUNT] * size
+    target_end = job[TARGET] + (table_end - table if job[DENSE] else job[FOUND] * stride)
     spare = np.empty(columns, np.float32)
-    constants = float32s(job[NUMBERS])
+    constants = float32s(job[NUMBERS], MOST_NUMBERS)
     dotted, summed = program[0, SCALES] > 0, program[0, SHIFTS] > 0
     # One number per id, whose gradient is a dot product as it was noted.
     plain = numbers and uses == 1 and program[0, WEIGHTS] == 0 and program[0, SCALES] <= 1
@@ -341,8 +361,8 @@ def accumulate_task(address: int) -> None:
         prefetch_row(job[RULE], table, later, stride, job[FIRST], job[SECOND])
         place = spare.ctypes.data
         if job[TARGET] != 0:
-            place = job[TARGET] + (row if job[DENSE] else s) * stride
-        total = float32s(place)
+            place = row_address(job[TARGET], row if job[DENSE] else s, stride, target_end)
+        total = float32s(place, columns)
         for k in range(columns):
             total[k] = np.float32(0)
         if plain:
@@ -356,7 +376,7 @@ def accumulate_task(address: int) -> None:
             after = ordered[min(p + AHEAD, last)] & id_mask
             for byte in range(0, size, 64):
                 prefetch(task[GRAD] + after * size + byte)
-            gradient = task[GRAD] + b * size
+            gradient = row_address(task[GRAD], b, size, grad_end)
             if not simple:
                 for i in range(wide):
                     other = _row_address(program, lines, i, after)
@@ -369,8 +389,10 @@ def accumulate_task(address: int) -> None:
             if fusion == CONCAT:
                 gradient += program[1 + j, OFFSET] * 4
             factor = factors[wide, b] if dotted else np.float32(1)
-            dot = _add_scaled(place, gradient, factor, table + row * stride, dotted, columns)
+            own = row_address(table, row, stride, table_end)
+            dot = _add_scaled(place, gradient, factor, own, dotted, columns)
             if dotted:
                 dots[0, b] = dot
         if job[RULE] != NO_RULE:
-            change_row(job[RULE], table, row, columns, place, job[FIRST], job[SECOND], constants)
+            first, second = job[FIRST], job[SECOND]
+            change_row(job[RULE], table, table_end, row, columns, place, first, second, constants)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, cfunc, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
-from memcom.kernels.cpu.native import compiled, float32s, int64s
+from memcom.kernels.cpu.native import compiled, float32s, int64_array, int64s, row_address
 from memcom.kernels.cpu.sweeps import SERIAL, gradients, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids, readable
@@ -99,12 +99,14 @@ def _pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Te
 @compiled(cfunc, types.void(types.int64))
 def _pool_task(task_address: int) -> None:
     """Pool one thread's part of the bags."""
-    task = carray(int64s(task_address), (OUT + 1,))
-    program = carray(int64s(task[PROGRAM]), (task[ENTRIES], FIELDS))
-    offsets, factors = int64s(task[OFFSETS]), float32s(task[WEIGHTS])
+    task = int64_array(task_address, (OUT + 1,))
+    program = int64_array(task[PROGRAM], (task[ENTRIES], FIELDS))
+    offsets = int64s(task[OFFSETS], task[COUNT] + 1)
+    factors = float32s(task[WEIGHTS], offsets[task[COUNT]])
     width, spare = program[0, WIDTH], scratch(program, BLOCK)
     vectors = np.empty(BLOCK * width, np.float32)
-    source = vectors.ctypes.data
+    source, size = vectors.ctypes.data, width * 4
+    out, out_end = task[OUT], task[OUT] + task[COUNT] * size
     bag, end = part_by_length(offsets, task[COUNT], task[THREADS])
     for first in range(offsets[bag], offsets[end], BLOCK):
         n = min(BLOCK, offsets[end] - first)
@@ -115,7 +117,7 @@ def _pool_task(task_address: int) -> None:
         for b in range(n):
             while first + b >= offsets[bag + 1]:
                 bag += 1
-            total = float32s(task[OUT] + bag * width * 4)
-            row, factor = float32s(source + b * width * 4), factors[first + b]
+            total = float32s(row_address(out, bag, size, out_end), width)
+            row, factor = float32s(source + b * size, width), factors[first + b]
             for k in range(width):
                 total[k] += row[k] * factor

@@ -11,16 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 
 from memcom.kernels.cpu.native import (
     BYTES,
     compiled,
     float32s,
     int32s,
+    int64_array,
     int64s,
     prefetch,
     read,
+    row_address,
     spread,
     write,
     zeros,
@@ -31,6 +33,7 @@ from memcom.kernels.program import (
     COLUMNS,
     CONCAT,
     DIVISOR,
+    END,
     FIELDS,
     FUSION,
     LIMIT,
@@ -64,12 +67,12 @@ def load_ids(ids: int, id_bytes: int, start: int, count: int, limit: int, keys: 
     """
     low, high = np.int64(0), np.int64(0)
     if id_bytes == 4:
-        narrow = int32s(ids + start * 4)
+        narrow = int32s(ids + start * 4, count)
         for b in range(count):
             keys[b] = narrow[b]
             low, high = min(low, keys[b]), max(high, keys[b])
     else:
-        wide = int64s(ids + start * 8)
+        wide = int64s(ids + start * 8, count)
         for b in range(count):
             keys[b] = wide[b]
             low, high = min(low, keys[b]), max(high, keys[b])
@@ -93,7 +96,7 @@ def block_rows(entry: Any, limit: int, keys: Any, rows: Any, count: int) -> None
             rows[b] = min(keys[b], modulus - 1)
         return
     if entry[SEED] != 0:
-        seed = np.uint64(int64s(entry[SEED])[0])
+        seed = np.uint64(int64s(entry[SEED], 1)[0])
         for b in range(count):
             rows[b] = _murmur3(np.uint64(keys[b]), seed)
         largest = 0xFFFFFFFF
@@ -171,9 +174,9 @@ def _rotate(word: Any, bits: Any) -> Any:
 @njit
 def _to_addresses(entry: Any, rows: Any, n: int) -> None:
     """Turn the row numbers of a block into memory addresses, and prefetch the first rows."""
-    table, size = entry[TABLE], entry[COLUMNS] * 4
+    table, size, end = entry[TABLE], entry[COLUMNS] * 4, entry[END]
     for b in range(n):
-        rows[b] = table + rows[b] * size
+        rows[b] = row_address(table, rows[b], size, end)
     for b in range(min(AHEAD, n) if _is_far(entry) else 0):
         _prefetch_row(rows[b], size)
 
@@ -227,7 +230,7 @@ def _product(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
 
 @njit(forceinline=True)
 def _weighted_sum(rows: Any, weights: int, b: int, byte: int, like: Any) -> Any:
-    weight = float32s(weights)
+    weight = float32s(weights, rows.shape[0])
     value = read(rows[0, b] + byte, like) * spread(weight[0], like)
     for j in range(1, rows.shape[0]):
         value = value + read(rows[j, b] + byte, like) * spread(weight[j], like)
@@ -257,11 +260,11 @@ def _writer(value: Any) -> Callable[..., None]:
             place, weights = out + b * step, rows[weight, b]
             factor, term = np.float32(1), np.float32(0)
             for j in range(first_weight, last_weight):
-                factor *= float32s(weights)[j]
+                factor *= float32s(weights, head[ROWS])[j]
             for j in range(scales, shifts):
-                factor *= float32s(rows[j, b])[0]
+                factor *= float32s(rows[j, b], 1)[0]
             for j in range(shifts, end):
-                term += float32s(rows[j, b])[0]
+                term += float32s(rows[j, b], 1)[0]
             factors, terms = spread(factor, vector), spread(term, vector)
             for byte in range(0, whole, BYTES):
                 write(place + byte, value(wide, weights, b, byte, vector) * factors + terms)
@@ -281,8 +284,10 @@ def _fuse(program: Any, rows: Any, out: int, n: int) -> None:
     """Write the vectors of ``n`` ids to ``out``; ``rows`` has one line of addresses per entry."""
     wide, fusion = program[0, ROWS], program[0, FUSION]
     if fusion == CONCAT:
+        end = out + program[0, WIDTH] * 4
         for j in range(wide):
-            _write_row(program, rows, j, j + 1, out + program[1 + j, OFFSET] * 4, n)
+            offset, size = program[1 + j, OFFSET] * 4, program[1 + j, COLUMNS] * 4
+            _write_row(program, rows, j, j + 1, row_address(out + offset, 0, size, end), n)
     elif fusion == SUM and program[0, WEIGHTS]:
         _write_weighted_sum(program, rows, 0, wide, out, n)
     elif wide == 1:
@@ -333,7 +338,7 @@ def compose_block(
 def _blank(keys: Any, padding: int, out: int, width: int, n: int) -> None:
     for b in range(n):
         if keys[b] == padding:
-            y = float32s(out + b * width * 4)
+            y = float32s(out + b * width * 4, width)
             for k in range(width):
                 y[k] = np.float32(0)
 
@@ -341,8 +346,8 @@ def _blank(keys: Any, padding: int, out: int, width: int, n: int) -> None:
 @compiled(cfunc, types.void(types.int64))
 def forward_task(address: int) -> None:
     """Write one thread's part of the vectors of a task."""
-    task = carray(int64s(address), (OUT + 1,))
-    program = carray(int64s(task[PROGRAM]), (task[ENTRIES], FIELDS))
+    task = int64_array(address, (OUT + 1,))
+    program = int64_array(task[PROGRAM], (task[ENTRIES], FIELDS))
     start, stop = part_of(task[COUNT], task[THREADS])
     size = max(1, min(BLOCK, stop - start))
     spare = scratch(program, size)

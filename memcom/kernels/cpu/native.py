@@ -6,19 +6,26 @@ A loop over single numbers is vectorised only behind checks that the rows do not
 enough numbers are left; for short rows these cost more than the row. Loops over vectors state how
 many numbers they read before they write. They are written once and compiled twice, for `LANES`
 numbers and, for the rest of a row, for single ones: `read` returns the type of its second argument.
+
+With ``MEMCOM_CHECK_KERNELS=1`` in the environment kernels are compiled in a slow, checked mode, to
+find mistakes in kernels and in the programs they run: pointers know how many numbers they may
+reach, `row_address` where its table ends, and arrays their bounds. A kernel that would leave them
+stops before it does, and `memcom.kernels.cpu.threads.launch` raises RuntimeError.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import operator
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from llvmlite import ir
-from numba import types
+from numba import carray, cfunc, config, njit, types
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
 from numba.core.typing import signature
@@ -27,6 +34,12 @@ from numba.extending import intrinsic, register_model
 
 LANES = 16  # numbers in a vector
 BYTES = 4 * LANES  # bytes of a vector: a cache line
+CHECKED = os.environ.get("MEMCOM_CHECK_KERNELS") == "1"
+OUTSIDE = -1  # what a task's number of threads becomes if a kernel would have left its memory
+
+_config: Any = config  # read by numba at each compilation
+if CHECKED:
+    _config.BOUNDSCHECK = 1
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -55,35 +68,84 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
     """Compile by a decorator of numba, with its cache on disk where that can be written.
 
     Numba raises if it finds no folder for the cache, or cannot write there; the function is then
-    compiled in memory.
+    compiled in memory. In the checked mode it always is.
     """
 
     def compile_(function: _Function) -> Any:
         function = entry_point(function)
+        if CHECKED and decorator is cfunc:
+            function = _guarded(function)
         try:
-            return decorator(*signature, cache=True, **options)(function)
+            return decorator(*signature, cache=not CHECKED, **options)(function)
         except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
             return decorator(*signature, **options)(function)
 
     return compile_
 
 
+def _guarded(function: _Function) -> _Function:
+    """Return a task's function that notes an exception in the task: C functions raise none."""
+    run = njit(function)
+
+    @functools.wraps(function)
+    def guarded(address: int) -> None:
+        try:
+            run(address)
+        except Exception:
+            int64s(address, 1)[0] = OUTSIDE
+
+    del guarded.__wrapped__  # numba would compile the function that it names
+    return cast(_Function, guarded)
+
+
+# --- pointers -------------------------------------------------------------------------------------
+
+
 def _pointer_to(element: types.Type) -> Any:
-    """An intrinsic that makes a typed pointer of an address; indexing it checks no bounds."""
+    """Compile ``pointer(address, count)``: ``count`` numbers, to be indexed.
+
+    Nothing checks the index; in the checked mode the pointer is an array, which does. The second
+    function makes an array of any shape.
+    """
 
     @_intrinsic
-    def pointer(context: Any, address: Any) -> Any:
+    def pointer(context: Any, address: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-        return types.CPointer(element)(types.int64), generate
+        return types.CPointer(element)(types.int64, types.int64), generate
 
-    return pointer
+    @njit(forceinline=True)
+    def array(address: int, shape: Any) -> Any:
+        return carray(pointer(address, 0), shape)
+
+    @njit
+    def checked(address: int, count: int) -> Any:
+        return carray(pointer(address, count), (count,))
+
+    return (checked if CHECKED else pointer), array
 
 
-float32s: Any = _pointer_to(types.float32)
-int32s: Any = _pointer_to(types.int32)
-int64s: Any = _pointer_to(types.int64)
+float32s, float32_array = _pointer_to(types.float32)
+int32s, _ = _pointer_to(types.int32)
+int64s, int64_array = _pointer_to(types.int64)
+
+
+def _row_address(table: int, row: int, size: int, end: int) -> int:
+    """Return the address of a row of ``size`` bytes; every kernel turns row numbers so.
+
+    In the checked mode a row outside the memory from ``table`` to ``end`` raises IndexError.
+    """
+    return table + row * size
+
+
+def _checked_row_address(table: int, row: int, size: int, end: int) -> int:
+    if row < 0 or table + (row + 1) * size > end:
+        raise IndexError("a row outside its table")
+    return table + row * size
+
+
+row_address: Any = njit(forceinline=True)(_checked_row_address if CHECKED else _row_address)
 
 
 @_intrinsic

@@ -18,7 +18,7 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from memcom.kernels.cpu.native import compiled, int64s
+from memcom.kernels.cpu.native import CHECKED, OUTSIDE, compiled, int64s
 
 _SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 _NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)
@@ -80,11 +80,13 @@ def launch(function: int, task: int) -> None:
     A task is an array of int64, the number of threads first. The function finds its part of the
     work with `member`.
     """
-    threads = int64s(task)[0]
+    threads = int64s(task, 1)[0]
     if threads > 1:
         _parallel(function, task, threads, 0)
     else:
         _call(function, task)
+    if CHECKED and int64s(task, 1)[0] == OUTSIDE:
+        raise RuntimeError("a kernel would have left its memory: an array, a table or a program")
 
 
 def run_task(function: Any, task: Any) -> None:

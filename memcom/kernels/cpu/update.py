@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import carray, cfunc, njit, types
+from numba import cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels.cpu.native import compiled, float32s, int64s, prefetch
+from memcom.kernels.cpu.native import (
+    compiled,
+    float32s,
+    int64_array,
+    int64s,
+    prefetch,
+    row_address,
+)
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import address, readable
 
@@ -18,7 +25,8 @@ _RULES = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
 AHEAD = 12  # rows between prefetching a row and changing it
 SERIAL = 1 << 14  # numbers to change below which one thread is faster
 
-THREADS, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, FIRST, SECOND, NUMBERS = range(10)
+THREADS, RULE, ROWS, VALUES, COUNT, WIDTH, TABLE, END, FIRST, SECOND, NUMBERS = range(11)
+MOST_NUMBERS = 4  # constants of a rule
 
 
 class Step:
@@ -69,14 +77,16 @@ def update(table: Tensor, gradient: Tensor, step: Step) -> None:
     rule, *addresses = step.code(table)
     gradients = address(rows, torch.int64), address(values, torch.float32), count, width
     threads = num_threads() if count * width >= SERIAL else 1
-    fields = threads, rule, *gradients, address(table, torch.float32), *addresses
+    place = address(table, torch.float32)
+    end = place + table.numel() * table.element_size()
+    fields = threads, rule, *gradients, place, end, *addresses
     run_task(_update_task, np.array(fields, np.int64))
 
 
 @compiled(njit, types.boolean(types.int64, types.int64), nogil=True)
 def _ascending(rows: int, count: int) -> bool:
     """True if the int64 numbers at ``rows`` rise strictly, so that none occurs twice."""
-    numbers, rises = int64s(rows), True
+    numbers, rises = int64s(rows, count), True
     for k in range(1, count):
         rises &= numbers[k] > numbers[k - 1]
     return rises
@@ -84,14 +94,14 @@ def _ascending(rows: int, count: int) -> bool:
 
 @njit
 def _sgd(row: int, gradient: int, c: Any, width: int) -> None:
-    w, g, rate = float32s(row), float32s(gradient), c[0]
+    w, g, rate = float32s(row, width), float32s(gradient, width), c[0]
     for k in range(width):
         w[k] -= rate * g[k]
 
 
 @njit(fastmath={"reassoc", "contract"})
 def _mean_square(gradient: int, width: int) -> Any:
-    g, total = float32s(gradient), np.float32(0)
+    g, total = float32s(gradient, width), np.float32(0)
     for k in range(width):
         total += g[k] * g[k]
     return total / np.float32(width)
@@ -99,7 +109,7 @@ def _mean_square(gradient: int, width: int) -> Any:
 
 @njit
 def _adagrad(row: int, gradient: int, state: int, c: Any, width: int) -> None:
-    w, g, total = float32s(row), float32s(gradient), float32s(state)
+    w, g, total = float32s(row, width), float32s(gradient, width), float32s(state, 1)
     total[0] += _mean_square(gradient, width)
     rate = c[0] / (np.sqrt(total[0]) + c[1])
     for k in range(width):
@@ -108,7 +118,8 @@ def _adagrad(row: int, gradient: int, state: int, c: Any, width: int) -> None:
 
 @njit
 def _adam(row: int, gradient: int, first: int, second: int, c: Any, width: int) -> None:
-    w, g, m, s = float32s(row), float32s(gradient), float32s(first), float32s(second)
+    w, g = float32s(row, width), float32s(gradient, width)
+    m, s = float32s(first, width), float32s(second, width)
     rate, eps, one, two = c[0], c[1], c[2], c[3]
     for k in range(width):
         m[k] += one * (g[k] - m[k])
@@ -118,14 +129,22 @@ def _adam(row: int, gradient: int, first: int, second: int, c: Any, width: int) 
 
 @njit
 def change_row(
-    rule: int, table: int, row: int, width: int, gradient: int, first: int, second: int, c: Any
+    rule: int,
+    table: int,
+    end: int,
+    row: int,
+    width: int,
+    gradient: int,
+    first: int,
+    second: int,
+    c: Any,
 ) -> None:
-    """Change one row by a rule with the constants ``c``.
+    """Change one row, of the table that ends at ``end``, by a rule with the constants ``c``.
 
     ``first`` is the address of the first moments or of Adagrad's sums, ``second`` that of the
     second moments.
     """
-    place = table + row * width * 4
+    place = row_address(table, row, width * 4, end)
     if rule == SGD:
         _sgd(place, gradient, c, width)
     elif rule == ADAGRAD:
@@ -148,14 +167,15 @@ def prefetch_row(rule: int, table: int, row: int, size: int, first: int, second:
 @compiled(cfunc, types.void(types.int64))
 def _update_task(task_address: int) -> None:
     """Change one thread's part of the rows."""
-    task = carray(int64s(task_address), (NUMBERS + 1,))
+    task = int64_array(task_address, (NUMBERS + 1,))
     rule, count, width = task[RULE], task[COUNT], task[WIDTH]
     size = width * 4
-    rows, constants = int64s(task[ROWS]), float32s(task[NUMBERS])
+    rows, constants = int64s(task[ROWS], count), float32s(task[NUMBERS], MOST_NUMBERS)
     first, second = task[FIRST], task[SECOND]
     start, stop = part_of(count, task[THREADS])
     for k in range(start, stop):
         later = rows[min(k + AHEAD, count - 1)]
         prefetch_row(rule, task[TABLE], later, size, first, second)
         gradient = task[VALUES] + k * size
-        change_row(rule, task[TABLE], rows[k], width, gradient, first, second, constants)
+        table, end = task[TABLE], task[END]
+        change_row(rule, table, end, rows[k], width, gradient, first, second, constants)
