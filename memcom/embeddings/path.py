@@ -14,16 +14,17 @@ vectors are equal by accident only. phi is a leaky ReLU for that reason: with a 
 for which a narrow layer's units are off would be the same. A map costs e^2 numbers (or
 2 h e + h + e), so there should be few classes.
 
-Every map of a partition is applied to every vector, and each vector keeps the one of its class.
-That takes classes times the arithmetic, but dense products, memory that grows with the vectors and
-not with the maps (fetching a map per id would need e^2 numbers each), and no shape that depends on
-the data, so that it can be compiled and exported.
+Ids are sorted by class, and each map is applied to the vectors of its class by one matrix product;
+several partitions share what their prefixes have in common. In graphs and transforms of torch,
+where no shape may depend on the data, every map is applied to every vector, and each vector keeps
+the one of its class. Fetching a map per id would need e^2 numbers each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,16 +32,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids, mixed_radix_digits
+from memcom.addresses import check_ids, is_traced, mixed_radix_digits
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import class_product, dedup, gather_rows
 
 __all__ = ["PathEmbedding"]
 
 SLOPE = 0.01  # of the leaky ReLU
+WORTH_A_CALL = 4096  # numbers that are fetched in the time of one small matrix product
 
 
 @register("path")
@@ -104,20 +106,56 @@ class PathEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch a row, then apply one map per further partition."""
+        if is_traced(ids):
+            return self._by_every_map(ids)
+        flat = ids.reshape(-1)
+        return self._prefix(flat, len(self.transforms)).view(*ids.shape, self.embedding_dim)
+
+    def _by_every_map(self, ids: Tensor) -> Tensor:
+        """Apply all maps to all vectors: no shape depends on the ids."""
         first, *others = mixed_radix_digits(self.radices)
         vectors = gather_rows(self.table, first(ids), sparse=self.sparse)
         for digit, maps in zip(others, self.transforms, strict=True):
             classes = digit(ids).unsqueeze(-1)
             mapped = torch.zeros_like(vectors)
-            for c, numbers in enumerate(maps.unbind()):
-                mapped = torch.where(classes == c, self._map(numbers, vectors), mapped)
+            for c, parts in enumerate(zip(*map(torch.unbind, self._parts(maps)), strict=True)):
+                mapped = torch.where(classes == c, self._map(parts, vectors), mapped)
             vectors = mapped
         return vectors
 
-    def _map(self, numbers: Tensor, vectors: Tensor) -> Tensor:
+    def _prefix(self, ids: Tensor, depth: int) -> Tensor:
+        """Vectors ``(ids, e)`` of the row and the first ``depth`` maps of flat ``ids``."""
+        if depth == 0:
+            return gather_rows(self.table, ids, sparse=self.sparse)
+        span = math.prod(self.radices[:depth])
+        classes = torch.remainder(ids // span, self.radices[depth])
+        if bool((classes[1:] < classes[:-1]).any()):
+            order = classes.argsort()
+            vectors = self._prefix(ids[order], depth)
+            return F.embedding(order.argsort(), vectors)
+        before = partial(self._prefix, depth=depth - 1)
+        rest = torch.remainder(ids, span)
+        vectors = before(rest) if depth == 1 else dedup(rest, before)
+        return self._by_class(vectors, classes, self.transforms[depth - 1])
+
+    def _by_class(self, vectors: Tensor, classes: Tensor, maps: Tensor) -> Tensor:
+        """Map ``(ids, e)`` vectors, whose classes ascend, each by the map of its class."""
+        parts = self._parts(maps)
+        sizes = torch.bincount(classes, minlength=len(maps)).tolist()
+        if maps.shape[1] * len(classes) <= WORTH_A_CALL * len(sizes):
+            own = [p[classes] if p.ndim == 3 else p[classes, None] for p in parts]
+            return self._map(own, vectors.unsqueeze(-2)).squeeze(-2)
+        vectors = class_product(vectors, parts[0], sizes)
         if self.hidden_dim is None:
-            return vectors @ self._parts(numbers)[0]
-        weight, bias, weight_out, bias_out = self._parts(numbers)
+            return vectors
+        _, bias, weight_out, bias_out = parts
+        hidden = F.leaky_relu(vectors + bias.index_select(0, classes), SLOPE)
+        return class_product(hidden, weight_out, sizes) + bias_out.index_select(0, classes)
+
+    def _map(self, parts: Sequence[Tensor], vectors: Tensor) -> Tensor:
+        if self.hidden_dim is None:
+            return vectors @ parts[0]
+        weight, bias, weight_out, bias_out = parts
         return F.leaky_relu(vectors @ weight + bias, SLOPE) @ weight_out + bias_out
 
     def _parts(self, numbers: Tensor) -> list[Tensor]:

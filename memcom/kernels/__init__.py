@@ -11,6 +11,7 @@ from memcom.kernels.backend import explain as explain
 from memcom.kernels.backend import fused_bag as fused_bag
 from memcom.kernels.backend import lookup as lookup
 from memcom.kernels.backend import warm_up as warm_up
+from memcom.kernels.grouped import class_product as class_product
 from memcom.kernels.plain import dedup as dedup
 from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain

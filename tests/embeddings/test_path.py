@@ -130,3 +130,29 @@ def test_memory_grows_with_the_vectors_and_not_with_the_maps():
     for event in profile.events():
         largest = max(largest, event.self_cpu_memory_usage)
     assert 0 < largest <= 4000 * 64 * 4 * 2
+
+
+@pytest.mark.parametrize("hidden_dim", [None, 1, 30])
+@pytest.mark.parametrize("radices", [[2000, 4], [20, 8, 50], [400, 20], [4, 2000]])
+def test_large_batches_repeats_and_gradients_are_those_of_every_map_on_every_vector(
+    radices, hidden_dim
+):
+    torch.manual_seed(0)
+    options = {"radices": radices, "hidden_dim": hidden_dim, "dtype": torch.float64}
+    layer = memcom.PathEmbedding(8000, E, **options)
+    ids = torch.randint(8000, (30, 40), generator=torch.Generator().manual_seed(1)) // 3
+    # In a transform of torch no shape depends on the ids: every map is applied to every vector.
+    torch.testing.assert_close(layer(ids), torch.func.vmap(layer)(ids))
+    wanted = list(layer.parameters())
+    got = torch.autograd.grad(layer(ids).square().sum(), wanted)
+    expected = torch.autograd.grad(torch.func.vmap(layer)(ids).square().sum(), wanted)
+    torch.testing.assert_close(got, expected)
+
+
+def test_products_are_taken_once_for_each_class():
+    # 20 classes on 1,000 vectors are 20 products; a map on every vector were 20 times the numbers.
+    layer = memcom.PathEmbedding(10_000, 64, radices=[500, 20])
+    with torch.profiler.profile(record_shapes=True) as profile:
+        layer(torch.arange(0, 10_000, 10))
+    products = [event for event in profile.events() if event.name == "aten::mm"]
+    assert sum(event.input_shapes[0][0] for event in products) == 1000

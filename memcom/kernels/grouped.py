@@ -1,0 +1,97 @@
+"""Matrix products of rows that are sorted by class: one product a class, without a gathered copy.
+
+``x`` is (n, a), sorted by class; ``sizes`` says how many rows each of C classes has.
+
+    class_product   y_i = x_i W[c_i]                       W: C x a x b
+    class_outer     D[c] = sum of x_i^T g_i over class c   D: C x a x b
+
+Each is the other's derivative, so both can be differentiated as often as wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def class_product(rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Multiply rows by the matrix of their class.
+
+    Args:
+        rows: ``(n, a)``, those of class 0 first, then those of class 1, ...
+        weights: ``(C, a, b)``, a matrix for each class.
+        sizes: Rows of each class, C numbers that add up to n.
+
+    Returns:
+        Tensor of shape ``(n, b)``.
+    """
+    if _is_batched(rows) or _is_batched(weights):
+        pieces = zip(rows.split(sizes), weights.unbind(), strict=True)
+        return torch.cat([x @ weight for x, weight in pieces])
+    product: Tensor = _ClassProduct.apply(rows, weights, sizes)
+    return product
+
+
+def class_outer(rows: Tensor, others: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Sum the outer products of ``(n, a)`` and ``(n, b)`` rows over each class: ``(C, a, b)``."""
+    if _is_batched(rows) or _is_batched(others):
+        pieces = zip(rows.split(sizes), others.split(sizes), strict=True)
+        return torch.stack([x.T @ g for x, g in pieces])
+    outer: Tensor = _ClassOuter.apply(rows, others, sizes)
+    return outer
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Return True under ``is_grads_batched=True``, or ``vmap`` of a gradient."""
+    functorch = torch._C._functorch
+    return bool(
+        functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+    )
+
+
+class _ClassProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(rows, weights)
+        ctx.sizes = sizes
+        out = rows.new_empty(len(rows), weights.shape[2])
+        groups = zip(rows.split(sizes), weights.unbind(), out.split(sizes), strict=True)
+        for x, weight, y in groups:
+            if len(x):
+                torch.mm(x, weight, out=y)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weights = ctx.saved_tensors
+        row, weight = ctx.needs_input_grad[:2]
+        return (
+            class_product(grad, weights.transpose(1, 2), ctx.sizes) if row else None,
+            class_outer(rows, grad, ctx.sizes) if weight else None,
+            None,
+        )
+
+
+class _ClassOuter(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, others: Tensor, sizes: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(rows, others)
+        ctx.sizes = sizes
+        out = rows.new_zeros(len(sizes), rows.shape[1], others.shape[1])
+        for x, g, total in zip(rows.split(sizes), others.split(sizes), out.unbind(), strict=True):
+            if len(x):
+                torch.mm(x.t(), g, out=total)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, others = ctx.saved_tensors
+        row, other = ctx.needs_input_grad[:2]
+        return (
+            class_product(others, grad.transpose(1, 2), ctx.sizes) if row else None,
+            class_product(rows, grad, ctx.sizes) if other else None,
+            None,
+        )
