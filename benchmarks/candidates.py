@@ -221,7 +221,7 @@ def _step(layer: nn.Module, optimizer: torch.optim.Optimizer, upstream: Tensor) 
 def _fused_step(
     rule: type[optim.SGD | optim.LazyAdam], n: int, e: int, upstream: Tensor
 ) -> Candidate:
-    """A step that updates the tables during the backward pass."""
+    """A step that changes each row as soon as its gradient is summed."""
     layer = memcom_layer(n, e)
     optimizer = rule(layer.parameters())
     optimizer.fuse(layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,8 +59,11 @@ def built(spec: str, *, sparse: bool = False) -> nn.Module:
     return nn.Embedding(501, 16, padding_idx=3, sparse=sparse)
 
 
-def losses(model: nn.Module, ids: torch.Tensor, target: torch.Tensor) -> list[float]:
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+def losses(
+    model: nn.Module, ids: torch.Tensor, target: torch.Tensor, optimizer: Any = None
+) -> list[float]:
+    if optimizer is None:
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     found = []
     for _ in range(3):
         optimizer.zero_grad()
@@ -70,8 +74,8 @@ def losses(model: nn.Module, ids: torch.Tensor, target: torch.Tensor) -> list[fl
     return found
 
 
-def train(rank: int, wrapper: str, sparse: bool, folder: str) -> None:
-    """One of the two processes: half the batch of every layer, and the mean of the losses."""
+def join(rank: int, folder: str) -> slice:
+    """Be one of the two processes; return its half of the batch."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -82,7 +86,12 @@ def train(rank: int, wrapper: str, sparse: bool, folder: str) -> None:
         timeout=datetime.timedelta(seconds=60),
     )
     memcom.kernels.warm_up()
-    mine, found = slice(20 * rank, 20 * rank + 20), {}
+    return slice(20 * rank, 20 * rank + 20)
+
+
+def train(rank: int, wrapper: str, sparse: bool, folder: str) -> None:
+    """One of the two processes: half the batch of every layer, and the mean of the losses."""
+    mine, found = join(rank, folder), {}
     for spec in ["nn.Embedding", *SPECS]:
         layer = built(spec, sparse=sparse)
         if any(p.requires_grad for p in layer.parameters()):
@@ -107,6 +116,48 @@ def test_two_processes_train_every_layer_as_one_does(wrapper, sparse, tmp_path):
         for spec, got in found.items():
             expected = torch.tensor(losses(built(spec), IDS, TARGET))
             torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5, msg=spec)
+
+
+FUSED = [
+    (spec, rule, first)
+    for spec in ("full", "qr", "memcom-bias", "hash-embedding")
+    for rule in ("SGD", "RowwiseAdagrad", "LazyAdam")
+    for first in ("fuse", "wrap")
+]
+
+
+def fused(spec: str, rule: str, *, sparse: bool = False) -> tuple[Any, Any]:
+    layer = make(spec, padding_idx=3, sparse=sparse)
+    return layer, getattr(memcom.optim, rule)(layer.parameters(), lr=0.05)
+
+
+def train_fused(rank: int, sparse: bool, folder: str) -> None:
+    """One of the two processes: half the batch, with a fused optimizer; every vector afterwards."""
+    mine, found = join(rank, folder), []
+    for spec, rule, first in FUSED:
+        layer, optimizer = fused(spec, rule, sparse=sparse)
+        if first == "fuse":
+            assert optimizer.fuse(layer)
+        model = DistributedDataParallel(layer)
+        if first == "wrap":
+            assert optimizer.fuse(model)
+        losses(model, IDS[mine], TARGET[mine], optimizer)
+        found.append(layer.materialize().detach())
+    torch.save(found, Path(folder, f"vectors{rank}"))
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_fused_optimizer_under_ddp_ends_where_one_process_ends(sparse, tmp_path):
+    pytest.importorskip("numba")
+    torch.multiprocessing.spawn(train_fused, (sparse, str(tmp_path)), nprocs=2)
+    one, other = (torch.load(tmp_path / f"vectors{rank}") for rank in (0, 1))
+    for case, mine, theirs in zip(FUSED, one, other, strict=True):
+        assert torch.equal(mine, theirs), case
+        layer, optimizer = fused(*case[:2])
+        with memcom.kernels.plain():
+            losses(layer, IDS, TARGET, optimizer)
+        torch.testing.assert_close(mine, layer.materialize().detach(), msg=str(case))
 
 
 def test_gradients_are_sparse_again_after_a_model_under_ddp():

@@ -68,7 +68,7 @@ class FusedLookup(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute gradients of the tables, or defer them."""
+        """Compute gradients of the tables, or defer them: not where a hook may return others."""
         ids = ctx.saved_tensors[0]
         program, recipe, sparse, deferred = ctx.lookup
         needed = ctx.needs_input_grad[5:]
@@ -76,7 +76,7 @@ class FusedLookup(torch.autograd.Function):
         if torch.is_grad_enabled() or _are_several(grad):
             padding, tables = int(program.code[0, PADDING]), program.tables
             found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
-        elif deferred:
+        elif deferred and not any(table._backward_hooks for table in program.tables):
             lookup = DeferredLookup(program, ids, grad, needed, sparse)
             found = [DeferredGradient(lookup, k) if n else None for k, n in enumerate(needed)]
         else:

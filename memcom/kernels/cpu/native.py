@@ -19,7 +19,7 @@ import functools
 import hashlib
 import operator
 import os
-import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -67,8 +67,9 @@ def entry_point(function: _Function) -> _Function:
 def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Function], Any]:
     """Compile by a decorator of numba, with its cache on disk where that can be written.
 
-    Numba raises if it finds no folder for the cache, or cannot write there; the function is then
-    compiled in memory. In the checked mode it always is.
+    Numba raises if it finds no folder for the cache, cannot write there, or finds it damaged; the
+    function is then compiled in memory, with a warning at the first one. In the checked mode all
+    are.
     """
 
     def compile_(function: _Function) -> Any:
@@ -77,7 +78,8 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
             function = _guarded(function)
         try:
             return decorator(*signature, cache=not CHECKED, **options)(function)
-        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+        except Exception as error:  # bytes that are no pickle raise almost anything
+            _warn_once(f"{type(error).__name__}: {error}")
             return decorator(*signature, **options)(function)
 
     return compile_
@@ -96,6 +98,21 @@ def _guarded(function: _Function) -> _Function:
 
     del guarded.__wrapped__  # numba would compile the function that it names
     return cast(_Function, guarded)
+
+
+_warned: list[str] = []
+
+
+def _warn_once(why: str) -> None:
+    """Say that compiling takes its ten seconds again in the next process, and what helps."""
+    if not _warned:
+        warnings.warn(
+            "compiled lookups cannot be cached on disk, so each process compiles them, in about "
+            f"ten seconds; NUMBA_CACHE_DIR names a folder that can be written ({why})",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    _warned.append(why)
 
 
 # --- pointers -------------------------------------------------------------------------------------
