@@ -29,8 +29,10 @@ from torch import Tensor, nn
 import memcom
 from memcom import kernels
 
-METHODS = ("full", "hash", "double-hash", "hash-embedding", "memcom", "memcom-bias", "qr")
-METHODS += ("qr(operation=add)", "mixed-radix", "bloom", "crt")
+METHODS = (
+    "full hash double-hash hash-embedding memcom memcom-bias qr qr(operation=add) bloom".split()
+)
+METHODS += ["mixed-radix", "crt"]
 OPTIMIZERS = ("SGD", "RowwiseAdagrad", "LazyAdam")
 RATES = {"SGD": 0.05, "RowwiseAdagrad": 0.02, "LazyAdam": 0.002}
 NUM_EMBEDDINGS, EMBEDDING_DIM, RATIO = 20_000, 16, 4

@@ -92,6 +92,8 @@ def differentiable_gradients(
     tables: Sequence[Tensor],
     needed: Sequence[bool],
     grad: Tensor,
+    *,
+    sparse: bool = False,
 ) -> list[Tensor | None]:
     """Compute gradients that torch can differentiate again, through the plain lookup.
 
@@ -102,6 +104,7 @@ def differentiable_gradients(
         tables: The recipe's tables.
         needed: Which of them want a gradient.
         grad: Gradient of the vectors.
+        sparse: Make the gradients sparse.
 
     Returns:
         One gradient per table, or None where none is needed.
@@ -109,7 +112,7 @@ def differentiable_gradients(
     padding = (ids == padding_idx).unsqueeze(-1)
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        vectors = plain_lookup(ids.long(), recipe).masked_fill(padding, 0)
+        vectors = plain_lookup(ids.long(), recipe, sparse=sparse).masked_fill(padding, 0)
     wanted = list(itertools.compress(tables, needed))
     found = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=again))
     return [next(found) if need else None for need in needed]

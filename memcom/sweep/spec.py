@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from memcom._text import parse_nbytes
+from memcom.budget import BudgetError, plan
 from memcom.embeddings import available, parse_spec
 from memcom.sweep import _values
 from memcom.sweep.source import Source
@@ -123,9 +124,14 @@ class Spec:
         for name, values in self.vary.items():
             if not values:
                 raise ValueError(f"vary {name} must have at least one value to try")
-        for options in self.variants():
+        variants = self.variants()
+        for options in variants:
             if task.check is not None:
                 task.check(options)
+        widths = {options.get("embedding_dim", 64) for options in variants}
+        with_options = [method for method in self.methods if "(" in method]
+        for method, width in itertools.product(with_options, widths):
+            _check_options(method, width)
 
     @classmethod
     def read(cls, path: Path | str, **changes: Any) -> Spec:
@@ -246,6 +252,31 @@ def canonical(method: str) -> str:
         raise ValueError(f"a method is written name(option=value), got {method!r:.80}") from error
     inside = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))
     return f"{name}({inside})" if inside else name
+
+
+def _check_options(method: str, embedding_dim: int) -> None:
+    """Refuse options that no number of ids makes right; whether the budget does, the data says."""
+    name, options = parse_spec(method)
+    for given in {"num_embeddings", "embedding_dim", "ratio", "nbytes"} & options.keys():
+        raise ValueError(f"{method}: {given} is no option of a method in a sweep")
+    for num_embeddings in (10**3, 10**6, 10**9):
+        refused = _refusal(name, num_embeddings, embedding_dim, options)
+        if refused is None:
+            return
+    raise ValueError(f"{method}: {refused}") from refused
+
+
+def _refusal(
+    name: str, num_embeddings: int, embedding_dim: int, options: Mapping[str, Any]
+) -> Exception | None:
+    """Return why a method's options are refused for so many ids, at whatever budget."""
+    try:
+        plan(name, num_embeddings, embedding_dim, ratio=2, **options)
+    except BudgetError:
+        return None
+    except (TypeError, ValueError) as error:
+        return error
+    return None
 
 
 def _fields(path: Path | str) -> dict[str, Any]:

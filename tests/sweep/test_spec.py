@@ -172,6 +172,16 @@ def test_one_spelling_per_method():
         ({"methods": (3,)}, "a method is a name, got 3"),
         ({"methods": ("hash(" + "not " * 50_000 + "x)",)}, "a method is written"),
         ({"methods": ("hash(x={[]: 1})",)}, "a method is written"),
+        (
+            {"methods": ("qr(num_bucket=3)",)},
+            r"qr\(num_bucket=3\): .*no option 'num_bucket'.*there are",
+        ),
+        ({"methods": ("qr(operation=times)",)}, "operation must be .*'times'"),
+        ({"methods": ("hash(sparse=yes)",)}, "sparse must be .*'yes'"),
+        ({"methods": ("hash(seed=x)",)}, "seed must be .*'x'"),
+        ({"methods": ("hash(num_buckets=9)",)}, "give num_buckets or ratio"),
+        ({"methods": ("hash(ratio=3)",)}, "ratio is no option of a method in a sweep"),
+        ({"methods": ("hash(head=-1)",)}, "head must be .*-1"),
         ({"task": "rank"}, "task must be one of ranking"),
         ({"task": "no.such:thing"}, "'no.such:thing': there is no module no"),
         ({"task": "memcom.nothing:thing"}, "there is no module memcom.nothing"),
@@ -186,6 +196,11 @@ def test_one_spelling_per_method():
 def test_what_makes_no_sense_is_refused_before_any_data_is_loaded(fields, message):
     with pytest.raises(ValueError, match=message):
         Spec(**fields)
+
+
+def test_options_that_some_number_of_ids_makes_right_are_kept():
+    methods = ("hash(head=9000000)", "hash(head=100)", "memcom(bias=True)", "hash(bits=8)")
+    assert Spec(methods=methods).methods == methods
 
 
 ANYTHING = st.recursive(

@@ -73,9 +73,13 @@ class FusedLookup(torch.autograd.Function):
         program, recipe, sparse, deferred = ctx.lookup
         needed = ctx.needs_input_grad[5:]
         found: list[Tensor | None] = [None] * len(needed)
-        if torch.is_grad_enabled() or _are_several(grad):
+        several = _are_several(grad)
+        if torch.is_grad_enabled() or several:
             padding, tables = int(program.code[0, PADDING]), program.tables
-            found = differentiable_gradients(ids, recipe, padding, tables, needed, grad)
+            sparse = sparse and not several  # torch has no batches of sparse gradients
+            found = differentiable_gradients(
+                ids, recipe, padding, tables, needed, grad, sparse=sparse
+            )
         elif deferred and not any(table._backward_hooks for table in program.tables):
             lookup = DeferredLookup(program, ids, grad, needed, sparse)
             found = [DeferredGradient(lookup, k) if n else None for k, n in enumerate(needed)]
