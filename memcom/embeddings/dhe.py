@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,18 +28,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import HASH_BITS, check_ids, murmur3
+from memcom.addresses import HASH_BITS, check_ids, is_traced, murmur3
 from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
 from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import gather_rows, hash_numbers, mish
 
 __all__ = ["DHEmbedding"]
 
-ACTIVATIONS = {"mish": F.mish, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"mish": mish, "relu": F.relu}
+PART = 512  # ids that go through the network together without gradients: they stay in the cache
 
 
 @register("dhe")
@@ -102,13 +103,18 @@ class DHEmbedding(CompressedEmbedding):
 
         Gaussians are made in pairs, so an odd k takes one hash more.
         """
+        return murmur3(ids.unsqueeze(-1), self._hash_seeds())
+
+    def _hash_seeds(self) -> Tensor:
         k = self.widths[0]
-        hashes = k + k % 2 if self.encoding == "gaussian" else k
-        return murmur3(ids.unsqueeze(-1), derived_seeds(self.seeds[0], hashes))
+        return derived_seeds(self.seeds[0], k + k % 2 if self.encoding == "gaussian" else k)
 
     def encode(self, codes: Tensor) -> Tensor:
         """Turn hashes into fp32 numbers ``(..., k)``."""
-        unit = (codes.float() + 0.5) * 2.0**-HASH_BITS  # in (0, 1]
+        return self._spread((codes.float() + 0.5) * 2.0**-HASH_BITS)
+
+    def _spread(self, unit: Tensor) -> Tensor:
+        """Turn numbers that are uniform in (0, 1] into those of the encoding."""
         if self.encoding == "uniform":
             return 2 * unit - 1
         first, second = unit.chunk(2, dim=-1)
@@ -122,13 +128,30 @@ class DHEmbedding(CompressedEmbedding):
         return not self.norms
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Hash, encode, and run the network on all ids as one batch."""
-        x = self.encode(self.codes(ids.reshape(-1))).to(self.weights[0].dtype)
-        for j, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+        """Hash, encode, and run the network: on all ids as one batch, or part by part.
+
+        Parts of the batch are enough, and quicker, where nothing is kept for a gradient.
+        """
+        flat, seeds = ids.reshape(-1), self._hash_seeds()
+        matrices = [_matrix(weight).T for weight in self.weights]
+        if torch.is_grad_enabled() or self.norms or is_traced(ids) or len(flat) <= PART:
+            vectors = self._network(flat, seeds, matrices)
+        else:
+            parts = flat.split(PART)
+            vectors = torch.cat([self._network(part, seeds, matrices) for part in parts])
+        return vectors.reshape(*ids.shape, self.embedding_dim)
+
+    def _network(self, ids: Tensor, seeds: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        if self.encoding == "uniform":
+            x = hash_numbers(ids, seeds, -1, 1)
+        else:
+            x = self._spread(hash_numbers(ids, seeds))
+        x = x.to(matrices[0].dtype)
+        for j, (matrix, bias) in enumerate(zip(matrices, self.biases, strict=True)):
             if j > 0:
                 x = ACTIVATIONS[self.activation](self.norms[j - 1](x) if self.norms else x)
-            x = x @ _matrix(weight).T + bias
-        return x.reshape(*ids.shape, self.embedding_dim)
+            x = torch.addmm(bias, x, matrix)
+        return x
 
     def row_tables(self) -> list[str]:
         """Name the weights: those of a unit are a row."""

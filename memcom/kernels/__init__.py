@@ -12,6 +12,8 @@ from memcom.kernels.backend import fused_bag as fused_bag
 from memcom.kernels.backend import lookup as lookup
 from memcom.kernels.backend import warm_up as warm_up
 from memcom.kernels.grouped import class_product as class_product
+from memcom.kernels.networks import hash_numbers as hash_numbers
+from memcom.kernels.networks import mish as mish
 from memcom.kernels.plain import dedup as dedup
 from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain

@@ -28,7 +28,7 @@ def class_product(rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor
     Returns:
         Tensor of shape ``(n, b)``.
     """
-    if _is_batched(rows) or _is_batched(weights):
+    if is_batched(rows) or is_batched(weights):
         pieces = zip(rows.split(sizes), weights.unbind(), strict=True)
         return torch.cat([x @ weight for x, weight in pieces])
     product: Tensor = _ClassProduct.apply(rows, weights, sizes)
@@ -37,14 +37,14 @@ def class_product(rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor
 
 def class_outer(rows: Tensor, others: Tensor, sizes: Sequence[int]) -> Tensor:
     """Sum the outer products of ``(n, a)`` and ``(n, b)`` rows over each class: ``(C, a, b)``."""
-    if _is_batched(rows) or _is_batched(others):
+    if is_batched(rows) or is_batched(others):
         pieces = zip(rows.split(sizes), others.split(sizes), strict=True)
         return torch.stack([x.T @ g for x, g in pieces])
     outer: Tensor = _ClassOuter.apply(rows, others, sizes)
     return outer
 
 
-def _is_batched(tensor: Tensor) -> bool:
+def is_batched(tensor: Tensor) -> bool:
     """Return True under ``is_grads_batched=True``, or ``vmap`` of a gradient."""
     functorch = torch._C._functorch
     return bool(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import memcom
-from memcom.embeddings.dhe import activation_moments
+from memcom.embeddings.dhe import PART, activation_moments
 from tests.embeddings.oracle import derived_seeds, hashed
 
 N, E = 200, 6
@@ -58,6 +58,27 @@ def test_a_vector_is_the_network_of_its_hashes(widths, batch_norm, activation, e
                 x = ACTIVATIONS[activation](x)
             x = x @ state[f"weights.{j}"].T + state[f"biases.{j}"]
         np.testing.assert_allclose(layer(IDS).detach(), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoding", ["uniform", "gaussian"])
+@pytest.mark.parametrize("activation", ["relu", "mish"])
+def test_a_large_batch_goes_through_the_network_in_parts(activation, encoding):
+    ids = torch.arange(3 * PART + 1) % 1500
+    layer = memcom.DHEmbedding(
+        1500, E, widths=[64, 40], activation=activation, encoding=encoding, seed=3
+    )
+    state = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    x = encoded(ids, 64, 3, encoding)
+    x = ACTIVATIONS[activation](x @ state["weights.0"].T + state["biases.0"])
+    expected = x @ state["weights.1"].T + state["biases.1"]
+    with torch.no_grad():
+        np.testing.assert_allclose(layer(ids), expected, rtol=1e-3, atol=1e-5)
+    vectors = layer(ids)
+    np.testing.assert_allclose(vectors.detach(), expected, rtol=1e-3, atol=1e-5)
+    got = torch.autograd.grad(vectors.square().sum(), list(layer.parameters()))
+    exact = layer.double()
+    expected = torch.autograd.grad(exact(ids).square().sum(), list(exact.parameters()))
+    torch.testing.assert_close([g.double() for g in got], list(expected), rtol=1e-3, atol=1e-2)
 
 
 @settings(max_examples=50, deadline=None)
