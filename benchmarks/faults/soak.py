@@ -34,7 +34,13 @@ METHODS = (
 )
 METHODS += ["mixed-radix", "crt"]
 OPTIMIZERS = ("SGD", "RowwiseAdagrad", "LazyAdam")
-RATES = {"SGD": 0.05, "RowwiseAdagrad": 0.02, "LazyAdam": 0.002}
+# With a small eps, the first step of a row is as long whatever its gradient, and where the parts of
+# the gradient cancel, rounding decides on the direction.
+OPTIONS: dict[str, dict[str, float]] = {
+    "SGD": {"lr": 0.05},
+    "RowwiseAdagrad": {"lr": 0.02, "eps": 1e-3},
+    "LazyAdam": {"lr": 0.002, "eps": 1e-4},
+}
 NUM_EMBEDDINGS, EMBEDDING_DIM, RATIO = 20_000, 16, 4
 STEPS = 100, 4000  # of one layer, from and to
 TOLERANCE = 1e-4  # of the largest weight of a table
@@ -111,7 +117,7 @@ class Reference:
     def __init__(self, layer: Any, rule: str) -> None:
         self.layer = copy.deepcopy(layer).double()
         self.layer.sparse = False
-        self.rule, self.rate, self.count = rule, RATES[rule], 0
+        self.rule, self.options, self.count = rule, OPTIONS[rule], 0
         self.state: dict[str, list[Tensor]] = {}
         for name, weight in self.layer.named_parameters():
             shape = weight[..., :1] if rule == "RowwiseAdagrad" else weight
@@ -128,22 +134,20 @@ class Reference:
                 self._change(weight, weight.grad, *self.state[name])
 
     def _change(self, weight: Tensor, g: Tensor, first: Tensor, second: Tensor) -> None:
+        rate = self.options["lr"]
         if self.rule == "SGD":
-            weight -= self.rate * g
+            weight -= rate * g
         elif self.rule == "RowwiseAdagrad":
             first += (g**2).mean(-1, keepdim=True)
-            weight -= self.rate * g / (first.sqrt() + 1e-10)
+            weight -= rate * g / (first.sqrt() + self.options["eps"])
         else:
             read = (g != 0).any(-1, keepdim=True)
             first.copy_(torch.where(read, 0.9 * first + 0.1 * g, first))
             second.copy_(torch.where(read, 0.999 * second + 0.001 * g**2, second))
-            one, two = first / (1 - 0.9**self.count), second / (1 - 0.999**self.count)
-            weight -= torch.where(read, self.rate * one / (two.sqrt() + _eps(self.count)), 0)
-
-
-def _eps(count: int) -> float:
-    """1e-8 beside the root of the second moment before its correction, as LazyAdam adds it."""
-    return 1e-8 / (1 - 0.999**count) ** 0.5
+            # LazyAdam adds eps to the root of the moment as it is, before its correction.
+            root = second.sqrt() + self.options["eps"]
+            correction = (1 - 0.999**self.count) ** 0.5 / (1 - 0.9**self.count)
+            weight -= torch.where(read, rate * correction * first / root, 0)
 
 
 def loss(vectors: Tensor, target: Tensor) -> Tensor:
@@ -175,7 +179,7 @@ def train(case: Case, steps: int) -> Trained:
     before = copy.deepcopy(layer)
     unfused, reference = copy.deepcopy(layer), Reference(layer, case.optimizer)
     make = getattr(memcom.optim, case.optimizer)
-    optimizers = [make(each.parameters(), lr=RATES[case.optimizer]) for each in (layer, unfused)]
+    optimizers = [make(each.parameters(), **OPTIONS[case.optimizer]) for each in (layer, unfused)]
     if not optimizers[0].fuse(layer):
         raise RuntimeError(f"{case.method} cannot be fused here: numba is needed")
     read = torch.zeros(NUM_EMBEDDINGS, dtype=torch.bool)
