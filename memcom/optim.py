@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from memcom import kernels
+from memcom._check import real, shown
 
 State = tuple[Tensor, ...]
 
@@ -183,8 +184,10 @@ class _Rowwise(Optimizer):
             The names of the layers that are fused, ``""`` for ``module`` itself.
 
         Raises:
+            TypeError: ``module`` is no module.
             ValueError: A table of a layer does not belong to this optimizer.
         """
+        _require_module(module)
         owned = {id(p) for group in self.param_groups for p in group["params"]}
         fused = []
         for name, layer in module.named_modules():
@@ -203,7 +206,12 @@ class _Rowwise(Optimizer):
 
         Args:
             module: A layer, or a model that contains some; None for all that are fused.
+
+        Raises:
+            TypeError: ``module`` is no module.
         """
+        if module is not None:
+            _require_module(module)
         inside = None if module is None else set(module.modules())
         _unfuse(self._fused, inside)
 
@@ -251,7 +259,7 @@ class SGD(_Rowwise):
     rule = "sgd"
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3) -> None:
-        super().__init__(params, {"lr": _at_least("lr", lr, 0)})
+        super().__init__(params, {"lr": real("lr", lr, 0)})
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
         return (), [group["lr"]]
@@ -274,7 +282,7 @@ class RowwiseAdagrad(_Rowwise):
     rule = "adagrad"
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-2, eps: float = 1e-10) -> None:
-        super().__init__(params, {"lr": _at_least("lr", lr, 0), "eps": _at_least("eps", eps, 0)})
+        super().__init__(params, {"lr": real("lr", lr, 0), "eps": real("eps", eps, 0)})
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
         state = self.state[weight]
@@ -311,10 +319,12 @@ class LazyAdam(_Rowwise):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"betas must be two numbers in [0, 1), got {shown(betas)}")
         for beta in betas:
-            if not 0 <= beta < 1:
+            if not 0 <= real("betas", beta) < 1:
                 raise ValueError(f"betas must be in [0, 1), got {betas}")
-        numbers = {"lr": _at_least("lr", lr, 0), "betas": betas, "eps": _at_least("eps", eps, 0)}
+        numbers = {"lr": real("lr", lr, 0), "betas": betas, "eps": real("eps", eps, 0)}
         super().__init__(params, numbers)
 
     def _advance(self, weight: Tensor, group: dict[str, Any]) -> tuple[State, list[float]]:
@@ -349,7 +359,6 @@ def _rows(gradient: Tensor) -> tuple[Any, Tensor]:
     return gradient.indices()[0], gradient.values()
 
 
-def _at_least(name: str, value: float, low: float) -> float:
-    if not value >= low:
-        raise ValueError(f"{name} must be >= {low}, got {value}")
-    return value
+def _require_module(value: Any) -> None:
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"module must be a layer or a model, got {shown(value)}")

@@ -103,7 +103,14 @@ def test_constructors_of_every_method(name, option, value):
 
 LAYER = memcom.build("memcom", N, E, ratio=4)
 BAG = memcom.EmbeddingBag(LAYER, "sum")
+WEIGHTS = [torch.nn.Parameter(torch.zeros(3, 2))]
 CALLS = {
+    "SGD, lr": lambda v: memcom.optim.SGD(WEIGHTS, lr=v),
+    "RowwiseAdagrad, eps": lambda v: memcom.optim.RowwiseAdagrad(WEIGHTS, eps=v),
+    "LazyAdam, betas": lambda v: memcom.optim.LazyAdam(WEIGHTS, betas=v),
+    "LazyAdam, beta": lambda v: memcom.optim.LazyAdam(WEIGHTS, betas=(v, 0.9)),
+    "fuse": lambda v: memcom.optim.SGD(WEIGHTS).fuse(v),
+    "unfuse": lambda v: memcom.optim.SGD(WEIGHTS).unfuse(v),
     "plan_tables": lambda v: memcom.plan_tables("qr", v, E, ratio=4),
     "plan_tables, one": lambda v: memcom.plan_tables("qr", {"a": v}, E, ratio=4),
     "plan_tables, width": lambda v: memcom.plan_tables("qr", {"a": 9}, v, ratio=4),
