@@ -154,7 +154,8 @@ def fused_bag(
     load()
     from memcom.kernels.cpu import bag
 
-    return bag.pooled(backend.program, layer.sparse, ids, offsets, mode, weights)
+    recipe = cached_program(layer).recipe
+    return bag.pooled(backend.program, recipe, layer.sparse, ids, offsets, mode, weights)
 
 
 def explain(layer: Any, ids: Tensor | None = None) -> Backend:

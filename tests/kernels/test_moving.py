@@ -24,6 +24,7 @@ ids = torch.randint(300, (800,))
 def fresh(spec="memcom-bias", **options):
     torch.manual_seed(1)
     return memcom.build(spec, 300, 8, ratio=2, **options)
+fresh()  # loads a second's worth of modules, once for all processes that are forked
 def twice(run):
     got = run()
     with kernels.plain():
@@ -95,6 +96,31 @@ for p, old in zip(layer.parameters(), saved):
         p.data.copy_(old)
 for a, b in zip(gradients(layer, out), wanted, strict=True):
     torch.testing.assert_close(a, b)
+""",
+    "storage freed before a fused step": """
+def run(optimizer_of):
+    layer = fresh("qr", sparse=True)
+    optimizer = optimizer_of(layer.parameters())
+    optimizer.fuse(layer)
+    layer(ids).square().sum().backward()
+    saved = [p.detach().clone() for p in layer.parameters()]
+    for p in layer.parameters():
+        p.untyped_storage().resize_(0)
+    junk = [torch.full((100, 8), 9.0) for _ in range(100)]
+    for p, old in zip(layer.parameters(), saved):
+        p.untyped_storage().resize_(3 * old.nbytes)
+        p.data.copy_(old)
+    optimizer.step()
+    return [p.detach() for p in layer.parameters()]
+for rule in (optim.SGD, optim.RowwiseAdagrad):
+    twice(lambda: run(lambda parameters: rule(parameters, lr=0.1)))
+layer = fresh("qr")
+optimizer = optim.SGD(layer.parameters())
+optimizer.fuse(layer)
+layer(ids).sum().backward()
+for p in layer.parameters():
+    p.untyped_storage().resize_(0)
+raises(RuntimeError, "memory", optimizer.step)
 """,
     "storage freed before backward": """
 layer = fresh("qr")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,21 +72,35 @@ class FusedLookup(torch.autograd.Function):
         """Compute gradients of the tables, or defer them: not where a hook may return others."""
         ids = ctx.saved_tensors[0]
         program, recipe, sparse, deferred = ctx.lookup
-        needed = ctx.needs_input_grad[5:]
-        found: list[Tensor | None] = [None] * len(needed)
-        several = _are_several(grad)
-        if torch.is_grad_enabled() or several:
-            padding, tables = int(program.code[0, PADDING]), program.tables
-            sparse = sparse and not several  # torch has no batches of sparse gradients
-            found = differentiable_gradients(
-                ids, recipe, padding, tables, needed, grad, sparse=sparse
-            )
-        elif deferred and not any(table._backward_hooks for table in program.tables):
-            lookup = DeferredLookup(program, ids, grad, needed, sparse)
-            found = [DeferredGradient(lookup, k) if n else None for k, n in enumerate(needed)]
-        else:
-            found = gradients(program, ids, grad, needed, sparse)
+        found = table_gradients(
+            program, recipe, ids, grad, ctx.needs_input_grad[5:], sparse, deferred
+        )
         return (None, None, None, None, None, *found)
+
+
+def table_gradients(
+    program: Program,
+    recipe: Recipe,
+    ids: Tensor,
+    grad: Tensor,
+    needed: Sequence[bool],
+    sparse: bool,
+    deferred: bool,
+) -> Sequence[Tensor | None]:
+    """Compute the gradients of the tables that are needed from that of the vectors.
+
+    They are deferred if that is wanted and no hook may return others, and such that torch can
+    differentiate them if it will.
+    """
+    several = _are_several(grad)
+    if torch.is_grad_enabled() or several:
+        padding, tables = int(program.code[0, PADDING]), program.tables
+        sparse = sparse and not several  # torch has no batches of sparse gradients
+        return differentiable_gradients(ids, recipe, padding, tables, needed, grad, sparse=sparse)
+    if deferred and not any(table._backward_hooks for table in program.tables):
+        lookup = DeferredLookup(program, ids, grad, needed, sparse)
+        return [DeferredGradient(lookup, k) if need else None for k, need in enumerate(needed)]
+    return gradients(program, ids, grad, needed, sparse)
 
 
 def _are_several(grad: Tensor) -> bool:

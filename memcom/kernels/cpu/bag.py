@@ -9,18 +9,21 @@ import torch
 from numba import cfunc, types
 from torch import Tensor
 
+from memcom.kernels.cpu.autograd import table_gradients
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
 from memcom.kernels.cpu.native import compiled, float32s, int64_array, int64s, row_address
-from memcom.kernels.cpu.sweeps import SERIAL, gradients, refuse
+from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids, readable
 from memcom.kernels.program import FIELDS, PADDING, WIDTH, Program
+from memcom.kernels.recipe import Recipe
 
 THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
 
 
 def pooled(
     program: Program,
+    recipe: Recipe,
     sparse: bool,
     ids: Tensor,
     offsets: Tensor,
@@ -37,7 +40,8 @@ def pooled(
         factors = torch.ones(len(ids), dtype=torch.float32, device=CPU)
     else:
         factors = _mean_factors(program, ids, offsets)
-    pooled: Tensor = FusedBag.apply(ids, offsets, factors, program, sparse, *program.tables)
+    arguments = ids, offsets, factors, program, recipe, sparse, *program.tables
+    pooled: Tensor = FusedBag.apply(*arguments)
     return pooled
 
 
@@ -61,24 +65,25 @@ class FusedBag(torch.autograd.Function):
         offsets: Tensor,
         factors: Tensor,
         program: Program,
+        recipe: Recipe,
         sparse: bool,
         *tables: Tensor,
     ) -> Tensor:
         """Pool; ``tables`` are ``program.tables``, listed for autograd."""
         ctx.save_for_backward(ids, offsets, factors, *tables)
-        ctx.lookup = program, sparse
+        ctx.lookup = program, recipe, sparse
         return _pool(program, ids, offsets, factors)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Compute gradients of the tables."""
         ids, offsets, factors = ctx.saved_tensors[:3]
-        program, sparse = ctx.lookup
+        program, recipe, sparse = ctx.lookup
         bag = torch.repeat_interleave(offsets.diff(), output_size=len(ids))
         rows = grad[bag] * factors.unsqueeze(1)
-        found = gradients(program, ids, rows, ctx.needs_input_grad[5:], sparse)
-        return (None,) * 5 + tuple(found)
+        needed = ctx.needs_input_grad[6:]
+        found = table_gradients(program, recipe, ids, rows, needed, sparse, deferred=False)
+        return (None,) * 6 + tuple(found)
 
 
 def _pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ class DeferredLookup:
         """Return the sorted reads.
 
         Raises:
-            RuntimeError: What the gradients are made of has changed since the backward pass.
+            RuntimeError: What the gradients are made of has changed since the backward pass, or
+                its memory is gone.
         """
         if self._sweep is None:
             raise RuntimeError("this gradient has been used up by a fused step")
@@ -68,6 +69,7 @@ class DeferredLookup:
                 "and step(), and the gradient of a fused layer was not computed before: "
                 "call optimizer.unfuse() to train such a model"
             )
+        self._sweep.find_again()
         return self._sweep
 
     def compute(self) -> list[Tensor | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from memcom.kernels.cpu import backward as back
 from memcom.kernels.cpu.threads import num_threads, run_task
 from memcom.kernels.cpu.update import Step, update
-from memcom.kernels.gate import CPU, address, allocate, pass_ids, readable
+from memcom.kernels.gate import CPU, address, allocate, has_memory, pass_ids, readable
 from memcom.kernels.program import (
     FUSION,
     LIMIT,
@@ -45,7 +44,7 @@ def sweep_gradients(sweep: Sweep, needed: Sequence[bool], sparse: bool) -> list[
         if not needed[which]:
             sweep.accumulate(which)
         elif sparse:
-            rows = torch.from_numpy(sweep.rows(which))
+            rows = sweep.rows(which)
             values, place = allocate(len(rows), shape[1])
             sweep.accumulate(which, place)
             found[which] = torch.sparse_coo_tensor(
@@ -113,12 +112,25 @@ class Sweep:
             refuse(program, ids, int(self.task[back.BAD]))
         run_task(back.segment_task, self.task)
 
-    def rows(self, which: int) -> Any:
-        """The distinct rows that were read, ascending."""
+    def find_again(self) -> None:
+        """Read the tables and the gradient where they lie now, some time after the backward pass.
+
+        Raises:
+            RuntimeError: Their memory is gone.
+        """
+        self.program = self.program.in_place()
+        if not has_memory(self.grad):
+            raise RuntimeError("the gradient of the vectors has lost its memory before the step")
+        self.task[back.PROGRAM] = self.program.address
+        self.task[back.GRAD] = address(self.grad, torch.float32)
+
+    def rows(self, which: int) -> Tensor:
+        """The distinct rows that were read, ascending; in memory that torch can enlarge."""
         job = self.jobs[which]
         ordered, starts = (job[[back.SORTED, back.STARTS]] - self.base) // 8
         firsts = self.space[starts : starts + job[back.FOUND]]
-        return self.space[ordered + firsts] >> (job[back.ID_BITS] + job[back.USE_BITS])
+        rows = self.space[ordered + firsts] >> (job[back.ID_BITS] + job[back.USE_BITS])
+        return torch.from_numpy(rows).clone()
 
     def accumulate(
         self,

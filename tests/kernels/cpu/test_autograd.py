@@ -153,3 +153,14 @@ def test_second_derivatives_are_those_of_the_plain_lookup():
         want = penalty()
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("spec", ["memcom-bias", "full"])
+def test_sparse_gradients_add_up_from_an_empty_batch_on(spec):
+    """torch enlarges the first gradient, in its own memory."""
+    layer, twin = make(spec, sparse=True), make(spec)
+    for count in (0, 5, 50):
+        for each in (layer, twin):
+            each(some_ids(count)).sum().backward()
+    for a, b in zip(layer.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a.grad.to_dense(), b.grad)

@@ -69,3 +69,21 @@ def test_what_it_cannot_do_is_left_to_the_plain_path():
     ids[4] = 501
     with pytest.raises(IndexError, match=r"id 501 is out of range.*\[0, 501\)"):
         kernels.fused_bag(layer, ids, offsets, "sum")
+
+
+@pytest.mark.parametrize("spec", ["memcom-bias", "qr(operation=add)", "hash"])
+def test_a_bag_has_second_derivatives(spec):
+    layer = make(spec, padding_idx=7)
+    ids, offsets = some_ids(60), torch.tensor([0, 5, 5, 40, 60])
+    parameters = list(layer.parameters())
+    found = []
+    for pooled in (
+        kernels.fused_bag(layer, ids, offsets, "mean"),
+        by_hand(layer, ids, offsets, "mean", None),
+    ):
+        first = torch.autograd.grad(pooled.pow(3).sum(), parameters, create_graph=True)
+        total = sum(gradient.square().sum() for gradient in first)
+        found.append(torch.autograd.grad(total, parameters))
+    for a, b in zip(*found, strict=True):
+        assert b.abs().max() > 1e-3
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
