@@ -33,9 +33,8 @@ from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
-from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows, hash_numbers, mish
+from memcom.kernels import all_rows, hash_numbers, mish
 
 __all__ = ["DHEmbedding"]
 
@@ -133,7 +132,7 @@ class DHEmbedding(CompressedEmbedding):
         Parts of the batch are enough, and quicker, where nothing is kept for a gradient.
         """
         flat, seeds = ids.reshape(-1), self._hash_seeds()
-        matrices = [_matrix(weight).T for weight in self.weights]
+        matrices = [all_rows(weight).T for weight in self.weights]
         if torch.is_grad_enabled() or self.norms or is_traced(ids) or len(flat) <= PART:
             vectors = self._network(flat, seeds, matrices)
         else:
@@ -189,13 +188,6 @@ class DHEmbedding(CompressedEmbedding):
         scales = range(1, max(1, math.isqrt(num_embeddings * embedding_dim)) + 1)
         floor = "layers of one unit are the smallest network"
         return Sizes(scales, lambda scale: {"widths": [scale] * 3}, floor)
-
-
-def _matrix(weight: Tensor | QuantizedTable) -> Tensor:
-    """A plain matrix, or all rows of a packed one."""
-    if isinstance(weight, Tensor):
-        return weight
-    return gather_rows(weight, torch.arange(weight.num_rows, device=weight.codes.device))
 
 
 class _BatchNorm(nn.BatchNorm1d):

@@ -32,7 +32,7 @@ from memcom.embeddings._arguments import Sizes, divisors, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import dedup, gather_rows, tensor_train
 
 __all__ = ["TTEmbedding"]
 
@@ -68,8 +68,6 @@ class TTEmbedding(CompressedEmbedding):
         slow="multiplies matrices for every id: two products of slices",
     )
 
-    each_once = True
-
     def __init__(
         self,
         num_embeddings: int,
@@ -102,6 +100,14 @@ class TTEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
+        """Multiply the slices of ids: compiled where no gradient is wanted, else from the left."""
+        flat = ids.reshape(-1)
+        vectors = tensor_train(flat, list(self.cores), self.dim_factors, self.rank)
+        if vectors is not None:
+            return vectors.view(*ids.shape, self.embedding_dim)
+        return dedup(ids, self._from_the_left)
+
+    def _from_the_left(self, ids: Tensor) -> Tensor:
         """Multiply the slices of an id from left to right.
 
         The first two slices make the id's *head*, which depends on ``ids % (m1 m2)`` alone. For at

@@ -14,6 +14,7 @@ from memcom.kernels.backend import warm_up as warm_up
 from memcom.kernels.grouped import class_product as class_product
 from memcom.kernels.networks import hash_numbers as hash_numbers
 from memcom.kernels.networks import mish as mish
+from memcom.kernels.plain import all_rows as all_rows
 from memcom.kernels.plain import dedup as dedup
 from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain
@@ -26,4 +27,5 @@ from memcom.kernels.step import computed as computed
 from memcom.kernels.step import defer_gradients as defer_gradients
 from memcom.kernels.step import deferred_lookup as deferred_lookup
 from memcom.kernels.step import fused_step as fused_step
+from memcom.kernels.tensor_train import tensor_train as tensor_train
 from memcom.kernels.topk import topk as topk

@@ -12,6 +12,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +55,14 @@ def gather_rows(table: Tensor | nn.Module, rows: Tensor, *, sparse: bool = False
         return F.embedding(rows, table, sparse=sparse)
     unpacked: Tensor = table(rows)
     return unpacked
+
+
+def all_rows(table: Tensor | nn.Module) -> Tensor:
+    """Return all rows of a plain or a packed table, which knows its ``num_rows``."""
+    if isinstance(table, Tensor):
+        return table
+    packed: Any = table
+    return gather_rows(packed, torch.arange(packed.num_rows, device=packed.codes.device))
 
 
 def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:

@@ -156,3 +156,18 @@ def test_bytes_are_those_of_the_cores():
         return 4 * 4 * (m1 * r + m2 * r * r + m3 * r)
 
     assert plan.nbytes == nbytes(r) <= 40_000 < nbytes(r + 1)
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_large_batches_without_a_gradient_are_those_with_one(bits):
+    torch.manual_seed(0)
+    layer = memcom.TTEmbedding(3000, 24, rank=7, padding_idx=5)
+    if bits:
+        layer = memcom.quantize(layer, bits=bits)
+    ids = torch.arange(3000).int().reshape(50, 60).repeat(1, 2)
+    with memcom.kernels.plain():
+        expected = layer(ids)
+    with torch.no_grad():
+        got = layer(ids)
+    torch.testing.assert_close(got, expected.detach(), rtol=1e-5, atol=1e-6)
+    assert (got[ids == 5] == 0).all()

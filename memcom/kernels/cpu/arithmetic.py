@@ -1,12 +1,17 @@
-"""Arithmetic on single float32 numbers that numba has no vectors for, written to be vectorised."""
+"""What numba lacks: an exponential that is vectorised, fused products, copies of short rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+from memcom.kernels.cpu.native import read, vector, write
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 
@@ -38,3 +43,54 @@ def exp(x: Any) -> Any:
     series = _HALF + f * (_C3 + f * (_C4 + f * (_C5 + f * (_C6 + f * _C7))))
     power = float_of_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
     return (_ONE + (f + f * f * series)) * power
+
+
+@_intrinsic
+def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a b + c`` of three float32 vectors, in one instruction where the machine has it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        name = f"llvm.fmuladd.v{kind.count}f32"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * 3), name
+        )
+        return builder.call(function, args)
+
+    return vector(vector, vector, vector), generate
+
+
+class Quad(types.Type):
+    """Numba's type of four float32, to be read and written as one."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x4")
+
+
+quad = Quad()
+_QUAD = ir.VectorType(ir.FloatType(), 4)
+
+
+@register_model(Quad)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _QUAD)
+
+
+@_intrinsic
+def _four_zeros(context: Any) -> Any:
+    return quad(), lambda c, builder, s, args: ir.Constant(_QUAD, [0.0] * 4)
+
+
+@njit(forceinline=True)
+def copy_rows(
+    source: int, source_stride: int, target: int, target_stride: int, rows: int, width: int
+) -> None:
+    """Copy rows of ``width`` float32; strides are bytes from one row to the next."""
+    four, one = _four_zeros(), np.float32(0)
+    for row in range(rows):
+        here, there = source + row * source_stride, target + row * target_stride
+        for c in range(0, width - 3, 4):
+            write(there + c * 4, read(here + c * 4, four))
+        for c in range(width // 4 * 4, width):
+            write(there + c * 4, read(here + c * 4, one))
