@@ -1,4 +1,4 @@
-"""What numba lacks: an exponential that is vectorised, fused products, copies of short rows."""
+"""Arithmetic that numba lacks: a vectorised exponential, fused products, copies of short rows."""
 
 from __future__ import annotations
 
