@@ -175,7 +175,8 @@ class _Rowwise(Optimizer):
         A table must not be changed in place between ``backward()`` and ``step()`` unless the
         gradient was touched before; that raises RuntimeError.
 
-        The layers are unfused when the optimizer is deleted.
+        The kernels are loaded now; where they have not been compiled yet, this waits for it. The
+        layers are unfused when the optimizer is deleted.
 
         Args:
             module: A layer, or a model that contains some.

@@ -10,6 +10,8 @@ from typing import Any
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Test workers share the cores; threads that wait in a loop for theirs would slow all of them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No result may depend on when a compilation in the background ended.
+os.environ.setdefault("MEMCOM_COMPILE", "foreground")
 
 import numpy as np
 import pytest

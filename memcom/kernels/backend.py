@@ -6,7 +6,6 @@ says what happens.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS
+from memcom.kernels import loading
 from memcom.kernels.cached import CachedProgram, cached_program
 from memcom.kernels.cpu import operator
 from memcom.kernels.gate import CPU
 from memcom.kernels.gpu import lookup as gpu
+from memcom.kernels.loading import HAVE_NUMBA, NO_NUMBA
 from memcom.kernels.plain import plain_lookup, switch
 from memcom.kernels.program import unsupported_reason
 from memcom.kernels.recipe import Recipe, TableLayer
@@ -31,10 +32,8 @@ _num_modes = torch._C._len_torch_dispatch_stack
 _in_transform = torch._C._are_functorch_transforms_active
 _int32, _int64 = torch.int32, torch.int64
 
-HAVE_NUMBA = importlib.util.find_spec("numba") is not None
 WORTH_LOADING = 512  # ids in a lookup from which loading the kernels, about 1 s, pays
 _ASKED_FOR = "asked for by memcom.kernels.plain()"
-_NO_NUMBA = "numba is not installed"
 _loaded: ModuleType | None = None  # `memcom.kernels.cpu.autograd`, once it is loaded
 
 
@@ -79,7 +78,11 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
     device = CPU if ids.is_cpu else ids.device
     cached = cached_program(layer, device)
     if cached.backend is None:
-        cached.backend = _compiled(cached, device, layer.sparse)
+        found = _compiled(cached, device, layer.sparse)
+        why = loading.pending("autograd") if found.name == "compiled" else ""
+        if why:  # not kept: the next lookup asks again
+            return _plainly(why, cached.recipe, layer.sparse)
+        cached.backend = found
     backend: Backend = cached.backend
     return backend
 
@@ -148,14 +151,17 @@ def fused_bag(
     backend = choose(layer, ids)
     if backend.name != "compiled" or offsets.ndim != 1 or len(offsets) < 1:
         return None
+    if loading.pending("bag"):
+        return None
     offsets = offsets.to(torch.int64, copy=True)  # nobody else can change a copy after the check
     if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
         return None
     load()
-    from memcom.kernels.cpu import bag
-
     recipe = cached_program(layer).recipe
-    return bag.pooled(backend.program, recipe, layer.sparse, ids, offsets, mode, weights)
+    pooled: Tensor = loading.load("bag").pooled(
+        backend.program, recipe, layer.sparse, ids, offsets, mode, weights
+    )
+    return pooled
 
 
 def explain(layer: Any, ids: Tensor | None = None) -> Backend:
@@ -179,28 +185,31 @@ def explain(layer: Any, ids: Tensor | None = None) -> Backend:
 def warm_up() -> bool:
     """Load the kernels now, so that small lookups use them too.
 
-    The first time on a machine they are compiled, which takes about ten seconds.
+    The first time on a machine they are compiled; this waits for it. Otherwise the first lookup of
+    `WORTH_LOADING` ids or more has them compiled in the background, and lookups take the plain path
+    until then: their last digits may differ.
 
     Returns:
         False if numba is not installed.
     """
     if HAVE_NUMBA:
         load()
+        for module in loading.MODULES:
+            loading.load(module)
     return HAVE_NUMBA
 
 
-def is_wanted() -> bool:
-    """Return True if compiled kernels for the CPU may be used now."""
-    return HAVE_NUMBA and not switch.plain and not torch.compiler.is_compiling()
+def is_wanted(module: str = "autograd") -> bool:
+    """Return True if a module of compiled kernels for the CPU may be used now."""
+    return HAVE_NUMBA and not switch.plain and not _is_compiling() and not loading.pending(module)
 
 
 def load() -> ModuleType:
     """Load the compiled kernels for the CPU."""
     global _loaded
-    from memcom.kernels.cpu import autograd
-
-    _loaded = autograd
-    return autograd
+    if _loaded is None:
+        _loaded = loading.load("autograd")
+    return _loaded
 
 
 def _plainly(why: str, recipe: Recipe, sparse: bool) -> Backend:
@@ -238,7 +247,7 @@ def _unsupported_in_graph(sparse: bool, device: torch.device) -> str:
     if switch.plain:
         return _ASKED_FOR
     if not HAVE_NUMBA:
-        return _NO_NUMBA
+        return NO_NUMBA
     if getattr(torch.compiler, "is_exporting", bool)():  # torch >= 2.7
         return "an exported graph is to run on any machine"
     return "operators of a graph have no sparse gradients" if sparse else ""
@@ -255,7 +264,7 @@ def _unsupported_state(ids: Tensor, sparse: bool) -> str:
         return f"the ids are {ids.dtype}"
     if _loaded is None and on_cpu:
         if not HAVE_NUMBA:
-            return _NO_NUMBA
+            return NO_NUMBA
         if ids.numel() < WORTH_LOADING:
             return "too few ids to load the kernels for; memcom.kernels.warm_up() loads them"
     if (

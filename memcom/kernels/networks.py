@@ -17,6 +17,7 @@ from memcom.addresses import HASH_BITS, is_traced, murmur3
 from memcom.kernels.backend import is_wanted
 from memcom.kernels.gate import flaw
 from memcom.kernels.grouped import is_batched
+from memcom.kernels.loading import load
 
 WORTH = 1 << 15  # numbers from which the kernels are used: loading them takes a while
 
@@ -36,9 +37,8 @@ def hash_numbers(ids: Tensor, seeds: Tensor, low: float = 0.0, high: float = 1.0
     step = (high - low) * 2.0**-HASH_BITS
     worth = not is_traced(ids) and _is_worth(ids, len(ids) * len(seeds), torch.int64)
     if worth and not flaw(seeds, (torch.int64,)):
-        from memcom.kernels.cpu import networks
-
-        return networks.hash_numbers(ids, seeds, low, step)
+        numbers: Tensor = load("networks").hash_numbers(ids, seeds, low, step)
+        return numbers
     return low + step * (murmur3(ids.unsqueeze(-1), seeds).float() + 0.5)
 
 
@@ -51,23 +51,21 @@ def mish(x: Tensor) -> Tensor:
 
 
 def _is_worth(numbers: Tensor, count: int, dtype: torch.dtype) -> bool:
-    return count >= WORTH and is_wanted() and not flaw(numbers, (dtype,))
+    return count >= WORTH and is_wanted("networks") and not flaw(numbers, (dtype,))
 
 
 class _Mish(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        from memcom.kernels.cpu import networks
-
         ctx.save_for_backward(x)
-        return networks.mish(x)
+        value: Tensor = load("networks").mish(x)
+        return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        from memcom.kernels.cpu import networks
-
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(grad) or flaw(grad, (torch.float32,)):
             share = torch.tanh(F.softplus(x))
             return grad * (share + x * torch.sigmoid(x) * (1 - share * share))
-        return networks.mish_gradient(grad, x)
+        gradient: Tensor = load("networks").mish_gradient(grad, x)
+        return gradient

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from memcom.kernels.backend import HAVE_NUMBA, is_wanted
+from memcom.kernels.backend import is_wanted, load
 from memcom.kernels.cached import cached_program
 from memcom.kernels.gate import flaw
+from memcom.kernels.loading import HAVE_NUMBA
 from memcom.kernels.recipe import TableLayer
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ def fused_step(
 
     Returns:
         The step; None where the kernels cannot take it: the tensors are not contiguous float32
-        matrices on the CPU, numba is not installed, or `memcom.kernels.plain` is active.
+        matrices on the CPU, numba is not installed, the kernels are still being compiled, or
+        `memcom.kernels.plain` is active.
     """
     if not is_wanted() or table.ndim != 2:
         return None
     if any(flaw(tensor, (torch.float32,)) for tensor in (table, *states)):
         return None
+    load()
     from memcom.kernels.cpu.update import Step
 
     return Step(rule, states, numbers)
@@ -50,7 +53,9 @@ def apply_step(step: Step, table: Tensor, gradient: Tensor) -> None:
 
 
 def defer_gradients(layer: TableLayer, wanted: bool = True) -> bool:
-    """Compute a layer's gradients when they are read, so that `step_deferred` needs none.
+    """Compute a layer's gradients when they are read, so that a fused step needs none.
+
+    This loads the kernels, and waits until they are compiled.
 
     Args:
         layer: As for `memcom.kernels.choose`.
@@ -62,6 +67,8 @@ def defer_gradients(layer: TableLayer, wanted: bool = True) -> bool:
     cached = cached_program(layer)
     if not cached.is_reusable or not HAVE_NUMBA:
         return False
+    if wanted:
+        load()
     cached.deferred, cached.backend = wanted, None
     return True
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from memcom.data.synthetic import sample_zipf
+from memcom.kernels import warm_up
 from memcom.profiling.timing import Candidate, Timing, interleave
 
 ZIPF_EXPONENT = 1.05
@@ -62,7 +63,8 @@ def time_lookup(
 ) -> Timing:
     """Time a layer against a baseline by `interleave`, on fresh random ids in every round.
 
-    Forward calls run without autograd; `backward` adds the gradient of the sum.
+    Forward calls run without autograd; `backward` adds the gradient of the sum. The compiled
+    lookups are loaded before, and compiled where need be.
 
     Args:
         emb: The layer, called as ``emb(ids)``.
@@ -88,6 +90,7 @@ def time_lookup(
     n = int(emb.num_embeddings)  # type: ignore[arg-type]
     if baseline.num_embeddings != n:
         raise ValueError(f"layer and baseline hold {n} and {baseline.num_embeddings} ids")
+    warm_up()
     device, rng = next(emb.parameters()).device, np.random.default_rng(seed)
     popularity = "uniform" if counts is None else counts
     before = torch.get_num_threads()

@@ -39,13 +39,14 @@ def kernel_environment() -> dict[str, str]:
     """Return the variables of a headless kernel, to be set on top of the caller's.
 
     As many threads as there are usable CPUs (at most 8) unless the caller chose, inline pictures,
-    no progress bars, a fixed hash seed.
+    no progress bars, a fixed hash seed, compiled lookups from the first one on.
     """
     package = str(Path(__file__).resolve().parents[3])
     path = os.environ.get("PYTHONPATH")
     return {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(min(_usable_cpus(), 8)),
         "MPLBACKEND": _INLINE,
+        "MEMCOM_COMPILE": "foreground",
         "TQDM_DISABLE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": os.pathsep.join([package, path] if path else [package]),

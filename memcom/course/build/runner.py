@@ -21,6 +21,7 @@ from memcom.course.build.outputs import harvest, split_records, strip_ansi, widg
 from memcom.course.build.parameters import check_parameters
 from memcom.course.exercises import CHECK_MIME, PASSED
 from memcom.course.records import RECORD_MIME
+from memcom.kernels import warm_up
 from memcom.profiling import peak_rss_bytes
 
 _PEAK = "memcom.peak_rss_bytes"
@@ -126,6 +127,7 @@ def run_notebook(
     path = Path(path).resolve()
     source = read_notebook(path) if source is None else source
     check_parameters(source, path.stem, parameters or {})
+    warm_up()  # the kernels are compiled by then, which no output of a notebook has to say
     notebook, seconds = _execute(path, _prepare(source, solutions, tour), parameters, timeout)
 
     errors = widget_errors(notebook)

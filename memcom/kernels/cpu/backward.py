@@ -21,6 +21,7 @@ from numba import cfunc, njit, types
 
 from memcom.kernels.cpu.forward import BLOCK, block_rows, load_ids
 from memcom.kernels.cpu.native import (
+    address_of,
     compiled,
     float32_array,
     float32s,
@@ -359,7 +360,7 @@ def accumulate_task(address: int) -> None:
         row = ordered[starts[s]] >> bits
         later = ordered[starts[min(s + ROWS_AHEAD, job[FOUND] - 1)]] >> bits
         prefetch_row(job[RULE], table, later, stride, job[FIRST], job[SECOND])
-        place = spare.ctypes.data
+        place = address_of(spare)
         if job[TARGET] != 0:
             place = row_address(job[TARGET], row if job[DENSE] else s, stride, target_end)
         total = float32s(place, columns)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from memcom.kernels.cpu.autograd import table_gradients
 from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
-from memcom.kernels.cpu.native import compiled, float32s, int64_array, int64s, row_address
+from memcom.kernels.cpu.native import (
+    address_of,
+    compiled,
+    float32s,
+    int64_array,
+    int64s,
+    row_address,
+)
 from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids, readable
@@ -110,7 +117,7 @@ def _pool_task(task_address: int) -> None:
     factors = float32s(task[WEIGHTS], offsets[task[COUNT]])
     width, spare = program[0, WIDTH], scratch(program, BLOCK)
     vectors = np.empty(BLOCK * width, np.float32)
-    source, size = vectors.ctypes.data, width * 4
+    source, size = address_of(vectors), width * 4
     out, out_end = task[OUT], task[OUT] + task[COUNT] * size
     bag, end = part_by_length(offsets, task[COUNT], task[THREADS])
     for first in range(offsets[bag], offsets[end], BLOCK):

@@ -15,6 +15,7 @@ from numba import cfunc, njit, types
 
 from memcom.kernels.cpu.native import (
     BYTES,
+    address_of,
     compiled,
     float32s,
     int32s,
@@ -379,5 +380,5 @@ def sweep_forward(
     Returns -1, or the position of an id that is out of range; the output is then unfinished.
     """
     task = np.array([threads, -1, program, entries, ids, id_bytes, count, out])
-    launch(function, task.ctypes.data)
+    launch(function, address_of(task))
     return task[BAD]

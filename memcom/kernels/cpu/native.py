@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
+import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, config, njit, types
 from numba.core.datamodel import models
@@ -52,7 +53,7 @@ def _digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
-_DIGEST = _digest()
+DIGEST = _digest()
 
 
 def entry_point(function: _Function) -> _Function:
@@ -60,7 +61,7 @@ def entry_point(function: _Function) -> _Function:
 
     Numba notices a change of the file that holds the function, but not of those it calls into.
     """
-    function.__qualname__ += f"_{_DIGEST}"
+    function.__qualname__ += f"_{DIGEST}"
     return function
 
 
@@ -85,6 +86,17 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
     return compile_
 
 
+def cache_folder() -> Path | None:
+    """Return the folder of the kernels' cache on disk; None if numba can keep them nowhere."""
+    if CHECKED:
+        return None
+    try:
+        # That of any function in this folder.
+        return Path(str(njit(cache=True)(entry_point).stats.cache_path))
+    except RuntimeError:
+        return None
+
+
 def _guarded(function: _Function) -> _Function:
     """Return a task's function that notes an exception in the task: C functions raise none."""
     run = njit(function)
@@ -100,19 +112,25 @@ def _guarded(function: _Function) -> _Function:
     return cast(_Function, guarded)
 
 
-_warned: list[str] = []
+uncached: list[str] = []  # why kernels of this process are not in the cache on disk
 
 
 def _warn_once(why: str) -> None:
     """Say that compiling takes its ten seconds again in the next process, and what helps."""
-    if not _warned:
+    if not uncached:
         warnings.warn(
             "compiled lookups cannot be cached on disk, so each process compiles them, in about "
             f"ten seconds; NUMBA_CACHE_DIR names a folder that can be written ({why})",
             RuntimeWarning,
             stacklevel=2,
         )
-    _warned.append(why)
+    uncached.append(why)
+
+
+@njit(forceinline=True)
+def address_of(array: Any) -> Any:
+    """Address of an array's first number: an int64, for which all kernels are compiled."""
+    return np.int64(array.ctypes.data)
 
 
 # --- pointers -------------------------------------------------------------------------------------

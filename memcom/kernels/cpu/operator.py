@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memcom.kernels import loading
 from memcom.kernels.program import FIELDS, WIDTH, Layout, Program, bind, layout
 from memcom.kernels.recipe import Recipe
 
@@ -25,9 +26,8 @@ def _program(tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Prog
 @torch.library.custom_op("memcom::lookup", mutates_args=())
 def lookup(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Tensor:
     """Look up ``ids``; the other arguments are a flat `memcom.kernels.program.Layout`."""
-    from memcom.kernels.cpu import autograd
-
-    return autograd.forward(_program(tables, seeds, code), ids)
+    vectors: Tensor = loading.load("autograd").forward(_program(tables, seeds, code), ids)
+    return vectors
 
 
 @lookup.register_fake
