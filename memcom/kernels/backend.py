@@ -199,7 +199,7 @@ def warm_up() -> bool:
     return HAVE_NUMBA
 
 
-def is_wanted(module: str = "autograd") -> bool:
+def is_wanted(module: str) -> bool:
     """Return True if a module of compiled kernels for the CPU may be used now."""
     return HAVE_NUMBA and not switch.plain and not _is_compiling() and not loading.pending(module)
 

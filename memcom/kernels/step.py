@@ -34,7 +34,7 @@ def fused_step(
         matrices on the CPU, numba is not installed, the kernels are still being compiled, or
         `memcom.kernels.plain` is active.
     """
-    if not is_wanted() or table.ndim != 2:
+    if not is_wanted("autograd") or table.ndim != 2:
         return None
     if any(flaw(tensor, (torch.float32,)) for tensor in (table, *states)):
         return None

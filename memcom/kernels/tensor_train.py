@@ -11,7 +11,8 @@ from torch.autograd import forward_ad
 from memcom.addresses import is_traced
 from memcom.kernels.backend import WORTH_LOADING, is_wanted
 from memcom.kernels.gate import flaw
-from memcom.kernels.plain import all_rows
+from memcom.kernels.loading import load
+from memcom.kernels.plain import all_rows, switch
 
 
 def tensor_train(
@@ -32,7 +33,7 @@ def tensor_train(
         a graph or a transform of torch is at work, the ids are few, the cores are not contiguous
         float32 on the CPU, numba is not installed, or `memcom.kernels.plain` is active.
     """
-    if is_traced(ids) or len(ids) < WORTH_LOADING or not is_wanted():
+    if is_traced(ids) or len(ids) < WORTH_LOADING or switch.plain:
         return None
     if forward_ad._current_level >= 0 or flaw(ids, (torch.int64,)):
         return None
@@ -43,6 +44,7 @@ def tensor_train(
     for table, width in zip(tables, (n1 * rank, rank * n2 * rank, rank * n3), strict=True):
         if flaw(table, (torch.float32,)) or table.ndim != 2 or table.shape[1] != width:
             return None
-    from memcom.kernels.cpu import tensor_train as compiled
-
-    return compiled.vectors(ids, tables, dim_factors, rank)
+    if not is_wanted("tensor_train"):
+        return None
+    vectors: Tensor = load("tensor_train").vectors(ids, tables, dim_factors, rank)
+    return vectors

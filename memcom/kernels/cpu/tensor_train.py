@@ -19,6 +19,7 @@ from memcom.kernels.cpu.arithmetic import copy_rows, multiply_add
 from memcom.kernels.cpu.native import (
     BYTES,
     LANES,
+    address_of,
     compiled,
     float32_array,
     int64_array,
@@ -81,7 +82,7 @@ def _tails_task(task_address: int) -> None:
     last, padded = int64_array(task[LAST], (count,)), task[PADDED]
     rows, each = depth * height, max(1, LANES // breadth)
     packed, tile = np.zeros(depth * LANES, np.float32), np.empty(rows * LANES, np.float32)
-    source, block = packed.ctypes.data, tile.ctypes.data
+    source, block = address_of(packed), address_of(tile)
     pair, stop = part_of(count, task[THREADS])
     while pair < stop:
         n = 1
@@ -125,7 +126,7 @@ def _vectors_task(task_address: int) -> None:
     padded = task[PADDED]
     whole = width // LANES * LANES
     tile = np.empty(height * LANES, np.float32)
-    block = tile.ctypes.data
+    block = address_of(tile)
     start, stop = part_of(count, task[THREADS])
     for i in range(start, stop):
         first = task[CORE] + slices[i] * height * depth * 4
