@@ -11,7 +11,6 @@ does: for jobs whose last digits must not depend on when the compilation ended.
 from __future__ import annotations
 
 import functools
-import gc
 import hashlib
 import importlib
 import importlib.util
@@ -307,7 +306,6 @@ def compile_command() -> list[str]:
 
 def compile_all() -> None:
     """Compile all kernels, on behalf of the process that has the claim."""
-    gc.disable()  # the compiler makes much and drops little
     cache = find_cache()
     assert cache is not None
     for module in MODULES:

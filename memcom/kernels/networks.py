@@ -51,7 +51,7 @@ def mish(x: Tensor) -> Tensor:
 
 
 def _is_worth(numbers: Tensor, count: int, dtype: torch.dtype) -> bool:
-    return count >= WORTH and is_wanted("networks") and not flaw(numbers, (dtype,))
+    return count >= WORTH and not flaw(numbers, (dtype,)) and is_wanted("networks")
 
 
 class _Mish(torch.autograd.Function):

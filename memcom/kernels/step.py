@@ -34,9 +34,9 @@ def fused_step(
         matrices on the CPU, numba is not installed, the kernels are still being compiled, or
         `memcom.kernels.plain` is active.
     """
-    if not is_wanted("autograd") or table.ndim != 2:
+    if table.ndim != 2 or any(flaw(tensor, (torch.float32,)) for tensor in (table, *states)):
         return None
-    if any(flaw(tensor, (torch.float32,)) for tensor in (table, *states)):
+    if not is_wanted("autograd"):
         return None
     load()
     from memcom.kernels.cpu.update import Step

@@ -17,7 +17,7 @@ import torch
 
 import memcom
 from memcom import kernels, optim
-from memcom.kernels import backend, loading
+from memcom.kernels import backend, loading, networks
 from tests.embeddings.cases import make, some_ids
 
 needs_numba = pytest.mark.skipif(not loading.HAVE_NUMBA, reason="numba is not installed")
@@ -236,7 +236,6 @@ def test_a_compilation_that_could_not_be_kept_is_not_noted(cache, monkeypatch):
     native = importlib.import_module("memcom.kernels.cpu.native")
     monkeypatch.setattr(native, "uncached", ["OSError: disk full"])
     monkeypatch.setattr(loading, "find_cache", lambda: cache)
-    monkeypatch.setattr(loading, "gc", SimpleNamespace(disable=lambda: None))
     with pytest.raises(OSError, match="disk full"):
         loading.compile_all()
     assert not cache.holds("autograd")
@@ -293,9 +292,12 @@ def plain_of(layer, ids):
 def test_a_layer_that_the_kernels_cannot_run_has_nothing_compiled(compiling, monkeypatch):
     monkeypatch.setattr(loading, "pending", lambda module: pytest.fail("asked for"))
     ids = some_ids(600)
-    for layer in (make("memcom").double(), make("low-rank")):
-        layer(ids)
+    for layer in (make("memcom", sparse=True).double(), make("low-rank"), make("tt")):
+        optimizer = optim.SGD(layer.parameters(), lr=0.1)
+        layer(ids).sum().backward()
+        optimizer.step()
         assert "compiled" not in str(kernels.explain(layer, ids))
+    networks.mish(torch.zeros(networks.WORTH, dtype=torch.float64))
     layer = make("memcom")
     layer(ids[:10])
     with kernels.plain():
