@@ -28,7 +28,7 @@ from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import CodewordChoice, chosen_codes, chosen_codewords, gather_rows
 
 __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
@@ -93,34 +93,56 @@ class DPQEmbedding(CompressedEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Read the chosen codewords, with a gradient for the choice."""
-        query, scores = self._scores(ids)
-        rows = gather_rows(self.values, self._rows(scores), sparse=self.sparse)
-        if self.form == "softmax":
-            codebooks = self.values.detach().view(self.num_groups, self.num_codewords, -1)
-            weights = scores.softmax(-1).to(codebooks.dtype)
-            soft = torch.einsum("...dk,dkw->...dw", weights, codebooks)
-        else:
+        choice = self._choice(ids)
+
+        def plainly(queries: Tensor, targets: Tensor, values: Tensor) -> Tensor:
+            return self._plainly(choice._replace(queries=queries, targets=targets, values=values))
+
+        vectors = chosen_codewords(choice, plainly)
+        if vectors is None:
+            vectors = self._plainly(choice)
+        return vectors.view(*ids.shape, self.embedding_dim)
+
+    def _choice(self, ids: Tensor) -> CodewordChoice:
+        flat = ids.reshape(-1)
+        start, limits = 0, torch.zeros_like(flat)
+        for size, codewords in self.tiers():
+            limits = torch.where(flat >= start, codewords, limits)
+            start += size
+        nearest = self.keys is None
+        return CodewordChoice(
+            queries=gather_rows(self.query, flat, sparse=self.sparse),
+            targets=self.values.detach() if self.keys is None else self.keys,
+            values=self.values,
+            limits=limits,
+            groups=self.num_groups,
+            nearest=nearest,
+            sparse=self.sparse,
+        )
+
+    def _plainly(self, choice: CodewordChoice) -> Tensor:
+        query, scores = self._scores(choice)
+        rows = gather_rows(choice.values, self._rows(scores), sparse=self.sparse)
+        if choice.nearest:
             soft = query
+        else:
+            codebooks = choice.values.detach().view(self.num_groups, self.num_codewords, -1)
+            weights = scores.softmax(-1).to(codebooks.dtype)
+            soft = torch.einsum("ndk,dkw->ndw", weights, codebooks)
         return (rows + (soft - soft.detach())).flatten(-2)  # exactly the rows, plus exactly 0
 
-    def _scores(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries (..., D, e / D), and how well each codeword suits them, (..., D, K)."""
-        query = gather_rows(self.query, ids, sparse=self.sparse)
-        query = query.unflatten(-1, (self.num_groups, -1))
-        targets = self.values.detach() if self.keys is None else self.keys
-        targets = targets.view(self.num_groups, self.num_codewords, -1)
+    def _scores(self, choice: CodewordChoice) -> tuple[Tensor, Tensor]:
+        """Queries (n, D, e / D), and how well each codeword suits them, (n, D, K)."""
+        query = choice.queries.unflatten(-1, (self.num_groups, -1))
+        targets = choice.targets.view(self.num_groups, self.num_codewords, -1)
         # In half precision near codewords tie, and another one would be chosen.
         exact = torch.promote_types(query.dtype, torch.float32)
-        scores = torch.einsum("...dw,dkw->...dk", query.to(exact), targets.to(exact))
-        if self.form == "centroid":
+        scores = torch.einsum("ndw,dkw->ndk", query.to(exact), targets.to(exact))
+        if choice.nearest:
             # -|q - v|^2 / 2, less what q decides
             scores = scores - targets.to(exact).square().sum(-1) / 2
-        start, allowed = 0, torch.zeros_like(ids)
-        for size, codewords in self.tiers():
-            allowed = torch.where(ids >= start, codewords, allowed)
-            start += size
-        number = torch.arange(self.num_codewords, device=ids.device)
-        return query, scores.masked_fill(number >= allowed[..., None, None], -torch.inf)
+        number = torch.arange(self.num_codewords, device=scores.device)
+        return query, scores.masked_fill(number >= choice.limits[:, None, None], -torch.inf)
 
     def _rows(self, scores: Tensor) -> Tensor:
         return scores.argmax(-1) + self._first(scores.device)
@@ -132,7 +154,18 @@ class DPQEmbedding(CompressedEmbedding):
     @torch.no_grad()
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return ``values``: the chosen row of each group. The query only makes the choice."""
-        return {"values": self._rows(self._scores(check_ids(ids, self.num_embeddings))[1])}
+        return {"values": self._chosen_rows(check_ids(ids, self.num_embeddings))}
+
+    @torch.no_grad()
+    def _chosen_rows(self, ids: Tensor) -> Tensor:
+        choice = self._choice(ids)
+        codes = chosen_codes(choice)
+        rows = (
+            self._rows(self._scores(choice)[1])
+            if codes is None
+            else codes + self._first(ids.device)
+        )
+        return rows.view(*ids.shape, self.num_groups)
 
     def regularizer(self, ids: Tensor, commitment: float = 0.25) -> Tensor:
         """Return a loss that draws codewords and queries together, for ``form="centroid"``.
@@ -144,8 +177,9 @@ class DPQEmbedding(CompressedEmbedding):
         Returns:
             Scalar: mean squared distance, ``|v - sg(q)|^2 + commitment |q - sg(v)|^2``.
         """
-        query, scores = self._scores(check_ids(ids, self.num_embeddings))
-        rows = gather_rows(self.values, self._rows(scores), sparse=self.sparse)
+        ids = check_ids(ids, self.num_embeddings)
+        query = gather_rows(self.query, ids, sparse=self.sparse)
+        rows = gather_rows(self.values, self._chosen_rows(ids), sparse=self.sparse).flatten(-2)
         pulled = (rows - query.detach()).square().mean()
         return pulled + commitment * (query - rows.detach()).square().mean()
 

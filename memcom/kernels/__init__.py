@@ -11,6 +11,9 @@ from memcom.kernels.backend import explain as explain
 from memcom.kernels.backend import fused_bag as fused_bag
 from memcom.kernels.backend import lookup as lookup
 from memcom.kernels.backend import warm_up as warm_up
+from memcom.kernels.codebooks import CodewordChoice as CodewordChoice
+from memcom.kernels.codebooks import chosen_codes as chosen_codes
+from memcom.kernels.codebooks import chosen_codewords as chosen_codewords
 from memcom.kernels.grouped import class_product as class_product
 from memcom.kernels.networks import hash_numbers as hash_numbers
 from memcom.kernels.networks import mish as mish

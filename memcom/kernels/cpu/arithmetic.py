@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-from memcom.kernels.cpu.native import read, vector, write
+from memcom.kernels.cpu.native import read, spread, vector, write, zeros
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 
@@ -19,6 +19,7 @@ _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # 9 bits, so that whole multiples below 2^15 are exact
 _LN2_LOW = np.float32(-2.12194440e-4)
 _HALF, _ONE = np.float32(0.5), np.float32(1)
+_NUMBER = _ONE  # for `read`: a single number
 # exp(f) = 1 + f + f^2 (1/2 + f/6 + ...): its Taylor series, |f| <= ln(2) / 2
 _C3, _C4, _C5, _C6, _C7 = (np.float32(1 / n) for n in (6, 24, 120, 720, 5040))
 LOWEST, HIGHEST = np.float32(-87.3), np.float32(88.7)  # beyond these, exp leaves float32
@@ -60,6 +61,31 @@ def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
     return vector(vector, vector, vector), generate
 
 
+@_intrinsic
+def larger(context: Any, a: Any, b: Any) -> Any:
+    """Return the larger number of each lane of two float32 vectors."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return vector(vector, vector), generate
+
+
+@_intrinsic
+def largest(context: Any, numbers: Any) -> Any:
+    """Return the largest lane of a float32 vector."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number, kind = ir.FloatType(), args[0].type
+        name = f"llvm.vector.reduce.fmax.v{kind.count}f32"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(number, [kind]), name
+        )
+        return builder.call(function, args)
+
+    return types.float32(vector), generate
+
+
 class Quad(types.Type):
     """Numba's type of four float32, to be read and written as one."""
 
@@ -94,3 +120,39 @@ def copy_rows(
             write(there + c * 4, read(here + c * 4, four))
         for c in range(width // 4 * 4, width):
             write(there + c * 4, read(here + c * 4, one))
+
+
+@njit(forceinline=True)
+def multiply_rows(
+    a: int, a_stride: int, rows: int, depth: int, b: int, b_stride: int, out: int, out_stride: int
+) -> None:
+    """Multiply ``rows`` rows of ``depth`` numbers at ``a`` into as many vectors at ``b``.
+
+    Strides are bytes from one row or vector to the next; a vector is written for each row.
+    """
+    for row in range(0, rows - 3, 4):
+        place, target = a + row * a_stride, out + row * out_stride
+        _four_rows(place, a_stride, depth, b, b_stride, target, out_stride)
+    for row in range(rows // 4 * 4, rows):
+        place, total = a + row * a_stride, zeros()
+        for k in range(depth):
+            v = read(b + k * b_stride, total)
+            total = multiply_add(spread(read(place + k * 4, _NUMBER), v), v, total)
+        write(out + row * out_stride, total)
+
+
+@njit(forceinline=True)
+def _four_rows(
+    a: int, a_stride: int, depth: int, b: int, b_stride: int, out: int, out_stride: int
+) -> None:
+    one = two = three = four = zeros()
+    for k in range(depth):
+        v, place = read(b + k * b_stride, one), a + k * 4
+        one = multiply_add(spread(read(place, _NUMBER), v), v, one)
+        two = multiply_add(spread(read(place + a_stride, _NUMBER), v), v, two)
+        three = multiply_add(spread(read(place + 2 * a_stride, _NUMBER), v), v, three)
+        four = multiply_add(spread(read(place + 3 * a_stride, _NUMBER), v), v, four)
+    write(out, one)
+    write(out + out_stride, two)
+    write(out + 2 * out_stride, three)
+    write(out + 3 * out_stride, four)

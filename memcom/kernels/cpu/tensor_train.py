@@ -15,7 +15,7 @@ import torch
 from numba import cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels.cpu.arithmetic import copy_rows, multiply_add
+from memcom.kernels.cpu.arithmetic import copy_rows, multiply_rows
 from memcom.kernels.cpu.native import (
     BYTES,
     LANES,
@@ -23,10 +23,6 @@ from memcom.kernels.cpu.native import (
     compiled,
     float32_array,
     int64_array,
-    read,
-    spread,
-    write,
-    zeros,
 )
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import CPU, address, allocate
@@ -35,42 +31,6 @@ THREADS, COUNT, PLACES, SLICES, LAST, CORE, OTHER, TAILS, OUT = range(9)
 DEPTH, HEIGHT, BREADTH, WIDTH, PADDED = range(9, 14)
 SERIAL = 64  # ids or tails from which a second thread pays
 SCRATCH = 1 << 21  # numbers of tails that are kept at once: 8 MiB
-
-_ONE = np.float32(0)
-
-
-@njit(forceinline=True)
-def _four_rows(a: int, b: int, stride: int, depth: int, out: int, out_stride: int) -> None:
-    """Multiply four rows of ``depth`` numbers at ``a`` into the vectors at ``b``."""
-    size = depth * 4
-    one = two = three = four = zeros()
-    for k in range(depth):
-        v, place = read(b + k * stride, one), a + k * 4
-        one = multiply_add(spread(read(place, _ONE), v), v, one)
-        two = multiply_add(spread(read(place + size, _ONE), v), v, two)
-        three = multiply_add(spread(read(place + 2 * size, _ONE), v), v, three)
-        four = multiply_add(spread(read(place + 3 * size, _ONE), v), v, four)
-    write(out, one)
-    write(out + out_stride, two)
-    write(out + 2 * out_stride, three)
-    write(out + 3 * out_stride, four)
-
-
-@njit(forceinline=True)
-def _one_row(a: int, b: int, stride: int, depth: int, out: int) -> None:
-    total = zeros()
-    for k in range(depth):
-        v = read(b + k * stride, total)
-        total = multiply_add(spread(read(a + k * 4, _ONE), v), v, total)
-    write(out, total)
-
-
-@njit(forceinline=True)
-def _rows(a: int, b: int, stride: int, depth: int, rows: int, out: int, out_stride: int) -> None:
-    for row in range(0, rows - 3, 4):
-        _four_rows(a + row * depth * 4, b, stride, depth, out + row * out_stride, out_stride)
-    for row in range(rows // 4 * 4, rows):
-        _one_row(a + row * depth * 4, b, stride, depth, out + row * out_stride)
 
 
 @compiled(cfunc, types.void(types.int64), error_model="numpy")
@@ -97,15 +57,8 @@ def _tails_task(task_address: int) -> None:
                 for k in range(depth):
                     for c in range(width):
                         packed[k * LANES + v * width + c] = core[k, column + c]
-            _rows(
-                task[CORE] + slices[pair] * rows * depth * 4,
-                source,
-                BYTES,
-                depth,
-                rows,
-                block,
-                BYTES,
-            )
+            slice_ = task[CORE] + slices[pair] * rows * depth * 4
+            multiply_rows(slice_, depth * 4, rows, depth, source, BYTES, block, BYTES)
             for v in range(n):
                 tail = task[TAILS] + (places[pair + v] * depth * padded + column) * 4
                 for r in range(depth):
@@ -132,10 +85,12 @@ def _vectors_task(task_address: int) -> None:
         first = task[CORE] + slices[i] * height * depth * 4
         tail = task[TAILS] + places[i] * depth * padded * 4
         out = task[OUT] + i * height * width * 4
+        size, stride = depth * 4, padded * 4
         for column in range(0, whole, LANES):
-            _rows(first, tail + column * 4, padded * 4, depth, height, out + column * 4, width * 4)
+            here, there = tail + column * 4, out + column * 4
+            multiply_rows(first, size, height, depth, here, stride, there, width * 4)
         if whole < width:
-            _rows(first, tail + whole * 4, padded * 4, depth, height, block, BYTES)
+            multiply_rows(first, size, height, depth, tail + whole * 4, stride, block, BYTES)
             copy_rows(block, BYTES, out + whole * 4, width * 4, height, width - whole)
 
 
