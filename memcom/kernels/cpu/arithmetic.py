@@ -22,7 +22,7 @@ _HALF, _ONE = np.float32(0.5), np.float32(1)
 _NUMBER = _ONE  # for `read`: a single number
 # exp(f) = 1 + f + f^2 (1/2 + f/6 + ...): its Taylor series, |f| <= ln(2) / 2
 _C3, _C4, _C5, _C6, _C7 = (np.float32(1 / n) for n in (6, 24, 120, 720, 5040))
-LOWEST, HIGHEST = np.float32(-87.3), np.float32(88.7)  # beyond these, exp leaves float32
+LOWEST, HIGHEST = np.float32(-87.3), np.float32(88.3)  # beyond these, 2^whole leaves float32
 
 
 @_intrinsic
@@ -37,7 +37,7 @@ def float_of_bits(context: Any, bits: Any) -> Any:
 
 @njit(forceinline=True, fastmath={"contract"})
 def exp(x: Any) -> Any:
-    """Return e^x within 2e-7 of it, relatively; x is taken to lie in [-87.3, 88.7]."""
+    """Return e^x within 2e-7 of it, relatively; x is taken to lie in [-87.3, 88.3]."""
     x = min(max(x, LOWEST), HIGHEST)
     whole = np.floor(x * _LOG2E + _HALF)
     f = (x - whole * _LN2_HIGH) - whole * _LN2_LOW
@@ -73,7 +73,7 @@ def larger(context: Any, a: Any, b: Any) -> Any:
 
 @_intrinsic
 def largest(context: Any, numbers: Any) -> Any:
-    """Return the largest lane of a float32 vector."""
+    """Return the largest lane of a float32 vector, all of them numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number, kind = ir.FloatType(), args[0].type
@@ -81,9 +81,90 @@ def largest(context: Any, numbers: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(number, [kind]), name
         )
-        return builder.call(function, args)
+        return builder.call(function, args, fastmath=("nnan",))
 
     return types.float32(vector), generate
+
+
+def _lanes_where(compare: str, ordered: bool) -> Any:
+    """An intrinsic: the lanes of two vectors that compare so, as bits of an int64."""
+
+    @_intrinsic
+    def lanes(context: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            test = builder.fcmp_ordered if ordered else builder.fcmp_unordered
+            bits = builder.bitcast(test(compare, *args), ir.IntType(args[0].type.count))
+            return builder.zext(bits, ir.IntType(64))
+
+        return types.int64(vector, vector), generate
+
+    return lanes
+
+
+equal_lanes = _lanes_where("==", True)
+unordered_lanes = _lanes_where("uno", False)  # where one of the numbers is none
+
+
+@_intrinsic
+def lowest_bit(context: Any, bits: Any) -> Any:
+    """Return the place of the lowest bit of an int64 that is set, 64 if none is."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+@_intrinsic
+def total_of(context: Any, numbers: Any) -> Any:
+    """Return the sum of the lanes of a float32 vector."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number, kind = ir.FloatType(), args[0].type
+        name = f"llvm.vector.reduce.fadd.v{kind.count}f32"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(number, [number, kind]), name
+        )
+        zero = ir.Constant(number, 0.0)
+        return builder.call(function, [zero, args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@_intrinsic
+def exp_of_lanes(context: Any, numbers: Any) -> Any:
+    """Return `exp` of each lane of a float32 vector."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        whole_kind = ir.VectorType(ir.IntType(32), kind.count)
+
+        def call(name: str, *values: Any) -> Any:
+            function_type = ir.FunctionType(kind, [kind] * len(values))
+            full = f"llvm.{name}.v{kind.count}f32"
+            return builder.call(
+                cgutils.get_or_insert_function(builder.module, function_type, full), values
+            )
+
+        def all_lanes(number: Any, of: Any = kind) -> Any:
+            return ir.Constant(of, [number] * kind.count)
+
+        low, high = all_lanes(float(LOWEST)), all_lanes(float(HIGHEST))
+        x = builder.select(builder.fcmp_ordered("<", args[0], low), low, args[0])
+        x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
+        half, one = all_lanes(0.5), all_lanes(1.0)
+        whole = call("floor", call("fmuladd", x, all_lanes(float(_LOG2E)), half))
+        f = call("fmuladd", whole, all_lanes(-float(_LN2_HIGH)), x)
+        f = call("fmuladd", whole, all_lanes(-float(_LN2_LOW)), f)
+        series = all_lanes(float(_C7))
+        for factor in (_C6, _C5, _C4, _C3, _HALF):
+            series = call("fmuladd", series, f, all_lanes(float(factor)))
+        near = call("fmuladd", builder.fmul(f, f), series, builder.fadd(f, one))
+        power = builder.add(builder.fptosi(whole, whole_kind), all_lanes(127, whole_kind))
+        power = builder.shl(power, all_lanes(23, whole_kind))
+        return builder.fmul(near, builder.bitcast(power, kind))
+
+    return vector(vector), generate
 
 
 class Quad(types.Type):

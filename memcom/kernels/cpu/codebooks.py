@@ -14,8 +14,19 @@ import torch
 from numba import cfunc, njit, types
 from torch import Tensor
 
-from memcom.kernels.cpu.arithmetic import exp, larger, largest, multiply_rows
+from memcom.kernels.cpu.arithmetic import (
+    equal_lanes,
+    exp_of_lanes,
+    larger,
+    largest,
+    lowest_bit,
+    multiply_add,
+    multiply_rows,
+    total_of,
+    unordered_lanes,
+)
 from memcom.kernels.cpu.native import (
+    BYTES,
     LANES,
     address_of,
     compiled,
@@ -23,6 +34,8 @@ from memcom.kernels.cpu.native import (
     float32s,
     int64_array,
     read,
+    spread,
+    write,
     zeros,
 )
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
@@ -37,25 +50,28 @@ SERIAL = 512  # codes from which a second thread pays
 
 
 @njit(forceinline=True)
-def _largest(numbers: int, count: int) -> Any:
-    """Return the largest of ``count`` numbers; those up to a whole vector are made -inf."""
+def _best(numbers: int, count: int) -> Any:
+    """Return the first place of the largest of ``count`` numbers.
+
+    It is -1 if their softmax is not a number. Numbers beyond them, to a whole vector, become -inf.
+    """
     whole = -(-count // LANES) * LANES
     for k in range(count, whole):
         float32s(numbers, whole)[k] = np.float32(-np.inf)
     most = read(numbers, zeros())
+    bad = unordered_lanes(most, most)
     for k in range(LANES, whole, LANES):
-        most = larger(read(numbers + k * 4, most), most)
-    return largest(most)
-
-
-@njit
-def _place(numbers: int, count: int, number: Any) -> Any:
-    """Return the first place of the largest number; -1 if their softmax is not a number."""
-    given, place, bad = float32s(numbers, count), np.int32(count), np.int32(0)
-    for k in range(count):
-        place = min(place, np.int32(k) if given[k] == number else np.int32(count))
-        bad |= np.int32(given[k] != given[k])
-    return np.int32(-1) if bad or np.isinf(number) else place
+        more = read(numbers + k * 4, most)
+        bad |= unordered_lanes(more, more)
+        most = larger(more, most)
+    if bad:
+        return -1
+    number, place = largest(most), np.int64(0)
+    like = spread(number, most)
+    for k in range(whole - LANES, -1, -LANES):  # no branch depends on the place: it is at random
+        lanes = equal_lanes(read(numbers + k * 4, most), like)
+        place = k + lowest_bit(lanes) if lanes else place
+    return -1 if np.isinf(number) else place
 
 
 @njit
@@ -65,39 +81,52 @@ def _add(numbers: int, others: int, count: int) -> None:
         total[k] += given[k]
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "contract"})
-def _slope_of_softmax(scores: int, slopes: int, count: int, largest_score: Any) -> None:
-    """Turn scores into their gradients, given those of the softmax."""
-    score, slope = float32s(scores, count), float32s(slopes, count)
-    total, mean = np.float32(0), np.float32(0)
-    for k in range(count):
-        weight = exp(score[k] - largest_score)
-        score[k] = weight
-        total += weight
-        mean += weight * slope[k]
-    share = np.float32(1) / total
-    mean *= share
-    for k in range(count):
-        score[k] = score[k] * share * (slope[k] - mean)
+@njit(forceinline=True, error_model="numpy")
+def _slope_of_softmax(scores: int, slopes: int, count: int, padded: int, most: Any) -> None:
+    """Turn ``count`` scores, the largest is ``most``, into their gradients; the rest into 0.
+
+    ``slopes`` are the gradients of the softmax.
+    """
+    score = float32s(scores, padded)
+    for k in range(count, -(-count // LANES) * LANES):
+        score[k] = np.float32(-np.inf)
+    total = mean = zeros()
+    less = spread(-most, total)
+    for byte in range(0, count * 4, BYTES):
+        weight = exp_of_lanes(read(scores + byte, total) + less)
+        write(scores + byte, weight)
+        total = total + weight
+        mean = multiply_add(weight, read(slopes + byte, total), mean)
+    share = np.float32(1) / total_of(total)
+    factor, less = spread(share, total), spread(-total_of(mean) * share, total)
+    for byte in range(0, count * 4, BYTES):
+        weight = read(scores + byte, total) * factor
+        write(scores + byte, weight * (read(slopes + byte, total) + less))
+    for k in range(count, padded):
+        score[k] = np.float32(0)
 
 
-@njit(fastmath={"reassoc", "contract"})
+@njit(forceinline=True)
 def _dot(one: int, other: int, count: int) -> Any:
-    a, b, total = float32s(one, count), float32s(other, count), np.float32(0)
-    for k in range(count):
-        total += a[k] * b[k]
-    return total
+    """Return the product of two rows, which are 0 from ``count`` on to a whole vector."""
+    total = zeros()
+    for byte in range(0, count * 4, BYTES):
+        total = multiply_add(read(one + byte, total), read(other + byte, total), total)
+    return total_of(total)
 
 
-@njit(fastmath={"contract"})
-def _add_products(total: int, weights: int, rows: int, count: int) -> None:
+@njit(forceinline=True)
+def _add_products(total: int, weights: Any, rows: int, padded: int) -> None:
     """Add four rows, each times its weight."""
-    out, w = float32s(total, count), float32s(weights, ROWS)
-    a, b, c, d = w[0], w[1], w[2], w[3]
-    one, two = float32s(rows, count), float32s(rows + count * 4, count)
-    three, four = float32s(rows + count * 8, count), float32s(rows + count * 12, count)
-    for k in range(count):
-        out[k] += (a * one[k] + b * two[k]) + (c * three[k] + d * four[k])
+    size, like = padded * 4, zeros()
+    a, b = spread(weights[0], like), spread(weights[1], like)
+    c, d = spread(weights[2], like), spread(weights[3], like)
+    for byte in range(0, size, BYTES):
+        row, place = rows + byte, total + byte
+        more = multiply_add(a, read(row, like), read(place, like))
+        more = multiply_add(b, read(row + size, like), more)
+        more = multiply_add(c, read(row + 2 * size, like), more)
+        write(place, multiply_add(d, read(row + 3 * size, like), more))
 
 
 @compiled(cfunc, types.void(types.int64), error_model="numpy")
@@ -129,7 +158,7 @@ def _choose_task(task_address: int) -> None:
                 i, score = first + r, block + r * padded * 4
                 if nearest:
                     _add(score, task[BIASES] + g * padded * 4, padded)
-                code = _place(score, limits[i], _largest(score, limits[i]))
+                code = _best(score, limits[i])
                 codes[i, g] = max(code, 0)
                 for w in range(width):
                     chosen = values[g, codes[i, g], w]
@@ -175,9 +204,7 @@ def _gradient_task(task_address: int) -> None:
             for r in range(n):
                 i, weight = first + r, block + r * padded * 4
                 limit, code = limits[i], codes[i, g]
-                _slope_of_softmax(weight, other + r * padded * 4, limit, weights[r, code])
-                for k in range(limit, padded):
-                    weights[r, k] = np.float32(0)
+                _slope_of_softmax(weight, other + r * padded * 4, limit, padded, weights[r, code])
                 for w in range(width):
                     query_grad[i, g, w] = _dot(weight, targets + w * padded * 4, limit)
                     value_grad[g, code, w] += grads[i, g, w]
@@ -188,7 +215,7 @@ def _gradient_task(task_address: int) -> None:
             for w in range(width):
                 for r in range(n):
                     factors[r] = queries[first + r, g, w]
-                _add_products(total + w * padded * 4, address_of(factors), block, padded)
+                _add_products(total + w * padded * 4, factors, block, padded)
 
 
 def _turned(books: Tensor, groups: int) -> Tensor:
