@@ -40,7 +40,7 @@ NO_NUMBA = "NUMBA_DISABLE_JIT is set" if _OFF else "numba is not installed"
 HAVE_NUMBA = not _OFF and importlib.util.find_spec("numba") is not None
 BEING_COMPILED = "the kernels are being compiled; memcom.kernels.warm_up() waits for them"
 
-_TAKES = "once for this machine, which takes less than a minute"
+_TAKES = "once for this machine, which takes half a minute of one core"
 _log = logging.getLogger("memcom.kernels")
 _loaded: dict[str, ModuleType] = {}
 _background: Background | None = None

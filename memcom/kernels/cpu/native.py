@@ -116,11 +116,11 @@ uncached: list[str] = []  # why kernels of this process are not in the cache on 
 
 
 def _warn_once(why: str) -> None:
-    """Say that compiling takes its ten seconds again in the next process, and what helps."""
+    """Say that compiling takes its time again in the next process, and what helps."""
     if not uncached:
         warnings.warn(
-            "compiled lookups cannot be cached on disk, so each process compiles them, in about "
-            f"ten seconds; NUMBA_CACHE_DIR names a folder that can be written ({why})",
+            "compiled lookups cannot be cached on disk, so each process compiles them, in half a "
+            f"minute; NUMBA_CACHE_DIR names a folder that can be written ({why})",
             RuntimeWarning,
             stacklevel=2,
         )
