@@ -39,7 +39,7 @@ from memcom.kernels import all_rows, hash_numbers, mish
 __all__ = ["DHEmbedding"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"mish": mish, "relu": F.relu}
-PART = 512  # ids that go through the network together without gradients: they stay in the cache
+PART = 512  # ids per thread that go through the network together: they stay in the cache
 
 
 @register("dhe")
@@ -133,10 +133,10 @@ class DHEmbedding(CompressedEmbedding):
         """
         flat, seeds = ids.reshape(-1), self._hash_seeds()
         matrices = [all_rows(weight).T for weight in self.weights]
-        if torch.is_grad_enabled() or self.norms or is_traced(ids) or len(flat) <= PART:
+        if torch.is_grad_enabled() or self.norms or is_traced(ids):
             vectors = self._network(flat, seeds, matrices)
         else:
-            parts = flat.split(PART)
+            parts = flat.split(PART * torch.get_num_threads())
             vectors = torch.cat([self._network(part, seeds, matrices) for part in parts])
         return vectors.reshape(*ids.shape, self.embedding_dim)
 

@@ -63,7 +63,7 @@ def test_a_vector_is_the_network_of_its_hashes(widths, batch_norm, activation, e
 @pytest.mark.parametrize("encoding", ["uniform", "gaussian"])
 @pytest.mark.parametrize("activation", ["relu", "mish"])
 def test_a_large_batch_goes_through_the_network_in_parts(activation, encoding):
-    ids = torch.arange(3 * PART + 1) % 1500
+    ids = torch.arange(3 * PART * torch.get_num_threads() + 1) % 1500
     layer = memcom.DHEmbedding(
         1500, E, widths=[64, 40], activation=activation, encoding=encoding, seed=3
     )
