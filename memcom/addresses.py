@@ -44,6 +44,22 @@ class Address(Protocol):
         ...
 
 
+class DerivedSeed(NamedTuple):
+    """The seed that follows from another one: ``murmur3(number, seed)``.
+
+    Attributes:
+        seed: A 0-d int64 tensor.
+        number: Which one that follows, from 0 on.
+    """
+
+    seed: Tensor
+    number: int
+
+    def value(self) -> Tensor:
+        """Return the seed as a 0-d int64 tensor."""
+        return murmur3(torch.full_like(self.seed, self.number), self.seed)
+
+
 class Digit(NamedTuple):
     """One digit of an id: ``(key(i) div divisor) mod modulus``.
 
@@ -52,23 +68,52 @@ class Digit(NamedTuple):
         divisor: Place value of the digit.
         stride: 1 for a plain digit. ``s > 1`` reads every s-th bit, from bit ``log2(divisor)`` on
             (the "skip" strategy of binary codes); ``divisor`` and ``modulus`` are powers of two.
-        seed: None for a digit of the id; a 0-d int64 tensor for one of `murmur3(i, seed)`. It is a
-            tensor because seeds are part of a layer's saved state.
+        seed: None for a digit of the id; a 0-d int64 tensor for one of `murmur3(i, seed)`, or a
+            seed that follows from one. It is a tensor because seeds are part of a layer's saved
+            state.
     """
 
     modulus: int
     divisor: int = 1
     stride: int = 1
-    seed: Tensor | None = None
+    seed: Tensor | DerivedSeed | None = None
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return rows in ``[0, modulus)`` for int64 ``ids`` of any shape."""
-        key = ids if self.seed is None else murmur3(ids, self.seed)
+        key = ids if self.seed is None else self.hashed(ids)
         if self.stride > 1:
             return strided_bits(key, self.divisor, self.modulus, self.stride)
         if self.divisor > 1:
             key = key // self.divisor  # integers all the way, in an exported graph too
         return torch.remainder(key, self.modulus)
+
+    def hashed(self, ids: Tensor) -> Tensor:
+        """Return the hashes that the digit is one of, where there is a seed."""
+        assert self.seed is not None
+        return murmur3(ids, self.seed.value() if isinstance(self.seed, DerivedSeed) else self.seed)
+
+
+class Signature(NamedTuple):
+    """A hash of some of the bytes that an id has: ids that are alike in these share a row.
+
+    Attributes:
+        modulus: Number of rows addressed.
+        keys: uint8 ``(num_embeddings, K)``.
+        picks: Which of the K bytes count; at most 7, whose digits to base 256 are hashed.
+        seed: The seed of the hash; ``picks`` follow from the one it is derived from.
+    """
+
+    modulus: int
+    keys: Tensor
+    picks: tuple[int, ...]
+    seed: DerivedSeed
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Return rows in ``[0, modulus)`` for int64 ``ids`` of any shape."""
+        code = torch.zeros_like(ids)
+        for pick in self.picks:
+            code = code * 256 + self.keys[ids, pick]
+        return torch.remainder(murmur3(code, self.seed.value()), self.modulus)
 
 
 class Clamp(NamedTuple):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
@@ -27,7 +28,7 @@ from memcom.embeddings._arguments import (
 from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.embeddings._integers import MARK, KeepsIntegers
 from memcom.embeddings._resize import resized
-from memcom.kernels import Recipe, choose, dedup, lookup
+from memcom.kernels import Form, Recipe, choose, dedup, lookup, plain_lookup
 
 if TYPE_CHECKING:
     from memcom.embeddings.learning import Occurrences
@@ -171,7 +172,26 @@ class CompressedEmbedding(KeepsIntegers):
             return self._traced(ids)
         if MARK in self._buffers:
             self.require_integers()
-        return self._forward(ids, self.compose)
+        if not self.has_form:
+            return self._forward(ids, self.compose)
+        backend = choose(self, ids)
+        return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
+
+    @property
+    def has_form(self) -> bool:
+        """True if `form` says all that `compose` does: a subclass may have changed `compose`."""
+        return _has_form(type(self))
+
+    def form(self) -> Form | None:
+        """Say what `memcom.kernels` may read instead of calling `compose`; None by default.
+
+        It has to give the vectors that `compose` gives. See `memcom.kernels.recipe` for the forms.
+        """
+        return None
+
+    def compose_plainly(self, ids: Tensor) -> Tensor:
+        """Return the vectors of checked int64 ``ids`` by torch's own operations."""
+        return self.compose(ids)
 
     def _traced(self, ids: Any) -> Any:
         """Add a call of this layer to the graph that ``torch.fx.symbolic_trace`` records."""
@@ -387,30 +407,6 @@ class CompressedEmbedding(KeepsIntegers):
 class TableEmbedding(CompressedEmbedding):
     """A compressor that is address -> look up -> fuse: a subclass defines its `recipe`."""
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return the vectors of ``ids``, by one compiled pass where `memcom.kernels` can.
-
-        Args:
-            ids: As for `CompressedEmbedding.forward`.
-
-        Returns:
-            Tensor of shape ``(*ids.shape, embedding_dim)``.
-
-        Raises:
-            IndexError: An id is out of range.
-        """
-        if not self.is_recipe_alone or not isinstance(ids, Tensor):
-            return super().forward(ids)
-        if MARK in self._buffers:
-            self.require_integers()
-        backend = choose(self, ids)
-        return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
-
-    @property
-    def is_recipe_alone(self) -> bool:
-        """True if `compose` carries out the recipe and does nothing else."""
-        return type(self).compose is TableEmbedding.compose
-
     def recipe(self) -> Recipe:
         """Return the rows of tables that are read, and their fusion."""
         raise TypeError(f"{type(self).__name__} does not define recipe")
@@ -422,9 +418,19 @@ class TableEmbedding(CompressedEmbedding):
         weighs = recipe.fusion == "mult"
         return [name for name, t in tables.items() if t.shape[1] > 1 or not weighs]
 
+    def form(self) -> Form | None:
+        """Return the recipe."""
+        return self.recipe()
+
     def compose(self, ids: Tensor) -> Tensor:
         """Carry out the recipe for checked int64 ``ids``."""
         return lookup(ids, self.recipe(), sparse=self.sparse)
+
+    def compose_plainly(self, ids: Tensor) -> Tensor:
+        """Carry out the recipe by torch's own operations."""
+        if type(self).compose is not TableEmbedding.compose:
+            return self.compose(ids)
+        return plain_lookup(ids, self.recipe(), sparse=self.sparse)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return the rows that each id reads; see `CompressedEmbedding.addresses`."""
@@ -432,7 +438,7 @@ class TableEmbedding(CompressedEmbedding):
         recipe = self.recipe()
         rows: dict[str, list[Tensor]] = {}
         for read in filter(None, (*recipe.reads, recipe.weights, recipe.shift)):
-            rows.setdefault(read.name, []).append(read.address(ids))
+            rows.setdefault(read.name, []).append(read.rows(ids))
         ordered = recipe.fusion == "concat" or recipe.weights is not None
         return {name: _as_one(columns, ordered) for name, columns in rows.items()}
 
@@ -442,3 +448,13 @@ def _as_one(columns: list[Tensor], ordered: bool) -> Tensor:
         return columns[0]
     stacked = torch.stack(columns, dim=-1)
     return stacked if ordered else stacked.sort(dim=-1).values
+
+
+@cache
+def _has_form(cls: type[CompressedEmbedding]) -> bool:
+    for base in cls.__mro__:
+        if "form" in vars(base):
+            return base is not CompressedEmbedding
+        if "compose" in vars(base):
+            break
+    return False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from memcom.addresses import require_tensor
 from memcom.embeddings._arguments import check_tensor, choice, flag
-from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
+from memcom.embeddings._contract import CompressedEmbedding
 from memcom.kernels import fused_bag
 
 __all__ = ["EmbeddingBag"]
@@ -137,7 +137,7 @@ class EmbeddingBag(nn.Module):
     ) -> Tensor | None:
         """Pool in one compiled pass, where `memcom.kernels` can."""
         layer = self.embedding
-        if not (isinstance(layer, TableEmbedding) and layer.is_recipe_alone):
+        if not layer.has_form:
             return None
         if torch.compiler.is_compiling() or (ids.ndim == 1) == (offsets is None):
             return None

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids, lacks_values, murmur3
+from memcom.addresses import Digit, check_ids, lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, divisors, group_count, whole
-from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments
-from memcom.kernels import gather_rows
+from memcom.kernels import Form, Read, Recipe, gather_rows
+from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CCEEmbedding", "CCESchedule"]
 
@@ -88,6 +88,22 @@ class CCEEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Add centre and residual, columns side by side."""
         return self._columns(ids).flatten(-2)
+
+    def form(self) -> Form:
+        """Say the same as rows side by side, each the sum of two."""
+        bits, columns, rows = bits_for(self.num_buckets), self.num_columns, self.num_buckets
+        return Recipe(
+            tuple(
+                Recipe(
+                    (
+                        Read("centres", self.centres, Stored(self.map, bits, columns, j), j * rows),
+                        Read("residuals", self.residuals, Digit(rows, seed=seed), j * rows),
+                    )
+                )
+                for j, seed in enumerate(self.seeds.unbind())
+            ),
+            "concat",
+        )
 
     def _columns(self, ids: Tensor) -> Tensor:
         centre, residual = self.addresses(ids).values()

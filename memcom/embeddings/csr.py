@@ -19,11 +19,11 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
-from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import Form, Ragged, gather_rows
+from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CSREmbedding"]
 
@@ -159,6 +159,12 @@ class CSREmbedding(CompressedEmbedding):
         column = torch.where(own, column, self.row_chunks).unsqueeze(-1).expand(chunks.shape)
         row = chunks.new_zeros(*ids.shape, self.row_chunks + 1, self.chunk_dim)
         return row.scatter(-2, column, chunks).flatten(-2)[..., : self.embedding_dim]
+
+    def form(self) -> Form:
+        """Say the same as rows of different lengths."""
+        starts = Stored(self.offsets, bits_for(self.num_chunks + 1))
+        places = Stored(self.columns, bits_for(self.row_chunks))
+        return Ragged(self.values, starts, places, self.embedding_dim)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return ``rows``: the id itself, or ``num_embeddings`` for ids that store nothing."""

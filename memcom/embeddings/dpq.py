@@ -16,6 +16,7 @@ D log2(K) bits per id beside the codewords; budgets are held against that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,11 +25,20 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, divisors, group_count, whole
-from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import CodewordChoice, chosen_codes, chosen_codewords, gather_rows
+from memcom.kernels import (
+    CodewordChoice,
+    Form,
+    Ranges,
+    Read,
+    Recipe,
+    chosen_codes,
+    chosen_codewords,
+    gather_rows,
+)
 
 __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
@@ -293,6 +303,16 @@ class CodebookEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Read one codeword per group, side by side."""
         return gather_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
+
+    def form(self) -> Form:
+        """Say the same as a range of ids for each tier, their codewords side by side."""
+        groups, rows = self.num_groups, self.num_codewords
+        parts: list[tuple[int, Form]] = []
+        for (size, codewords), packed in zip(self.tiers, self.codes.buffers(), strict=True):
+            code = partial(Stored, packed, bits_for(codewords), groups)
+            reads = (Read("values", self.values, code(j), j * rows) for j in range(groups))
+            parts.append((size, Recipe(tuple(reads), "concat")))
+        return Ranges(tuple(parts))
 
     def _rows(self, ids: Tensor) -> Tensor:
         groups = torch.arange(self.num_groups, device=ids.device)

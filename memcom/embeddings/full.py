@@ -22,7 +22,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Read, Recipe
+from memcom.kernels import Form, Read, Recipe
 
 __all__ = ["FullEmbedding", "SmallDimEmbedding", "TruncatedEmbedding"]
 
@@ -99,6 +99,10 @@ class SmallDimEmbedding(TableEmbedding):
     def recipe(self) -> Recipe:
         """Read one narrow row, by the id itself."""
         return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
+
+    def form(self) -> Form:
+        """Return the recipe: what it does not fill is zero."""
+        return self.recipe()
 
     def compose(self, ids: Tensor) -> Tensor:
         """Append zeros to the stored coordinates."""

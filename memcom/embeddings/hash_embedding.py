@@ -29,7 +29,7 @@ from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.bloom import consecutive_seeds
 from memcom.embeddings.registry import register
-from memcom.kernels import Read, Recipe
+from memcom.kernels import Form, Read, Recipe
 
 __all__ = ["HashEmbedding", "WeightedHashEmbedding"]
 
@@ -101,6 +101,11 @@ class HashEmbedding(TableEmbedding):
         digits = (Digit(self.num_buckets, seed=seed) for seed in seeds[: self.num_hashes])
         reads = tuple(Read("table", self.table, digit) for digit in digits)
         return Recipe(reads, weights=Read("weights", self.weights, g))
+
+    def form(self) -> Form:
+        """Return the recipe, with the weights beside it if asked to."""
+        recipe = self.recipe()
+        return Recipe((recipe, recipe.weights), "concat") if self.append else recipe
 
     def compose(self, ids: Tensor) -> Tensor:
         """Carry out the recipe, then append the weights if asked to."""

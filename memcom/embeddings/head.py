@@ -17,11 +17,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from memcom.addresses import check_ids, is_traced
+from memcom.addresses import Digit, check_ids, is_traced
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
-from memcom.kernels import gather_rows
+from memcom.kernels import Form, Ranges, Read, Recipe, gather_rows
 
 __all__ = ["HeadEmbedding"]
 
@@ -71,6 +71,14 @@ class HeadEmbedding(CompressedEmbedding):
         vectors[own] = private
         vectors[~own] = rest
         return vectors
+
+    def form(self) -> Form | None:
+        """Say the same as two ranges of ids."""
+        tail = self.tail.form() if self.tail.has_form and self.tail.padding_idx is None else None
+        if tail is None:
+            return None
+        private = Recipe((Read("private", self.private, Digit(self.head)),))
+        return Ranges(((self.head, private), (self.tail.num_embeddings, tail)))
 
     def _rest(self, ids: Tensor) -> Tensor:
         # Head ids wrap round the tail, which spreads the reads that are thrown away.

@@ -19,11 +19,11 @@ from typing_extensions import Unpack
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
-from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import Form, Ragged, gather_rows
+from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["JaggedEmbedding"]
 
@@ -133,6 +133,11 @@ class JaggedEmbedding(CompressedEmbedding):
         cells = start.unsqueeze(-1) + torch.arange(self.embedding_dim, device=ids.device)
         rows = gather_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
         return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
+
+    def form(self) -> Form:
+        """Say the same as rows of different lengths."""
+        starts = Stored(self.offsets, bits_for(self.num_values + 1))
+        return Ragged(self.values, starts, None, self.embedding_dim)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return ``rows``: the id itself, or ``num_embeddings`` for ids that store nothing."""

@@ -21,12 +21,12 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
-from memcom.embeddings._bits import PackedAddress, bits_for, pack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.registry import register
-from memcom.kernels import Read, Recipe
+from memcom.kernels import Form, Mapped, Read, Recipe
+from memcom.kernels.bits import Stored, bits_for, pack
 
 __all__ = ["LearnedHashEmbedding", "MappedEmbedding", "learn_map"]
 
@@ -75,7 +75,7 @@ class LearnedHashEmbedding(TableEmbedding):
 
     def recipe(self) -> Recipe:
         """Read one row, at the address in the map."""
-        address = PackedAddress(self.map, bits_for(self.num_buckets))
+        address = Stored(self.map, bits_for(self.num_buckets))
         return Recipe((Read("table", self.table, address),))
 
     @torch.no_grad()
@@ -142,7 +142,7 @@ class MappedEmbedding(CompressedEmbedding):
 
     def rows(self, ids: Tensor) -> Tensor:
         """Return the rows of checked int64 ``ids`` in the map."""
-        return PackedAddress(self.map, bits_for(self.inner.num_embeddings))(ids)
+        return Stored(self.map, bits_for(self.inner.num_embeddings))(ids)
 
     def all_rows(self) -> Tensor:
         """Return the whole map, int64 ``(num_embeddings,)``."""
@@ -152,6 +152,14 @@ class MappedEmbedding(CompressedEmbedding):
         """Look up the rows of the ids."""
         vectors: Tensor = self.inner(self.rows(ids))
         return vectors
+
+    def form(self) -> Form | None:
+        """Say the same as a map and what it leads to."""
+        inner = self.inner
+        form = inner.form() if inner.has_form and inner.padding_idx is None else None
+        if form is None:
+            return None
+        return Mapped(Stored(self.map, bits_for(inner.num_embeddings)), form, inner.num_embeddings)
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return the addresses of the rows, prefixed by ``inner.``."""

@@ -21,13 +21,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import lacks_values, murmur3
+from memcom.addresses import DerivedSeed, Signature, lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.minhash import KEY_VALUES, minhash_signatures, random_signatures
 from memcom.embeddings.registry import register
+from memcom.kernels import Form, Recipe, Run
 
 __all__ = ["LMAEmbedding", "minhash_signatures"]
 
@@ -99,11 +100,25 @@ class LMAEmbedding(FlatEmbedding):
         self.add_seeds(seed)
         self.reset_parameters()
 
+    def picks(self) -> Tensor:
+        """Return the keys that each coordinate looks at, ``(embedding_dim, num_picks)``."""
+        ranks = derived_seeds(self.seeds[0], self.embedding_dim * self.num_keys)
+        return ranks.view(self.embedding_dim, self.num_keys).argsort(dim=-1)[:, : self.num_picks]
+
+    def form(self) -> Form:
+        """Say the same as runs of one cell."""
+        seed, first = self.seeds[0], self.embedding_dim * self.num_keys
+        runs = []
+        for j, picks in enumerate(self.picks().tolist()):
+            derived = DerivedSeed(seed, first + j)
+            start = Signature(self.memory_size, self.signatures, tuple(picks), derived)
+            runs.append(Run("memory", self.memory, start, 1))
+        return Recipe(tuple(runs), "concat")
+
     def cells(self, ids: Tensor) -> Tensor:
         """Hash, for each coordinate, the keys that it looks at."""
-        e, keys = self.embedding_dim, self.num_keys
-        ranks, cell_seeds = derived_seeds(self.seeds[0], e * keys + e).split([e * keys, e])
-        picks = ranks.view(e, keys).argsort(dim=-1)[:, : self.num_picks]
+        e, keys, picks = self.embedding_dim, self.num_keys, self.picks()
+        cell_seeds = derived_seeds(self.seeds[0], e * keys + e)[e * keys :]
         signature = self.signatures[ids].long()
         code = torch.zeros_like(ids).unsqueeze(-1)
         for pick in picks.unbind(-1):

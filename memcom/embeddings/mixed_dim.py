@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import check_ids
+from memcom.addresses import Digit, check_ids
 from memcom.embeddings._arguments import MAX_PARTS, Sizes, real, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import gather_rows
+from memcom.kernels import Form, Ranges, Read, Recipe, gather_rows
 
 __all__ = ["MixedDimEmbedding"]
 
@@ -92,6 +92,15 @@ class MixedDimEmbedding(CompressedEmbedding):
             inside = (ids >= self.starts[f]).unsqueeze(-1)
             vectors = torch.where(inside, self._block(ids, f), vectors)
         return vectors
+
+    def form(self) -> Form:
+        """Say the same as a range of ids for each block."""
+        parts: list[tuple[int, Form]] = []
+        for f, (block, table) in enumerate(zip(self.blocks, self.tables, strict=True)):
+            matrix = self.projections[str(f)] if str(f) in self.projections else None
+            read = Read(f"tables.{f}", table, Digit(block), projection=matrix)
+            parts.append((block, Recipe((read,))))
+        return Ranges(tuple(parts))
 
     def _block(self, ids: Tensor, f: int) -> Tensor:
         # Ids of other blocks wrap round; their reads are thrown away.

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from memcom.addresses import lacks_values
 from memcom.embeddings._arguments import check_tensor, shown
 from memcom.embeddings._integers import KeepsIntegers
+from memcom.kernels.recipe import PackedRows
 
 BITS = (4, 8, 16)
 
@@ -80,6 +81,14 @@ class QuantizedTable(KeepsIntegers):
         if not lacks_values(table):
             stored = [b for b in self.buffers() if b.dtype == torch.float16]
             _refuse_infinite(self.unit, table, *stored)
+
+    @property
+    def packed_rows(self) -> PackedRows:
+        """What is stored, for compiled kernels."""
+        scale, offset = (self.scale, self.offset) if self.bits < 16 else (None, None)
+        group = self.width if self.unit == "row" else BLOCK
+        shape = self.num_rows, self.width
+        return PackedRows(self.codes, scale, offset, self.bits, group, shape, self.dtype)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import murmur3
+from memcom.addresses import DerivedSeed, Digit, murmur3
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.registry import register
+from memcom.kernels import Form, Recipe, Run
 
 __all__ = ["ROBEEmbedding"]
 
@@ -99,6 +100,16 @@ class ROBEEmbedding(FlatEmbedding):
         bits = murmur3(ids.unsqueeze(-1), seeds) & 1
         of_run = torch.arange(self.embedding_dim, device=ids.device) // self.chunk_size
         return torch.where(bits[..., of_run] == 1, -vectors, vectors)
+
+    def form(self) -> Form:
+        """Say the same as runs of the memory."""
+        seed, e, chunk = self.seeds[0], self.embedding_dim, self.chunk_size
+        runs = []
+        for c in range(self.num_chunks):
+            start = Digit(self.memory_size, seed=DerivedSeed(seed, c))
+            sign = Digit(2, seed=DerivedSeed(seed, self.num_chunks + c)) if self.signs else None
+            runs.append(Run("memory", self.memory, start, min(chunk, e - c * chunk), sign))
+        return Recipe(tuple(runs), "concat")
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw every cell from N(0, std^2): a coordinate is a cell, up to its sign."""

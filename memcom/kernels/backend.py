@@ -17,13 +17,14 @@ from torch.autograd import forward_ad
 
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.kernels import loading
+from memcom.kernels.assembly import Assembly
 from memcom.kernels.cached import CachedProgram, cached_program
 from memcom.kernels.cpu import operator
 from memcom.kernels.gate import CPU
 from memcom.kernels.gpu import lookup as gpu
 from memcom.kernels.loading import HAVE_NUMBA, NO_NUMBA
-from memcom.kernels.plain import plain_lookup, switch
-from memcom.kernels.program import unsupported_reason
+from memcom.kernels.plain import plain, plain_lookup, switch
+from memcom.kernels.program import Program, unsupported_reason
 from memcom.kernels.recipe import Recipe, TableLayer
 
 # Bound here because each attribute lookup is felt in a lookup of one id.
@@ -71,18 +72,23 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
         `memcom.addresses.check_ids`), else wants checked int64 ids.
     """
     if _is_compiling():
-        return _choose_in_graph(layer.recipe(), layer.sparse, ids.device)
+        return _choose_in_graph(layer, ids.device)
     why = _unsupported_state(ids, layer.sparse)
     if why:
-        return _plainly(why, layer.recipe(), layer.sparse)
+        return _plainly(why, layer)
     device = CPU if ids.is_cpu else ids.device
     cached = cached_program(layer, device)
     if cached.backend is None:
-        found = _compiled(cached, device, layer.sparse)
-        why = loading.pending("autograd") if found.name == "compiled" else ""
+        found = _compiled(layer, cached, device)
+        kernels = "assemble" if isinstance(found.program, Assembly) else "autograd"
+        why = loading.pending(kernels) if found.name == "compiled" else ""
         if why:  # not kept: the next lookup asks again
-            return _plainly(why, cached.recipe, layer.sparse)
+            return _plainly(why, layer)
         cached.backend = found
+    if cached.inner is not None:
+        why = _needs_more(cached)
+        if why:
+            return _plainly(why, layer)
     backend: Backend = cached.backend
     return backend
 
@@ -96,8 +102,11 @@ class _Unbound:
     def __init__(self, recipe: Recipe, sparse: bool) -> None:
         self._recipe, self.sparse = recipe, sparse
 
-    def recipe(self) -> Recipe:
+    def form(self) -> Recipe:
         return self._recipe
+
+    def compose_plainly(self, ids: Tensor) -> Tensor:
+        return plain_lookup(ids, self._recipe, sparse=self.sparse)
 
     def modules(self) -> Iterator[nn.Module]:
         return iter(())
@@ -149,7 +158,7 @@ def fused_bag(
         if mode != "sum" or weights.requires_grad or not fits:
             return None
     backend = choose(layer, ids)
-    if backend.name != "compiled" or offsets.ndim != 1 or len(offsets) < 1:
+    if not isinstance(backend.program, Program) or offsets.ndim != 1 or len(offsets) < 1:
         return None
     if loading.pending("bag"):
         return None
@@ -174,8 +183,8 @@ def explain(layer: Any, ids: Tensor | None = None) -> Backend:
     Returns:
         The `Backend`, to be printed.
     """
-    if not hasattr(layer, "recipe"):
-        why = f"{type(layer).__name__} computes more than a recipe of rows"
+    if not getattr(layer, "has_form", False) or layer.form() is None:
+        why = f"{type(layer).__name__} computes more than rows that are put together"
         return Backend("plain", why, layer)
     if ids is None:
         ids = torch.zeros(WORTH_LOADING, dtype=torch.int64, device=layer.device)
@@ -212,27 +221,48 @@ def load() -> ModuleType:
     return _loaded
 
 
-def _plainly(why: str, recipe: Recipe, sparse: bool) -> Backend:
-    return Backend("plain", why, partial(plain_lookup, recipe=recipe, sparse=sparse))
+def _plainly(why: str, layer: TableLayer) -> Backend:
+    return Backend("plain", why, layer.compose_plainly)
 
 
-def _compiled(cached: CachedProgram, device: torch.device, sparse: bool) -> Backend:
-    program, recipe = cached.program, cached.recipe
+def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) -> Backend:
+    program, recipe = cached.program, cached.form
     if cached.unsupported:
-        return _plainly(cached.unsupported, recipe, sparse)
+        return _plainly(cached.unsupported, layer)
+    if isinstance(program, Assembly):
+        run = partial(_run_assembly, program, layer)
+        return Backend("compiled", "rows on the CPU, without gradients", run, program)
+    assert isinstance(recipe, Recipe)
     if device == CPU:
-        run = partial(_run_on_cpu, program, recipe, sparse, cached.deferred)
+        run = partial(_run_on_cpu, program, recipe, layer.sparse, cached.deferred)
         return Backend("compiled", "float32 rows on the CPU", run, program)
     dtype = str(recipe.reads[0].table.dtype).removeprefix("torch.")
-    run = partial(gpu.lookup_on_gpu, program, recipe, sparse)
+    run = partial(gpu.lookup_on_gpu, program, recipe, layer.sparse)
     return Backend("triton", f"{dtype} rows on {device}", run, program)
 
 
-def _choose_in_graph(recipe: Recipe, sparse: bool, device: torch.device) -> Backend:
-    why = _unsupported_in_graph(sparse, device) or unsupported_reason(recipe)
+def _needs_more(cached: CachedProgram) -> str:
+    """Return what a lookup wants that an assembly cannot do, or ``""``."""
+    if torch.is_grad_enabled() and any(table.requires_grad for table in cached.program.tables):
+        return "gradients of these rows are left to torch; torch.no_grad() does without"
+    return "" if cached.calls_nobody() else "a module in the layer has hooks"
+
+
+def _choose_in_graph(layer: TableLayer, device: torch.device) -> Backend:
+    form = layer.form()
+    why = _unsupported_in_graph(layer.sparse, device) or unsupported_reason(form)
     if why:
-        return _plainly(why, recipe, sparse)
-    return Backend("operator", "inside a compiled graph", partial(operator.lookup_in_graph, recipe))
+        return _plainly(why, layer)
+    run = partial(operator.lookup_in_graph, form)
+    return Backend("operator", "inside a compiled graph", run)
+
+
+def _run_assembly(program: Assembly, layer: TableLayer, ids: Tensor) -> Tensor:
+    vectors: Tensor | None = loading.load("assemble").assembled(program, ids)
+    if vectors is None:  # torch has better words for what is wrong
+        with plain():
+            vectors = layer(ids)
+    return vectors
 
 
 def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, deferred: bool, ids: Tensor) -> Tensor:

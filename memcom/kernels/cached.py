@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from memcom.kernels import gate
+from memcom.kernels.assembly import Assembly, Unsupported, assemble
 from memcom.kernels.gate import CPU, Mark
-from memcom.kernels.program import Layout, compile_for, layout, unsupported_reason
-from memcom.kernels.recipe import TableLayer
+from memcom.kernels.program import WIDTH, compile_for, layout, unsupported_reason
+from memcom.kernels.recipe import Recipe, TableLayer
 
 
 def cached_program(layer: TableLayer, device: torch.device = CPU) -> CachedProgram:
     """Return the cached program of a layer, or compile it.
 
     Args:
-        layer: A layer that is its recipe and nothing else.
+        layer: A layer that is its form and nothing else.
         device: Where the ids are, and the tables should be.
 
     Returns:
@@ -43,27 +45,48 @@ class CachedProgram:
         deferred: Gradients are computed when they are read: see `memcom.optim`.
 
     Attributes:
-        recipe: The layer's recipe.
+        form: What the layer says that it reads.
         unsupported: Why it has no program; ``""`` if it has one.
-        program: See `compile_for`.
+        program: See `compile_for`; or an `Assembly`, which has no gradients.
         backend: What `memcom.kernels.backend.choose` made of it.
+        inner: The modules in the layer, which an assembly does not call; None for a program.
         deferred: Gradients are computed when they are read: see `memcom.optim`.
     """
 
     program: Any = None
     backend: Any = None
+    inner: tuple[Any, ...] | None = None
     _arguments: tuple[Any, ...] | None = None
     _sources: list[tuple[dict[str, Any], str, Tensor, Mark]] | None = None
+    _constants: tuple[tuple[Tensor, int], ...] = ()
 
     def __init__(self, layer: TableLayer, device: torch.device, deferred: bool = False) -> None:
         self.deferred = deferred
-        self.recipe = layer.recipe()
-        self.unsupported = unsupported_reason(self.recipe, device)
+        self.form = layer.form()
+        width = getattr(layer, "embedding_dim", None)
+        self.unsupported = unsupported_reason(self.form, device)
         if not self.unsupported:
-            plan = layout(self.recipe, layer.num_embeddings, layer.padding_idx)
-            self.program = compile_for(device, plan)
-            self._sources = _sources(layer, plan)
-            self._arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
+            assert isinstance(self.form, Recipe)
+            plan = layout(self.form, layer.num_embeddings, layer.padding_idx)
+            if width is None or plan.code[0][WIDTH] == width:
+                self.program = compile_for(device, plan)
+                self._keep(layer, device, [*plan.tables, *plan.seeds])
+                return
+        if self.form is None or device != CPU:
+            return
+        try:
+            assembly = assemble(self.form, layer.num_embeddings, layer.padding_idx, width)
+        except Unsupported as why:
+            self.unsupported = str(why)
+        else:
+            self.unsupported, self.program = "", assembly
+            self.inner = tuple(module for module in layer.modules() if module is not layer)
+            self._constants = assembly.constants
+            self._keep(layer, device, assembly.sources)
+
+    def _keep(self, layer: TableLayer, device: torch.device, tensors: Sequence[Tensor]) -> None:
+        self._sources = _sources(layer, tensors)
+        self._arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
 
     def __reduce__(self) -> Any:
         return type(None), ()
@@ -73,6 +96,11 @@ class CachedProgram:
         """True if the layer holds every tensor of the program, so that a change is noticed."""
         return self._sources is not None
 
+    @property
+    def has_gradients(self) -> bool:
+        """True if the program can be differentiated, and its steps fused."""
+        return self.program is not None and not isinstance(self.program, Assembly)
+
     def holds(self, layer: TableLayer, device: torch.device) -> bool:
         """Return True if the program still reads what the layer holds."""
         arguments = layer.num_embeddings, layer.padding_idx, layer.sparse, device
@@ -81,20 +109,33 @@ class CachedProgram:
         for place, name, tensor, mark in self._sources:
             if place.get(name) is not tensor or not mark.holds(tensor):
                 return False
+        return not self._constants or all(int(seed) == value for seed, value in self._constants)
+
+    def calls_nobody(self) -> bool:
+        """Return True if no module in the layer has hooks; raise if its integers were averaged."""
+        for module in self.inner or ():
+            if module._forward_hooks or module._forward_pre_hooks:
+                return False
+            if MARK in module._buffers:
+                module.require_integers()
         return True
 
 
-def _sources(layer: TableLayer, plan: Layout) -> Any:
-    """Find where the layer holds each tensor of the plan; None if it does not hold one."""
+MARK = "unaveraged"  # the buffer of a module whose integers must not be averaged
+
+
+def _sources(layer: TableLayer, tensors: Sequence[Tensor]) -> Any:
+    """Find where the layer holds each tensor, or what it is a view of; None if it does not."""
     places: list[dict[str, Any]] = []
     for module in layer.modules():
         places += [module._parameters, module._buffers]
     held = [(place, n, t) for place in places for n, t in place.items() if t is not None]
     found = []
-    for tensor in plan.tables:
-        found += [source for source in held if source[2] is tensor][:1]
-    for seed in plan.seeds:
-        found += [source for source in held if gate.same_storage(source[2], seed)][:1]
-    if len(found) < len(plan.tables) + len(plan.seeds):
-        return None
+    for tensor in tensors:
+        same = [source for source in held if source[2] is tensor]
+        if not same:
+            same = [source for source in held if gate.same_storage(source[2], tensor)]
+        if not same:
+            return None
+        found.append(same[0])
     return [(place, name, tensor, Mark(tensor)) for place, name, tensor in found]

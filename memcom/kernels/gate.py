@@ -94,6 +94,12 @@ def allocate(*shape: int) -> tuple[Tensor, int]:
     return tensor, tensor.data_ptr()
 
 
+def allocate_as(dtype: torch.dtype, *shape: int) -> tuple[Tensor, int]:
+    """Return an uninitialised tensor of a floating point ``dtype`` on the CPU, and its address."""
+    tensor = _FLOATS.new_empty(*shape, dtype=dtype)
+    return tensor, tensor.data_ptr()
+
+
 class Mark:
     """Place and layout of a tensor, to notice later that either has changed.
 

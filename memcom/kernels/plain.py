@@ -78,7 +78,7 @@ def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor
     """
 
     def fetch(read: Read) -> Tensor:
-        return gather_rows(read.table, read.address(ids), sparse=sparse)
+        return gather_rows(read.table, read.rows(ids), sparse=sparse)
 
     rows = [fetch(read) for read in recipe.reads]
     if recipe.weights is not None:

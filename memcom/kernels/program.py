@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memcom.addresses import MAX_NUM_EMBEDDINGS, Address, Clamp, Digit
+from memcom.addresses import MAX_NUM_EMBEDDINGS, Address, Clamp, DerivedSeed, Digit
 from memcom.kernels import gate
 from memcom.kernels.gate import CPU
-from memcom.kernels.recipe import Recipe
+from memcom.kernels.recipe import Form, Read, Recipe
 
 FIELDS = 9
 # The head, entry 0.
@@ -117,8 +117,11 @@ class GpuProgram(NamedTuple):
     columns: int
 
 
-def unsupported_reason(recipe: Recipe, device: torch.device = CPU) -> str:
-    """Return why the kernels of a device cannot run a recipe, or ``""`` if they can."""
+def unsupported_reason(recipe: Form | None, device: torch.device = CPU) -> str:
+    """Return why there is no program for a recipe on a device, or ``""`` if there is one."""
+    simple = isinstance(recipe, Recipe) and all(isinstance(r, Read) for r in recipe.reads)
+    if not simple or any(read.first or read.projection is not None for read in recipe.every_read()):
+        return "it is more than rows that are fused"
     dtypes = (torch.float32,) if device == CPU else (torch.float32, torch.bfloat16)
     first = recipe.reads[0]
     for read in recipe.every_read():
@@ -133,6 +136,8 @@ def unsupported_reason(recipe: Recipe, device: torch.device = CPU) -> str:
         if not isinstance(address, (Digit, Clamp)):
             return f"{read.name} is not addressed by a Digit or a Clamp"
         if isinstance(address, Digit) and address.seed is not None:
+            if isinstance(address.seed, DerivedSeed):
+                return f"the seed of {read.name} follows from another"
             why = gate.flaw(address.seed, (torch.int64,), device)
             if why or address.seed.numel() != 1:
                 return f"the seed of {read.name} {why or 'is not one number'}"
@@ -194,7 +199,7 @@ def layout(
             plan.tables.append(read.table)
         if isinstance(address, Digit):
             place = (address.divisor, address.modulus, address.stride)
-            if address.seed is not None:
+            if isinstance(address.seed, Tensor):
                 plan.seeds.append(address.seed)
                 seed = len(plan.seeds)
         else:

@@ -1,43 +1,100 @@
-"""Recipes: which rows of which tables an id reads, and how they become one vector."""
+"""Recipes: which rows of which tables an id reads, and how they become one vector.
+
+A `Recipe` fuses rows. The other forms are for layers that read more than that: rows of different
+lengths (`Ragged`), ids of several ranges (`Ranges`), ids that a stored map sends elsewhere
+(`Mapped`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Union
 
+import torch
 from torch import Tensor, nn
 
-from memcom.addresses import Address
+from memcom.addresses import Address, Digit
+from memcom.kernels.bits import Stored
 
 FUSIONS = ("sum", "mult", "concat")
 
 
+class PackedRows(NamedTuple):
+    """What a module that unpacks rows has stored.
+
+    Attributes:
+        codes: uint8, numbers of 8 or 4 bits, rows or blocks end to end; or float16 rows.
+        scale: float16, one for each row or block; None beside float16 rows.
+        offset: As ``scale``: a number is ``offset + scale * code``.
+        bits: 4, 8 or 16.
+        group: Numbers that share a scale; in rows, the width.
+        shape: Rows and width of the table that was packed.
+        dtype: Of the rows that come out.
+    """
+
+    codes: Tensor
+    scale: Tensor | None
+    offset: Tensor | None
+    bits: int
+    group: int
+    shape: tuple[int, int]
+    dtype: torch.dtype
+
+
 class Read(NamedTuple):
-    """One row of one table: ``table[address(i)]``.
+    """One row of one table: ``table[first + address(i)]``.
 
     Attributes:
         name: The table's name in the layer's state.
         table: ``(rows, width)``; or a module that unpacks rows, see `memcom.kernels.gather_rows`.
         address: From ids to rows.
+        first: The first row of the part of the table that is addressed.
+        projection: None, or a ``(width, columns)`` matrix that multiplies the row.
     """
 
     name: str
     table: Tensor
     address: Address
+    first: int = 0
+    projection: Tensor | None = None
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Return the rows that int64 ``ids`` of any shape read."""
+        rows = self.address(ids)
+        return rows + self.first if self.first else rows
+
+
+class Run(NamedTuple):
+    """Consecutive numbers of one array, round its end: ``table[start(i)], table[start(i) + 1], ...``
+
+    Attributes:
+        name: The array's name in the layer's state.
+        table: ``(numbers, 1)``; or a module that unpacks them.
+        start: From ids to the first number.
+        columns: How many numbers.
+        sign: None, or a digit that is 1 where the numbers are to be negated, and 0 elsewhere.
+    """
+
+    name: str
+    table: Tensor
+    start: Address
+    columns: int
+    sign: Digit | None = None
 
 
 class Recipe(NamedTuple):
     """Reads, and their fusion into one vector.
 
     Attributes:
-        reads: The rows to fetch. A table of width 1 broadcasts over the others.
+        reads: The rows to fetch. A table of width 1 broadcasts over the others. Recipes of rows
+            may stand for rows that are put side by side.
         fusion: ``"sum"``, ``"mult"`` (elementwise) or ``"concat"``.
         shift: A row of width 1, added to every coordinate after fusing.
         weights: A row of as many numbers as there are reads: number j multiplies read j before
             fusing.
     """
 
-    reads: tuple[Read, ...]
+    reads: tuple[Any, ...]
     fusion: str = "sum"
     shift: Read | None = None
     weights: Read | None = None
@@ -47,15 +104,63 @@ class Recipe(NamedTuple):
         return [r for r in (*self.reads, self.weights, self.shift) if r is not None]
 
 
+class Ragged(NamedTuple):
+    """Rows of different lengths; what a row does not store is 0.
+
+    Attributes:
+        values: ``(pieces, width)``, the pieces of all rows end to end; or a module that unpacks.
+        starts: The first piece of row i is number ``starts(i)``, its end ``starts(i + 1)``.
+        places: None if the pieces of a row are its first ones; else the place of piece p in its
+            row is ``places(p)``.
+        columns: Coordinates of a row; the last piece is cut off if it does not fit.
+    """
+
+    values: Tensor
+    starts: Stored
+    places: Stored | None
+    columns: int
+
+
+class Ranges(NamedTuple):
+    """A form for each range of ids; each counts its ids from 0.
+
+    Attributes:
+        parts: Pairs (number of ids, form), from id 0 on.
+    """
+
+    parts: tuple[tuple[int, Form], ...]
+
+
+class Mapped(NamedTuple):
+    """A form for what a stored map makes of the ids.
+
+    Attributes:
+        address: From ids to the ids of ``form``.
+        form: What these read.
+        count: How many of them there are.
+    """
+
+    address: Stored
+    form: Form
+    count: int
+
+
+Form = Union[Recipe, Ragged, Ranges, Mapped]
+
+
 class TableLayer(Protocol):
-    """A layer whose vectors are a recipe; `memcom.embeddings` calls it a table embedding."""
+    """A layer whose vectors are rows of tables, put together."""
 
     num_embeddings: int
     padding_idx: int | None
     sparse: bool
 
-    def recipe(self) -> Recipe:
-        """Return the recipe for the tables the layer holds now."""
+    def form(self) -> Form | None:
+        """Say what is read of the tables the layer holds now; None if no form says it."""
+        ...
+
+    def compose_plainly(self, ids: Tensor) -> Tensor:
+        """Return the vectors of checked int64 ``ids`` by torch's own operations."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:

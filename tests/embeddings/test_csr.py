@@ -44,7 +44,7 @@ def test_bytes_by_hand(chunk_dim):
 
 
 def test_columns_and_offsets_are_those_of_scipy():
-    from memcom.embeddings._bits import bits_for, unpack
+    from memcom.kernels.bits import bits_for, unpack
 
     chunks, kept = drawn(1)
     emb = memcom.CSREmbedding.from_chunks(chunks[kept], kept, E)

@@ -14,7 +14,7 @@ from memcom.kernels.cpu.sweeps import SERIAL, gradients, refuse
 from memcom.kernels.cpu.threads import num_threads
 from memcom.kernels.gate import allocate, pass_ids
 from memcom.kernels.plain import differentiable_gradients
-from memcom.kernels.program import PADDING, Program
+from memcom.kernels.program import LIMIT, PADDING, Program
 from memcom.kernels.recipe import Recipe
 
 _TASK: Any = front.forward_task.address
@@ -45,7 +45,7 @@ def forward(program: Program, ids: Tensor) -> Tensor:
     code, entries = program.address, len(program.code)
     bad = _sweep(_TASK, threads, code, entries, keys, id_bytes, count, target)
     if bad >= 0:
-        refuse(program, ids, bad)
+        refuse(ids, bad, int(program.code[0, LIMIT]))
     return out
 
 

@@ -22,7 +22,7 @@ from memcom.kernels.cpu.native import (
 from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import CPU, address, pass_ids, readable
-from memcom.kernels.program import FIELDS, PADDING, WIDTH, Program
+from memcom.kernels.program import FIELDS, LIMIT, PADDING, WIDTH, Program
 from memcom.kernels.recipe import Recipe
 
 THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
@@ -104,7 +104,7 @@ def _pool(program: Program, ids: Tensor, offsets: Tensor, factors: Tensor) -> Te
     task[IDS:] = keys, id_bytes, bags, bounds, scales, address(out, torch.float32)
     run_task(_pool_task, task)
     if task[BAD] >= 0:
-        refuse(program, ids, int(task[BAD]))
+        refuse(ids, int(task[BAD]), int(program.code[0, LIMIT]))
     return out
 
 

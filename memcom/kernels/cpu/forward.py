@@ -58,6 +58,7 @@ NEAR = 1 << 19  # bytes of a table that stays in the cache without prefetching
 # --- ids to rows: the compiled form of `memcom.addresses` -----------------------------------------
 
 _WORD = np.uint64(0xFFFFFFFF)
+NO_SEED = -1  # no hash, but the key itself
 
 
 @njit
@@ -86,25 +87,47 @@ def load_ids(ids: int, id_bytes: int, start: int, count: int, limit: int, keys: 
 
 @njit
 def block_rows(entry: Any, limit: int, keys: Any, rows: Any, count: int) -> None:
-    """Write the rows that ``keys`` read, by one entry of a program, to ``rows``.
+    """Write the rows that ``keys`` read, by one entry of a program, to ``rows``."""
+    modulus = entry[MODULUS]
+    if entry[STRIDE] == CLAMP:
+        clamped_rows(modulus, keys, rows, count)
+        return
+    seed = NO_SEED if entry[SEED] == 0 else np.int64(int64s(entry[SEED], 1)[0])
+    digit_rows(entry[DIVISOR], modulus, entry[STRIDE], seed, limit - 1, keys, rows, count)
+
+
+@njit
+def clamped_rows(modulus: int, keys: Any, rows: Any, count: int) -> None:
+    """Write the smaller of each key and the last row."""
+    for b in range(count):
+        rows[b] = min(keys[b], modulus - 1)
+
+
+@njit
+def digit_rows(
+    divisor: int,
+    modulus: int,
+    stride: int,
+    seed: int,
+    largest: int,
+    keys: Any,
+    rows: Any,
+    count: int,
+) -> None:
+    """Write a digit of each key, or of its hash; see `memcom.addresses.Digit`.
 
     Quotients are products with the reciprocal, at most one off, and then corrected: exact for keys
     below 2^51, and several times faster than a division.
     """
-    divisor, modulus, stride = entry[DIVISOR], entry[MODULUS], entry[STRIDE]
-    if stride == CLAMP:
-        for b in range(count):
-            rows[b] = min(keys[b], modulus - 1)
-        return
-    if entry[SEED] != 0:
-        seed = np.uint64(int64s(entry[SEED], 1)[0])
-        for b in range(count):
-            rows[b] = _murmur3(np.uint64(keys[b]), seed)
+    if seed != NO_SEED:
+        hash_keys(np.uint32(seed), largest, keys, rows, count)
+        if divisor == 1 and stride == 1:
+            _remainders(rows, modulus, count)
+            return
         largest = 0xFFFFFFFF
     else:
         for b in range(count):
             rows[b] = keys[b]
-        largest = limit - 1
     if stride > 1:
         _strided_bits(rows, divisor, modulus, stride, count)
         return
@@ -150,23 +173,60 @@ def _strided_bits(rows: Any, divisor: int, modulus: int, stride: int, count: int
 
 
 @njit
-def _murmur3(key: Any, seed: Any) -> Any:
-    state = _mix(_mix(seed, key & _WORD), key >> np.uint64(32)) ^ np.uint64(8)
-    state = ((state ^ (state >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & _WORD
-    state = ((state ^ (state >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & _WORD
-    return np.int64(state ^ (state >> np.uint64(16)))
+def hash_keys(seed: Any, largest: int, keys: Any, rows: Any, count: int) -> None:
+    """Write the hash of each key to ``rows``; ``largest`` is the largest key there may be."""
+    if largest < 2**32:
+        for b in range(count):
+            rows[b] = _finish(_mix(_mix(seed, np.uint32(keys[b])), np.uint32(0)))
+    else:
+        for b in range(count):
+            rows[b] = murmur3(keys[b], seed)
+
+
+@njit
+def murmur3(key: int, seed: Any) -> Any:
+    """Hash a key; the seed is a uint32. See `memcom.addresses.murmur3`."""
+    low, high = np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32)
+    return np.int64(_finish(_mix(_mix(seed, low), high)))
+
+
+@njit
+def _finish(state: Any) -> Any:
+    state = np.uint32(state ^ np.uint32(8))
+    state = np.uint32((state ^ (state >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+    state = np.uint32((state ^ (state >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(state ^ (state >> np.uint32(16)))
 
 
 @njit
 def _mix(state: Any, word: Any) -> Any:
-    word = _rotate((word * np.uint64(0xCC9E2D51)) & _WORD, np.uint64(15))
-    state ^= (word * np.uint64(0x1B873593)) & _WORD
-    return (_rotate(state, np.uint64(13)) * np.uint64(5) + np.uint64(0xE6546B64)) & _WORD
+    word = _rotate(np.uint32(word * np.uint32(0xCC9E2D51)), np.uint32(15))
+    state = np.uint32(state ^ np.uint32(word * np.uint32(0x1B873593)))
+    return np.uint32(_rotate(state, np.uint32(13)) * np.uint32(5) + np.uint32(0xE6546B64))
 
 
 @njit
 def _rotate(word: Any, bits: Any) -> Any:
-    return ((word << bits) & _WORD) | (word >> (np.uint64(32) - bits))
+    return np.uint32(np.uint32(word << bits) | np.uint32(word >> (np.uint32(32) - bits)))
+
+
+@njit
+def _remainders(rows: Any, modulus: int, count: int) -> None:
+    """Replace each row, a number of 32 bits, by its remainder.
+
+    The reciprocal in 32 bits gives the quotient or one less, in vectors of integers.
+    """
+    if modulus >= 2**32:
+        return
+    if modulus & (modulus - 1) == 0:
+        for b in range(count):
+            rows[b] &= modulus - 1
+        return
+    reciprocal, size = np.uint64(2**32 // modulus), np.uint64(modulus)
+    for b in range(count):
+        row = np.uint64(rows[b]) & _WORD
+        rest = row - ((row * reciprocal) >> np.uint64(32)) * size
+        rows[b] = np.int64(rest - (size if rest >= size else np.uint64(0)))
 
 
 # --- rows to vectors ------------------------------------------------------------------------------

@@ -49,7 +49,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def _digest() -> str:
     """Fingerprint of the source of all compiled kernels."""
     folder = Path(__file__).parent
-    sources = [folder.parent / "program.py", *sorted(folder.glob("*.py"))]
+    sources = [
+        folder.parent / "program.py",
+        folder.parent / "assembly.py",
+        *sorted(folder.glob("*.py")),
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
@@ -200,24 +204,27 @@ def prefetch(context: Any, address: Any) -> Any:
 
 # --- vectors --------------------------------------------------------------------------------------
 
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_PLACES = ir.VectorType(ir.IntType(32), LANES)
-
 
 class Vector(types.Type):
-    """Numba's type of a vector."""
+    """Numba's type of a vector of float32."""
 
-    def __init__(self) -> None:
-        super().__init__(name=f"float32x{LANES}")
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"float32x{lanes}")
 
 
-vector = Vector()
+vector, quad = Vector(LANES), Vector(4)
+
+
+def several(kind: Any, like: Any) -> Any:
+    """The LLVM type of one ``kind``, or of a vector of them: as many as ``like`` holds."""
+    return ir.VectorType(kind, like.lanes) if isinstance(like, Vector) else kind
 
 
 @register_model(Vector)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, several(ir.FloatType(), kind))
 
 
 @_intrinsic
@@ -247,33 +254,45 @@ def spread(context: Any, number: Any, like: Any) -> Any:
     """Return ``number``, or a vector of copies of it: of the type of ``like``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if signature.return_type is not vector:
+        if not isinstance(signature.return_type, Vector):
             return args[0]
-        undefined, first = ir.Constant(_FLOATS, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        kind = several(ir.FloatType(), signature.return_type)
+        undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
         one = builder.insert_element(undefined, args[0], first)
-        return builder.shuffle_vector(one, undefined, ir.Constant(_PLACES, [0] * LANES))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+        return builder.shuffle_vector(one, undefined, places)
 
     return like(types.float32, like), generate
 
 
-@_intrinsic
-def zeros(context: Any) -> Any:
-    """Return a vector of zeros."""
-    return vector(), lambda c, builder, s, args: ir.Constant(_FLOATS, [0.0] * LANES)
+def _zeros(kind: Vector) -> Any:
+    """An intrinsic that makes a vector of zeros."""
+
+    @_intrinsic
+    def zeros(context: Any) -> Any:
+        constant = ir.Constant(several(ir.FloatType(), kind), [0.0] * kind.lanes)
+        return kind(), lambda c, builder, s, args: constant
+
+    return zeros
 
 
-def _define(operation: Any, instruction: str) -> None:
+zeros, four_zeros = _zeros(vector), _zeros(quad)
+
+
+def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
     """Compile Python's ``operation`` on two vectors to an LLVM instruction."""
 
-    @lower_builtin(operation, vector, vector)
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return getattr(builder, instruction)(*args)
-
     class Operation(ConcreteTemplate):
-        cases: ClassVar[list[Any]] = [signature(vector, vector, vector)]
+        cases: ClassVar[list[Any]] = [signature(kind, kind, kind) for kind in kinds]
+
+    for kind in kinds:
+
+        @lower_builtin(operation, kind, kind)
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, instruction)(*args)
 
     infer_global(operation)(Operation)
 
 
-_define(operator.add, "fadd")
-_define(operator.mul, "fmul")
+_define(operator.add, "fadd", vector, quad)
+_define(operator.mul, "fmul", vector, quad)

@@ -109,7 +109,7 @@ class Sweep:
         self.program, self.grad, self._alive = program, grad, (ids, factors)
         run_task(back.prepare_task, self.task)
         if self.task[back.BAD] >= 0:  # the ids were in range in the forward pass
-            refuse(program, ids, int(self.task[back.BAD]))
+            refuse(ids, int(self.task[back.BAD]), int(program.code[0, LIMIT]))
         run_task(back.segment_task, self.task)
 
     def find_again(self) -> None:
@@ -153,7 +153,7 @@ class Sweep:
         run_task(back.accumulate_task, self.task)
 
 
-def refuse(program: Program, ids: Tensor, position: int) -> None:
+def refuse(ids: Tensor, position: int, limit: int) -> None:
     """Raise the error that names the id at ``position``."""
-    bad, limit = int(ids.flatten()[position]), int(program.code[0, LIMIT])
+    bad = int(ids.flatten()[position])
     raise IndexError(f"id {bad} is out of range: ids must be in [0, {limit})")

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memcom._check import whole
 from memcom.addresses import lacks_values
-from memcom.embeddings._arguments import whole
 
 MAX_BITS = 40
 CHUNK = 2**19
@@ -64,17 +64,21 @@ def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
     return torch.bitwise_right_shift(word, shift) & (2**bits - 1)  # ">>" does not export to ONNX
 
 
-class PackedAddress(NamedTuple):
-    """An address that is looked up, not computed: code number i of a packed map.
+class Stored(NamedTuple):
+    """An address that is looked up, not computed: the row numbers of every id, packed.
 
     Attributes:
-        packed: The result of `pack` for the row of every id.
-        bits: Bits of a row number.
+        packed: The result of `pack`.
+        bits: Bits of a number.
+        per_id: Numbers that each id has.
+        which: Which of them this is.
     """
 
     packed: Tensor
     bits: int
+    per_id: int = 1
+    which: int = 0
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return the rows of int64 ``ids`` of any shape."""
-        return unpack(self.packed, ids, self.bits)
+        return unpack(self.packed, ids * self.per_id + self.which, self.bits)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memcom.embeddings._bits import bits_for, pack, packed_nbytes, unpack
+from memcom.kernels.bits import bits_for, pack, packed_nbytes, unpack
 
 
 def packed_by_text(codes: list[int], bits: int) -> np.ndarray:
@@ -45,5 +45,5 @@ def test_no_codes_take_no_bytes():
 def test_pieces_join_without_a_seam(monkeypatch):
     codes = torch.randint(2**7, (1000,))
     whole = pack(codes, 7)
-    monkeypatch.setattr("memcom.embeddings._bits.CHUNK", 8)
+    monkeypatch.setattr("memcom.kernels.bits.CHUNK", 8)
     assert torch.equal(pack(codes, 7), whole)

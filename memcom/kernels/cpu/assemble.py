@@ -1,0 +1,731 @@
+"""The compiled lookup of any form of recipe, without gradients: a block of ids, line by line.
+
+`memcom.kernels.assembly` says what the lines are. Each is carried out for all ids of a block before
+the next, so its numbers stay in registers and the vectors in the cache. Row numbers come first, so
+that rows can be prefetched some ids ahead.
+
+Row numbers that are looked up, rather than computed, are compared with the table before it is read:
+a file may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cfunc, njit, types
+from torch import Tensor
+
+from memcom.kernels.assembly import (
+    ADD,
+    BITS,
+    BLANK,
+    BRAIN,
+    BYTE,
+    CLAMP,
+    CODES,
+    CODES_SIZE,
+    COLUMNS,
+    DERIVED,
+    DIVISOR,
+    FACTOR,
+    FINISH,
+    FIRST,
+    FORMAT,
+    GROUP,
+    HALF,
+    HIGH,
+    LIMIT,
+    LINE,
+    LOW,
+    LOWS,
+    MAP,
+    MODE,
+    MODULUS,
+    MOST_COLUMNS,
+    MOST_WEIGHTS,
+    MULTIPLY,
+    NEXT,
+    NIBBLE,
+    NIBBLES_IN_BLOCKS,
+    NONE,
+    NUMBERS,
+    OFFSET,
+    OP,
+    OUT_FORMAT,
+    PADDING,
+    PART,
+    PER_ID,
+    PLACE_BITS,
+    PLACES,
+    PLACES_SIZE,
+    PROJECTED,
+    PROJECTION,
+    RAGGED,
+    SCALES,
+    SEED,
+    SET,
+    SIGN,
+    SIGNATURE,
+    SINGLE,
+    SOURCE,
+    STEP,
+    STORED,
+    STRIDE,
+    TABLE,
+    TERM,
+    WEIGHT,
+    WEIGHTS,
+    WHICH,
+    WIDTH,
+    Assembly,
+)
+from memcom.kernels.cpu import formats
+from memcom.kernels.cpu.forward import (
+    AHEAD,
+    NEAR,
+    NO_SEED,
+    clamped_rows,
+    digit_rows,
+    load_ids,
+    murmur3,
+    sweep_forward,
+)
+from memcom.kernels.cpu.native import (
+    BYTES,
+    CHECKED,
+    compiled,
+    float32s,
+    four_zeros,
+    int64_array,
+    int64s,
+    prefetch,
+    read,
+    spread,
+    write,
+    zeros,
+)
+from memcom.kernels.cpu.sweeps import SERIAL, refuse
+from memcom.kernels.cpu.threads import num_threads, part_of
+from memcom.kernels.gate import allocate_as, pass_ids
+
+BLOCK = 128  # ids of a block: their vectors stay in the cache from line to line
+NOT_STORED = -2  # a stored number points outside the table
+_ALL, _KEYS, _OWN, _PLACES, _ROWS, _ENDS = range(6)  # lines of the block's integers
+_FACTOR, _TERM, _SIGN = range(3)  # of its numbers
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+@njit
+def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
+    """Write the rows that ``keys`` read; False if a stored one is outside the table."""
+    source, modulus, largest = line[SOURCE], line[MODULUS], line[HIGH] - 1
+    if source == STORED:
+        if not _stored_rows(line, keys, rows, n):
+            return False
+    elif source == CLAMP:
+        clamped_rows(modulus, keys, rows, n)
+    elif source == SIGNATURE:
+        _signatures(line, keys, words, rows, n)
+        digit_rows(1, modulus, 1, _seed(line, line[DERIVED]), largest, rows, rows, n)
+    else:
+        seed = _seed(line, line[DERIVED])
+        digit_rows(line[DIVISOR], modulus, line[STRIDE], seed, largest, keys, rows, n)
+    if line[FIRST] != 0:
+        for b in range(n):
+            rows[b] += line[FIRST]
+    if CHECKED:
+        for b in range(n):
+            if rows[b] < 0 or (rows[b] + 1) * line[STEP] > line[NUMBERS]:
+                raise IndexError("a row outside its table")
+    return True
+
+
+@njit
+def _seed(line: Any, derived: int) -> int:
+    if line[SEED] == 0:
+        return NO_SEED
+    seed = np.int64(int64s(line[SEED], 1)[0])
+    return seed if derived == NONE else murmur3(derived, np.uint32(seed))
+
+
+@njit
+def _code(codes: int, size: int, bits: int, number: int) -> int:
+    """Read one number of ``bits`` bits of a packed string of ``size`` bytes."""
+    bit = number * bits
+    byte = bit >> 3
+    if byte + 8 <= size:
+        word = formats.read_word(codes + byte)
+    else:
+        word = np.int64(0)
+        for k in range(min(8, size - byte)):
+            word |= np.int64(formats.octet(codes + byte + k)) << (8 * k)
+    return (word >> (bit & 7)) & ((np.int64(1) << bits) - 1)
+
+
+@njit
+def _stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
+    """Write stored row numbers; False if one is outside the table."""
+    codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
+    per_id, which = line[PER_ID], line[WHICH]
+    highest, mask = np.int64(0), (np.int64(1) << bits) - 1
+    if size > NEAR and which == 0:
+        for b in range(n):
+            prefetch(codes + ((keys[b] * per_id * bits) >> 3))
+    if per_id * bits % 8 == 0:  # the numbers of an id start with a byte, at most 7 bits before this
+        stride, byte, shift = per_id * bits // 8, which * bits >> 3, which * bits & 7
+        inside = (size - 8 - byte) // stride if size >= 8 + byte else -1
+        for b in range(n):
+            key = keys[b]
+            if key <= inside:
+                row = (formats.read_word(codes + key * stride + byte) >> shift) & mask
+            else:
+                row = _code(codes, size, bits, key * per_id + which)
+            rows[b] = row
+            highest = max(highest, row)
+    else:
+        for b in range(n):
+            row = _code(codes, size, bits, keys[b] * per_id + which)
+            rows[b] = row
+            highest = max(highest, row)
+    return highest + line[FIRST] < line[MODULUS]
+
+
+@njit
+def _signatures(line: Any, keys: Any, words: Any, rows: Any, n: int) -> None:
+    """Write the bytes that are picked of each key's, as one number."""
+    codes, size = line[CODES], line[PER_ID]
+    if size == 8 and line[NEXT] == 0:
+        for b in range(n):
+            words[b] = formats.read_word(codes + keys[b] * size)
+    picks = line[WHICH]
+    if size == 8 and picks >> 24 != 0 and picks >> 32 == 0:  # four picks, the usual number
+        one, two = 8 * ((picks & 255) - 1), 8 * (((picks >> 8) & 255) - 1)
+        three, four = 8 * (((picks >> 16) & 255) - 1), 8 * ((picks >> 24) - 1)
+        for b in range(n):
+            word = words[b]
+            first, second = ((word >> one) & 255) << 24, ((word >> two) & 255) << 16
+            rows[b] = first | second | (((word >> three) & 255) << 8) | ((word >> four) & 255)
+        return
+    for b in range(n):
+        rows[b] = 0
+    while picks != 0:
+        pick = (picks & 255) - 1
+        for b in range(n):
+            rows[b] = (rows[b] << 8) | formats.octet(codes + keys[b] * size + pick)
+        picks >>= 8
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+@njit(forceinline=True)
+def _place(x: Any, place: int, mode: int, factor: Any, term: Any, like: Any) -> None:
+    """Set, add or multiply what is at ``place``; then multiply it by ``factor``, add ``term``."""
+    if mode == ADD:
+        x = read(place, like) + x
+    elif mode == MULTIPLY:
+        x = read(place, like) * x
+    write(place, x * spread(factor, like) + spread(term, like))
+
+
+def _putter(
+    value: Callable[..., Any], scaled: bool
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Compile the two ways to write a row of one format."""
+
+    @njit(forceinline=True)
+    def number(source: int, k: int, scale: Any, low: Any, like: Any) -> Any:
+        x = value(source, k, like)
+        return spread(low, like) + spread(scale, like) * x if scaled else x
+
+    @njit(forceinline=True)
+    def copy(source: int, columns: int, place: int, scale: Any, low: Any) -> None:
+        """Write the first ``columns`` numbers of a row to ``place``."""
+        many, four, one, k = zeros(), four_zeros(), np.float32(0), 0
+        while k + 16 <= columns:
+            write(place + 4 * k, number(source, k, scale, low, many))
+            k += 16
+        while k + 4 <= columns:
+            write(place + 4 * k, number(source, k, scale, low, four))
+            k += 4
+        while k < columns:
+            write(place + 4 * k, number(source, k, scale, low, one))
+            k += 1
+
+    @njit
+    def put(
+        source: int,
+        columns: int,
+        place: int,
+        mode: int,
+        weight: Any,
+        factor: Any,
+        term: Any,
+        scale: Any,
+        low: Any,
+    ) -> None:
+        """Set, add or multiply what is at ``place`` by ``weight`` times the row of `copy`.
+
+        The result is multiplied by ``factor``, and ``term`` added.
+        """
+        many, four, one, k = zeros(), four_zeros(), np.float32(0), 0
+        while k + 16 <= columns:
+            x = number(source, k, scale, low, many) * spread(weight, many)
+            _place(x, place + 4 * k, mode, factor, term, many)
+            k += 16
+        while k + 4 <= columns:
+            y = number(source, k, scale, low, four) * spread(weight, four)
+            _place(y, place + 4 * k, mode, factor, term, four)
+            k += 4
+        while k < columns:
+            z = number(source, k, scale, low, one) * weight
+            _place(z, place + 4 * k, mode, factor, term, one)
+            k += 1
+
+    return copy, put
+
+
+@njit
+def _row_bytes(line: Any) -> int:
+    """Bytes from a row to the next; 0 for numbers in blocks."""
+    form, step = line[FORMAT], line[STEP]
+    if form == SINGLE:
+        return step * 4
+    if form == HALF or form == BRAIN:
+        return step * 2
+    if form == BYTE:
+        return step
+    if form == NIBBLE:
+        return (step + 1) // 2
+    return 0
+
+
+@njit(forceinline=True)
+def _prefetch_row(table: int, scales: int, lows: int, row: int, stride: int) -> None:
+    source = table + row * stride
+    for byte in range(0, stride, BYTES):
+        prefetch(source + byte)
+    if scales != 0:
+        prefetch(scales + row * 2)
+        prefetch(lows + row * 2)
+
+
+def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
+    """Compile the loop over a block's ids that carries out a row's line, for one format."""
+    copy, put = _putter(value, scaled)
+
+    @njit
+    def put_all(source: int, size: int, table: int, columns: int, place: int, mode: int) -> None:
+        """Write a run that goes on at the start of the array after ``size`` numbers."""
+        unit, nought = np.float32(1), np.float32(0)
+        put(source, size, place, mode, unit, unit, nought, unit, nought)
+        put(table, columns - size, place + size * 4, mode, unit, unit, nought, unit, nought)
+
+    @njit
+    def move(
+        line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any
+    ) -> None:
+        # Fields are read once: numba cannot know that the vectors do not overlap them.
+        table, columns, stride, end = line[TABLE], line[COLUMNS], _row_bytes(line), line[NUMBERS]
+        scales, lows = line[SCALES], line[LOWS]
+        wraps = line[STEP] == 1 and columns > 1
+        mode, offset, which = line[MODE], line[OFFSET] * 4, line[WEIGHT]
+        signed, finish, projected = line[SIGN] != NONE, line[FINISH], line[PROJECTION]
+        unit, nought = np.float32(1), np.float32(0)
+        scale, low, weight, factor, term = unit, nought, unit, unit, nought
+        is_far = end // line[STEP] * stride > NEAR
+        if is_far:
+            for b in range(min(AHEAD, n)):
+                _prefetch_row(table, scales, lows, rows[b], stride)
+        is_plain = which == NONE and not (signed or finish or projected)
+        is_copy = is_plain and mode == SET
+        if is_copy and columns == 1 and not scaled:
+            for b in range(n):
+                write(places[b] + offset, value(table + rows[b] * stride, 0, nought))
+            return
+        if is_copy and columns == 2 and not (scaled or wraps):
+            for b in range(n):
+                place, source = places[b] + offset, table + rows[b] * stride
+                write(place, value(source, 0, nought))
+                write(place + 4, value(source, 1, nought))
+            return
+        if is_copy and columns == 4 and not (scaled or wraps or is_far):
+            few = four_zeros()
+            for b in range(n):
+                write(places[b] + offset, value(table + rows[b] * stride, 0, few))
+            return
+        if is_plain and not scaled and columns % 4 == 0 and columns <= 16 and mode != MULTIPLY:
+            four, whole = four_zeros(), end - columns
+            for b in range(n):
+                if is_far and b + AHEAD < n:
+                    prefetch(table + rows[b + AHEAD] * stride)
+                place, source = places[b] + offset, table + rows[b] * stride
+                if wraps and rows[b] > whole:
+                    put_all(source, end - rows[b], table, columns, place, mode)
+                elif mode == SET:
+                    for k in range(0, columns, 4):
+                        write(place + 4 * k, value(source, k, four))
+                else:
+                    for k in range(0, columns, 4):
+                        write(place + 4 * k, read(place + 4 * k, four) + value(source, k, four))
+            return
+        for b in range(n):
+            if is_far and b + AHEAD < n:
+                _prefetch_row(table, scales, lows, rows[b + AHEAD], stride)
+            place, number = places[b] + offset, rows[b]
+            source = table + number * stride
+            if scaled:
+                scale = formats.half(scales, number, nought)
+                low = formats.half(lows, number, nought)
+            size = min(columns, end - number) if wraps else columns
+            if is_copy:
+                copy(source, size, place, scale, low)
+                if size < columns:
+                    copy(table, columns - size, place + size * 4, scale, low)
+                continue
+            if which != NONE:
+                weight = weights[b, which]
+            if signed:
+                weight = numbers[_SIGN, b]
+            if finish:
+                factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
+            if projected:
+                put(source, columns, row.ctypes.data, SET, weight, unit, nought, scale, low)
+                _project(line, row.ctypes.data, place, factor, term)
+                continue
+            put(source, size, place, mode, weight, factor, term, scale, low)
+            if size < columns:
+                rest, further = columns - size, place + size * 4
+                put(table, rest, further, mode, weight, factor, term, scale, low)
+
+    return move
+
+
+@njit
+def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
+    """Multiply the row by the line's matrix."""
+    matrix, inner, columns, mode = line[PROJECTION], line[COLUMNS], line[PROJECTED], line[MODE]
+    numbers, one = float32s(row, inner), np.float32(0)
+    many, k = zeros(), 0
+    while k + 64 <= columns:  # four sums at a time, so that none waits for its last addition
+        x, x1, x2, x3 = zeros(), zeros(), zeros(), zeros()
+        at = matrix + k * 4
+        for j in range(inner):
+            number = spread(numbers[j], many)
+            x = x + number * read(at, many)
+            x1 = x1 + number * read(at + BYTES, many)
+            x2 = x2 + number * read(at + 2 * BYTES, many)
+            x3 = x3 + number * read(at + 3 * BYTES, many)
+            at += columns * 4
+        _place(x, place + 4 * k, mode, factor, term, many)
+        _place(x1, place + 4 * k + BYTES, mode, factor, term, many)
+        _place(x2, place + 4 * k + 2 * BYTES, mode, factor, term, many)
+        _place(x3, place + 4 * k + 3 * BYTES, mode, factor, term, many)
+        k += 64
+    while k + 16 <= columns:
+        x = zeros()
+        for j in range(inner):
+            x = x + spread(numbers[j], many) * read(matrix + (j * columns + k) * 4, many)
+        _place(x, place + 4 * k, mode, factor, term, many)
+        k += 16
+    while k < columns:
+        z = np.float32(0)
+        for j in range(inner):
+            z += numbers[j] * read(matrix + (j * columns + k) * 4, one)
+        _place(z, place + 4 * k, mode, factor, term, one)
+        k += 1
+
+
+_move_single, _move_half = _mover(formats.single, False), _mover(formats.half, False)
+_move_brain = _mover(formats.brain, False)
+_move_byte, _move_nibble = _mover(formats.byte, True), _mover(formats.nibble, True)
+
+
+@njit
+def _number(line: Any, at: int) -> Any:
+    """Read number ``at`` of a table of any format, counted from its first one on."""
+    table, form, one = line[TABLE], line[FORMAT], np.float32(0)
+    if form == SINGLE:
+        return formats.single(table, at, one)
+    if form == HALF:
+        return formats.half(table, at, one)
+    if form == BRAIN:
+        return formats.brain(table, at, one)
+    if form == BYTE:
+        row, k = at // line[GROUP], at % line[GROUP]
+        code = formats.byte(table + row * line[GROUP], k, one)
+    elif form == NIBBLE:
+        row, k = at // line[GROUP], at % line[GROUP]
+        code = formats.nibble(table + row * ((line[GROUP] + 1) // 2), k, one)
+    else:
+        row = at // line[GROUP]
+        code = formats.byte(table, at, one)
+        if form == NIBBLES_IN_BLOCKS:
+            code = formats.nibble(table, at, one)
+    low, scale = formats.half(line[LOWS], row, one), formats.half(line[SCALES], row, one)
+    return low + scale * code
+
+
+@njit
+def _move_number_by_number(
+    line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any
+) -> None:
+    """Carry out a row's line for numbers in blocks."""
+    columns, mode, which, one = line[COLUMNS], line[MODE], line[WEIGHT], np.float32(0)
+    weight, factor, term = np.float32(1), np.float32(1), np.float32(0)
+    for b in range(n):
+        place = places[b] + line[OFFSET] * 4
+        if which != NONE:
+            weight = weights[b, which]
+        if line[SIGN] != NONE:
+            weight = numbers[_SIGN, b]
+        if line[FINISH]:
+            factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
+        at = rows[b] * line[STEP]
+        for k in range(columns):
+            z = _number(line, at) * weight
+            at += 1
+            if at == line[NUMBERS]:
+                at = 0
+            if line[PROJECTION]:
+                row[k] = z
+                continue
+            _place(z, place + 4 * k, mode, factor, term, one)
+        if line[PROJECTION]:
+            _project(line, row.ctypes.data, place, factor, term)
+
+
+@njit
+def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any) -> None:
+    """Carry out a row's line."""
+    form = line[FORMAT]
+    if form == SINGLE:
+        _move_single(line, rows, places, n, numbers, weights, row)
+    elif form == BYTE:
+        _move_byte(line, rows, places, n, numbers, weights, row)
+    elif form == NIBBLE:
+        _move_nibble(line, rows, places, n, numbers, weights, row)
+    elif form == HALF:
+        _move_half(line, rows, places, n, numbers, weights, row)
+    elif form == BRAIN:
+        _move_brain(line, rows, places, n, numbers, weights, row)
+    else:
+        _move_number_by_number(line, rows, places, n, numbers, weights, row)
+
+
+_copy_single, _ = _putter(formats.single, False)
+
+
+@njit
+def _move_ragged(line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: int) -> bool:
+    """Carry out the line of rows of different lengths; False if one is outside the table."""
+    codes, size, bits, step = line[CODES], line[CODES_SIZE], line[BITS], line[STEP]
+    pieces, columns = line[NUMBERS] // step, line[COLUMNS]
+    for b in range(n):
+        starts[b] = _code(codes, size, bits, keys[b])
+        ends[b] = _code(codes, size, bits, keys[b] + 1)
+        if starts[b] > ends[b] or ends[b] > pieces:
+            return False
+    listed, listed_size, listed_bits = line[PLACES], line[PLACES_SIZE], line[PLACE_BITS]
+    of_row = (columns + step - 1) // step
+    for b in range(n):
+        if b + AHEAD < n:
+            ahead = starts[b + AHEAD] * step
+            prefetch(line[TABLE] + ahead * 4)
+            prefetch(line[TABLE] + ahead * 4 + BYTES)
+            if listed:
+                prefetch(listed + ((starts[b + AHEAD] * listed_bits) >> 3))
+        start, place = starts[b], places[b]
+        length = min((ends[b] - start) * step, columns)
+        if listed == 0 and line[FORMAT] == SINGLE:
+            source = line[TABLE] + start * step * 4
+            _copy_single(source, length, place, np.float32(1), np.float32(0))
+        elif listed == 0:
+            for k in range(length):
+                write(place + 4 * k, _number(line, start * step + k))
+        else:
+            for piece in range(start, ends[b]):
+                where = _code(listed, listed_size, listed_bits, piece)
+                if where >= of_row:
+                    return False
+                begin = where * step
+                size, at = min(step, columns - begin), place + begin * 4
+                if line[FORMAT] == SINGLE:
+                    source = line[TABLE] + piece * step * 4
+                    _copy_single(source, size, at, np.float32(1), np.float32(0))
+                else:
+                    for k in range(size):
+                        write(at + 4 * k, _number(line, piece * step + k))
+    return True
+
+
+# --- a block of ids -------------------------------------------------------------------------------
+
+
+@njit
+def room_for(code: Any, size: int) -> Any:
+    """Working memory of `assemble_block`, for blocks of up to ``size`` ids."""
+    head = code[0]
+    return (
+        np.empty((6, size), np.int64),
+        np.empty((3, size), np.float32),
+        np.empty((size, max(1, head[MOST_WEIGHTS])), np.float32),
+        np.empty(max(1, head[MOST_COLUMNS]), np.float32),
+    )
+
+
+@njit
+def _take_up(line: Any, keys: Any, n: int, own: Any, places: Any, out: int, step: int) -> int:
+    """Take up the ids of a range: their numbers in it, and where their vectors go."""
+    low, high, count = line[LOW], line[HIGH], 0
+    for b in range(n):
+        own[count], places[count] = keys[b] - low, out + b * step
+        count += np.int64(keys[b] >= low) & np.int64(keys[b] < high)
+    return count
+
+
+@njit
+def _blank(place: int, width: int) -> None:
+    numbers = float32s(place, width)
+    for k in range(width):
+        numbers[k] = np.float32(0)
+
+
+@njit
+def assemble_block(
+    code: Any, ids: int, id_bytes: int, first: int, n: int, spare: Any, out: int
+) -> int:
+    """Write the vectors of ``n`` ids from number ``first`` on to ``out``, in float32.
+
+    Returns -1, the number of an id that is out of range, or `NOT_STORED`.
+    """
+    whole, numbers, weights, row = spare
+    head, step = code[0], code[0, WIDTH] * 4
+    every, keys, own, places = whole[_ALL], whole[_KEYS], whole[_OWN], whole[_PLACES]
+    rows, ends = whole[_ROWS], whole[_ENDS]
+    bad = load_ids(ids, id_bytes, first, n, head[LIMIT], every)
+    if bad >= 0:
+        return first + bad
+    keys[:n] = every[:n]
+    count, number, lines = 0, 1, code.shape[0]
+    while number < lines:
+        line = code[number]
+        number += 1
+        op = line[OP]
+        if op == PART:
+            count = _take_up(line, keys, n, own, places, out, step)
+            if count == 0:
+                number = line[NEXT]
+            elif line[BLANK]:
+                for b in range(count):
+                    _blank(places[b], head[WIDTH])
+        elif op == MAP:
+            if not _stored_rows(line, every, keys, n):
+                return NOT_STORED
+        elif op == RAGGED:
+            if not _move_ragged(line, own, rows, ends, places, count):
+                return NOT_STORED
+        elif line[COLUMNS] == 0:
+            numbers[_FACTOR, :count], numbers[_TERM, :count] = np.float32(1), np.float32(0)
+        else:
+            if not _find_rows(line, own, ends, rows, count):
+                return NOT_STORED
+            if op == FACTOR:
+                for b in range(count):
+                    numbers[_FACTOR, b] *= _number(line, rows[b])
+            elif op == TERM:
+                for b in range(count):
+                    numbers[_TERM, b] += _number(line, rows[b])
+            elif op == WEIGHTS:
+                for b in range(count):
+                    for k in range(line[COLUMNS]):
+                        weights[b, k] = _number(line, rows[b] * line[COLUMNS] + k)
+            else:
+                if line[SIGN] != NONE:
+                    seed = np.uint32(_seed(line, line[SIGN]))
+                    for b in range(count):
+                        numbers[_SIGN, b] = np.float32(1 - 2 * (murmur3(own[b], seed) & 1))
+                _move(line, rows, places, count, numbers, weights, row)
+    if head[PADDING] != NONE:
+        for b in range(n):
+            if every[b] == head[PADDING]:
+                _blank(out + b * step, head[WIDTH])
+    return -1
+
+
+@njit
+def _narrow(vectors: int, form: int, out: int, count: int) -> None:
+    """Write ``count`` float32 numbers in a narrower format."""
+    many, one, k = zeros(), np.float32(0), 0
+    if form == HALF:
+        while k + 16 <= count:
+            formats.write_half(out + 2 * k, read(vectors + 4 * k, many))
+            k += 16
+        while k < count:
+            formats.write_half(out + 2 * k, read(vectors + 4 * k, one))
+            k += 1
+    else:
+        while k + 16 <= count:
+            formats.write_brain(out + 2 * k, read(vectors + 4 * k, many))
+            k += 16
+        while k < count:
+            formats.write_brain(out + 2 * k, read(vectors + 4 * k, one))
+            k += 1
+
+
+THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OUT = range(8)  # as `forward_task`'s
+
+
+@compiled(cfunc, types.void(types.int64))
+def assemble_task(address: int) -> None:
+    """Write one thread's part of the vectors of a task."""
+    task = int64_array(address, (OUT + 1,))
+    code = int64_array(task[PROGRAM], (task[ENTRIES], LINE))
+    start, stop = part_of(task[COUNT], task[THREADS])
+    size, width, form = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
+    spare = room_for(code, size)
+    tile = np.empty(1 if form == SINGLE else size * width, np.float32)
+    for first in range(start, stop, size):
+        n = min(size, stop - first)
+        place = task[OUT] + first * width * (4 if form == SINGLE else 2)
+        target = place if form == SINGLE else tile.ctypes.data
+        bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, spare, target)
+        if bad != -1:
+            task[BAD] = bad
+            break
+        if form != SINGLE:
+            _narrow(target, form, place, n * width)
+
+
+_TASK: Any = assemble_task.address
+_sweep = sweep_forward
+
+
+def assembled(assembly: Assembly, ids: Tensor) -> Tensor | None:
+    """Look up ``ids`` by an assembly.
+
+    Args:
+        assembly: Bound to memory that is where it was.
+        ids: int32 or int64 of any shape.
+
+    Returns:
+        Tensor of shape ``(*ids.shape, width)``; None if a stored number points outside a table,
+        which torch's own operations say best.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    count = ids.numel()
+    out, target = allocate_as(assembly.dtype, *ids.shape, assembly.width)
+    threads = num_threads() if count * assembly.width >= SERIAL else 1
+    ids, keys, id_bytes = pass_ids(ids)
+    lines = len(assembly.code)
+    bad = _sweep(_TASK, threads, assembly.address, lines, keys, id_bytes, count, target)
+    if bad == NOT_STORED:
+        return None
+    if bad >= 0:
+        refuse(ids, bad, int(assembly.code[0, LIMIT]))
+    return out
