@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 
@@ -177,10 +176,13 @@ class CompressedEmbedding(KeepsIntegers):
         backend = choose(self, ids)
         return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
 
-    @property
-    def has_form(self) -> bool:
-        """True if `form` says all that `compose` does: a subclass may have changed `compose`."""
-        return _has_form(type(self))
+    has_form: ClassVar[bool] = False
+    """True if `form` says all that `compose` does: a subclass may have changed `compose`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        says = next(b for b in cls.__mro__ if "form" in vars(b) or "compose" in vars(b))
+        cls.has_form = "form" in vars(says) and says is not CompressedEmbedding
 
     def form(self) -> Form | None:
         """Say what `memcom.kernels` may read instead of calling `compose`; None by default.
@@ -448,13 +450,3 @@ def _as_one(columns: list[Tensor], ordered: bool) -> Tensor:
         return columns[0]
     stacked = torch.stack(columns, dim=-1)
     return stacked if ordered else stacked.sort(dim=-1).values
-
-
-@cache
-def _has_form(cls: type[CompressedEmbedding]) -> bool:
-    for base in cls.__mro__:
-        if "form" in vars(base):
-            return base is not CompressedEmbedding
-        if "compose" in vars(base):
-            break
-    return False

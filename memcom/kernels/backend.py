@@ -250,7 +250,9 @@ def _needs_more(cached: CachedProgram) -> str:
 
 def _choose_in_graph(layer: TableLayer, device: torch.device) -> Backend:
     form = layer.form()
-    why = _unsupported_in_graph(layer.sparse, device) or unsupported_reason(form)
+    width = getattr(layer, "embedding_dim", None)
+    why = _unsupported_in_graph(layer.sparse, device)
+    why = why or unsupported_reason(form, width=width)
     if why:
         return _plainly(why, layer)
     run = partial(operator.lookup_in_graph, form)

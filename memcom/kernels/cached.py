@@ -11,7 +11,7 @@ from torch import Tensor
 from memcom.kernels import gate
 from memcom.kernels.assembly import Assembly, Unsupported, assemble
 from memcom.kernels.gate import CPU, Mark
-from memcom.kernels.program import WIDTH, compile_for, layout, unsupported_reason
+from memcom.kernels.program import compile_for, layout, unsupported_reason
 from memcom.kernels.recipe import Recipe, TableLayer
 
 
@@ -64,14 +64,13 @@ class CachedProgram:
         self.deferred = deferred
         self.form = layer.form()
         width = getattr(layer, "embedding_dim", None)
-        self.unsupported = unsupported_reason(self.form, device)
+        self.unsupported = unsupported_reason(self.form, device, width)
         if not self.unsupported:
             assert isinstance(self.form, Recipe)
             plan = layout(self.form, layer.num_embeddings, layer.padding_idx)
-            if width is None or plan.code[0][WIDTH] == width:
-                self.program = compile_for(device, plan)
-                self._keep(layer, device, [*plan.tables, *plan.seeds])
-                return
+            self.program = compile_for(device, plan)
+            self._keep(layer, device, [*plan.tables, *plan.seeds])
+            return
         if self.form is None or device != CPU:
             return
         try:

@@ -117,8 +117,16 @@ class GpuProgram(NamedTuple):
     columns: int
 
 
-def unsupported_reason(recipe: Form | None, device: torch.device = CPU) -> str:
-    """Return why there is no program for a recipe on a device, or ``""`` if there is one."""
+def unsupported_reason(
+    recipe: Form | None, device: torch.device = CPU, width: int | None = None
+) -> str:
+    """Return why there is no program for a recipe, or ``""`` if there is one.
+
+    Args:
+        recipe: What to read.
+        device: Where the tables should be.
+        width: Coordinates that the vectors should have; None for any number.
+    """
     simple = isinstance(recipe, Recipe) and all(isinstance(r, Read) for r in recipe.reads)
     if not simple or any(read.first or read.projection is not None for read in recipe.every_read()):
         return "it is more than rows that are fused"
@@ -146,6 +154,9 @@ def unsupported_reason(recipe: Form | None, device: torch.device = CPU) -> str:
     widths = {read.table.shape[1] for read in recipe.reads}
     if recipe.fusion != "concat" and len(widths - {1}) > 1:
         return f"rows of widths {sorted(widths)} cannot be fused"
+    fused = sum(read.table.shape[1] for read in recipe.reads) if recipe.fusion == "concat" else max(widths)
+    if width is not None and fused != width:
+        return f"its rows have {fused} numbers, its vectors {width}"
     if recipe.weights is not None and recipe.weights.table.shape[1] != len(recipe.reads):
         return "there is not one weight per row"
     if recipe.weights is not None and recipe.fusion != "concat" and len(widths) > 1:
