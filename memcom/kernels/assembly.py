@@ -229,6 +229,8 @@ class _Maker:
         narrow = [p for p in pieces if _width(p) < width]
         if any(_width(p) > 1 for p in narrow) or (narrow and recipe.weights):
             raise Unsupported(f"rows of widths {sorted(map(_width, pieces))} cannot be fused")
+        if any(getattr(p, "projection", None) is not None or getattr(p, "sign", None) for p in narrow):
+            raise Unsupported("a single number is projected or negated")
         self.numbers(recipe, narrow, count)
         wide = [(j, p) for j, p in enumerate(pieces) if _width(p) == width]
         has_numbers = bool(narrow) or recipe.shift is not None
@@ -303,7 +305,10 @@ class _Maker:
         columns, step = (piece.columns, 1) if isinstance(piece, Run) else (width, width)
         if isinstance(piece, Run) and (width != 1 or not 1 <= columns <= numbers):
             raise Unsupported(f"{columns} numbers of an array of {numbers} x {width}")
-        return {**self.table(piece.table), COLUMNS: columns, STEP: step}
+        fields = self.table(piece.table)
+        if isinstance(piece, Run) and columns > 1 and fields[FORMAT] in (BYTE, NIBBLE):
+            raise Unsupported("a run of numbers that have a scale each")
+        return {**fields, COLUMNS: columns, STEP: step}
 
     def table(self, table: Tensor | nn.Module) -> dict[int, int]:
         """Fields of a table: where its numbers are, and how they are stored."""
@@ -399,14 +404,15 @@ class _Maker:
         picks = sum((1 + pick) << (8 * k) for k, pick in enumerate(address.picks))
         seed = address.seed.seed
         self.constants.append((seed, int(seed)))
-        again = bool(self.lines) and self.lines[-1][SOURCE] == SIGNATURE
+        source = self.source(keys, torch.uint8)
+        before = self.lines[-1] if self.lines else [0] * LINE
         return {
             SOURCE: SIGNATURE,
             MODULUS: address.modulus,
-            CODES: self.source(keys, torch.uint8),
+            CODES: source,
             PER_ID: keys.shape[1],
             WHICH: picks,
-            NEXT: again,  # the line before has read the same bytes
+            NEXT: (before[SOURCE], before[CODES]) == (SIGNATURE, source),  # read by the line before
             **self.seed(address.seed),
         }
 

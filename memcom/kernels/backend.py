@@ -166,7 +166,7 @@ def fused_bag(
     if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
         return None
     load()
-    recipe = cached_program(layer).recipe
+    recipe = cached_program(layer).form
     pooled: Tensor = loading.load("bag").pooled(
         backend.program, recipe, layer.sparse, ids, offsets, mode, weights
     )

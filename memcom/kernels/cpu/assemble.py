@@ -389,7 +389,7 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
             if which != NONE:
                 weight = weights[b, which]
             if signed:
-                weight = numbers[_SIGN, b]
+                weight = numbers[_SIGN, b] * (unit if which == NONE else weight)
             if finish:
                 factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
             if projected:
@@ -481,7 +481,7 @@ def _move_number_by_number(
         if which != NONE:
             weight = weights[b, which]
         if line[SIGN] != NONE:
-            weight = numbers[_SIGN, b]
+            weight = numbers[_SIGN, b] * (np.float32(1) if which == NONE else weight)
         if line[FINISH]:
             factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
         at = rows[b] * line[STEP]

@@ -1,0 +1,235 @@
+"""Any form, compiled: the vectors that NumPy makes of what is stored, or a word why not."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+import memcom
+from memcom import kernels
+from memcom.addresses import Digit
+from memcom.embeddings.quantized_table import QuantizedTable
+from memcom.kernels import Mapped, Ragged, Ranges, Read, Recipe, Run, loading
+from memcom.kernels.assembly import Unsupported, assemble
+from memcom.kernels.bits import Stored, pack
+from tests.embeddings.cases import make, some_ids
+from tests.kernels.forms import forms, vectors_of
+
+pytestmark = pytest.mark.skipif(not loading.HAVE_NUMBA, reason="numba is not installed")
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+
+
+def assembled(assembly, ids):
+    return loading.load("assemble").assembled(assembly, ids)
+
+
+@settings(deadline=None, max_examples=150)
+@given(forms())
+def test_any_form_is_what_numpy_makes_of_it(drawn):
+    form, count, width, dtype = drawn
+    ids = torch.randint(count, (300,))
+    got = assembled(assemble(form, count), ids)
+    want = vectors_of(form, ids.numpy())
+    assert got.dtype == dtype
+    assert got.shape == (300, width)
+    scale = np.abs(want).max() + 1e-30
+    np.testing.assert_allclose(got.float().numpy() / scale, want / scale, atol=TOLERANCE[dtype])
+
+
+@settings(deadline=None, max_examples=30)
+@given(forms())
+def test_padding_width_kinds_of_ids_and_threads_change_nothing_else(drawn):
+    form, count, width, _ = drawn
+    ids = torch.randint(count, (4, 90), dtype=torch.int32)
+    plain = assembled(assemble(form, count), ids)
+    wider = assembled(assemble(form, count, 0, width + 3), ids.long()[:, ::2])
+    torch.testing.assert_close(
+        wider[..., :width], plain[:, ::2].masked_fill((ids[:, ::2] == 0).unsqueeze(-1), 0), rtol=0, atol=0
+    )
+    assert not wider[..., width:].any()
+    many = ids.repeat(1, 1 + 2**16 // (90 * width))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        again = assembled(assemble(form, count), many)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(again[:, :90], plain)
+    assert torch.equal(again[:, -90:], plain)
+
+
+@pytest.mark.parametrize("bad", [-1, 7, 2**40])
+def test_an_id_out_of_range_is_named(bad):
+    assembly = assemble(Recipe((Read("t", QuantizedTable(torch.randn(7, 3), 4), Digit(7)),)), 7)
+    ids = torch.zeros(1000, dtype=torch.int64)
+    ids[999] = bad
+    with pytest.raises(IndexError, match=rf"id {bad} is out of range: ids must be in \[0, 7\)"):
+        assembled(assembly, ids)
+
+
+def damaged():
+    table, wrong = torch.randn(5, 4), pack(torch.tensor([0, 5, 1]), 3)
+    fine, falling = pack(torch.tensor([0, 1, 2, 3]), 3), pack(torch.tensor([0, 2, 1, 3]), 3)
+    yield "row", Recipe((Read("t", table, Stored(wrong, 3)),))
+    yield "first", Recipe((Read("t", table, Stored(fine, 3), 4),))
+    yield "map", Mapped(Stored(wrong, 3), Recipe((Read("t", table, Digit(5)),)), 5)
+    yield "start", Ragged(table[:2], Stored(fine, 3), None, 9)
+    yield "falling starts", Ragged(table, Stored(falling, 3), None, 9)
+    yield "place", Ragged(table, Stored(fine, 3), Stored(pack(torch.full((5,), 3), 2), 2), 12)
+    yield "map", Recipe((Read("t", table, Stored(pack(torch.tensor([0, 0, 2**20 - 1]), 20), 20)),))
+
+
+@pytest.mark.parametrize(("what", "form"), list(damaged()))
+def test_stored_numbers_that_point_outside_are_never_followed(what, form):
+    assert assembled(assemble(form, 3), torch.arange(3)) is None
+
+
+def test_a_layer_whose_map_is_damaged_says_what_torch_says():
+    layer = make("lhf")
+    layer.map.fill_(255)
+    with torch.no_grad(), pytest.raises(IndexError, match="out of range"):
+        layer(some_ids(600))
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        (Recipe((Read("t", torch.zeros(3, 4, dtype=torch.float64), Digit(3)),)), "float64"),
+        (Recipe((Read("t", torch.zeros(3), Digit(3)),)), "1 dimensions"),
+        (Recipe((Read("t", torch.nn.Linear(1, 1), Digit(3)),)), "Linear"),
+        (Recipe((Read("t", torch.zeros(3, 4), Digit(4)),)), "fewer rows"),
+        (Recipe((Read("t", torch.zeros(3, 4), Digit(3), 1),)), "fewer rows"),
+        (Recipe((Read("t", torch.zeros(3, 4), Digit(3), -1),)), "fewer rows"),
+        (Recipe((Read("t", torch.zeros(3, 4), torch.abs),)), "an address is"),
+        (Recipe((Run("t", torch.zeros(3, 1), Digit(3), 4),)), "4 numbers of an array"),
+        (Recipe((Run("t", QuantizedTable(torch.zeros(9, 1)), Digit(3), 2),)), "a scale each"),
+        (Recipe((Run("t", torch.zeros(3, 2), Digit(3), 1),)), "an array of 3 x 2"),
+        (Recipe((Read("t", torch.zeros(3, 4), Digit(3), 0, torch.zeros(3, 4)),)), "projection"),
+        (Recipe((Read("t", torch.zeros(3, 4), Stored(pack(torch.zeros(1).long(), 8), 8)),)), "fewer"),
+        (Ranges(((2, Recipe((Read("t", torch.zeros(3, 4), Digit(3)),))),)), "end at id 2, not 3"),
+    ],
+)
+def test_what_cannot_be_assembled_says_why(form, why):
+    with pytest.raises(Unsupported, match=why):
+        assemble(form, 3)
+
+
+FORMS = [
+    *(f"{name}(bits={bits})" for name in ("hash", "qr", "memcom", "mixed-radix", "robe") for bits in (4, 8, 16)),
+    *("memcom(head=20,bits=8)", "memcom(bits=8,weight_bits=8)", "hash-embedding(append=True)"),
+    *("small-dim", "low-rank", "mixed-dim", "robe", "robe(signs=True)", "lma", "cce", "lhf"),
+    *("jagged", "csr", "int8", "int4", "dpq", "mgqe", "pep", "amtl", "fiited", "scall"),
+    *("lma(bits=8)", "cce(bits=4)", "jagged(bits=8)", "dpq(bits=8)", "low-rank(bits=4)"),
+]
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_shipped_layers_are_compiled_and_equal_to_what_torch_composes(spec):
+    layer = make(spec).freeze()
+    ids = some_ids(7, 100)
+    with torch.no_grad():
+        assert kernels.explain(layer).name == "compiled"
+        got = layer(ids)
+        with kernels.plain():
+            want = layer(ids)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("spec", ["full", "memcom", "memcom-bias", "qr", "hash", "bch", "bloom"])
+def test_half_precision_is_compiled(spec, dtype):
+    layer = make(spec).to(dtype)
+    ids = some_ids(600)
+    with torch.no_grad():
+        assert kernels.explain(layer).name == "compiled"
+        got, exact = layer(ids), copy.deepcopy(layer).float()(ids)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, exact.to(dtype))
+
+
+@pytest.mark.parametrize("spec", ["robe", "cce", "lhf", "mixed-dim", "memcom(head=20)"])
+def test_gradients_are_left_to_torch(spec):
+    layer, ids = make(spec), some_ids(600)
+    assert "gradients" in kernels.explain(layer).reason
+    assert layer(ids).requires_grad
+    for table in layer.parameters():
+        table.requires_grad_(False)
+    assert kernels.explain(layer).name == "compiled"
+    assert not layer(ids).requires_grad
+
+
+def seeds_loaded(layer):
+    state = layer.state_dict()
+    state["seeds"] = state["seeds"] + 12
+    layer.load_state_dict(state)
+
+
+CHANGES = {
+    "seeds loaded": (["robe", "lma", "cce"], seeds_loaded),
+    "seeds set": (["robe", "lma", "cce"], lambda layer: layer.seeds.data.add_(3)),
+    "table replaced": (
+        ["robe", "lma"],
+        lambda layer: setattr(layer, "memory", torch.nn.Parameter(torch.randn_like(layer.memory))),
+    ),
+    "moved": (["robe"], lambda layer: setattr(layer.memory, "data", layer.memory.data.clone() + 1)),
+    "not contiguous": (
+        ["mixed-dim"],
+        lambda layer: setattr(layer.tables[1], "data", layer.tables[1].data.T.contiguous().T),
+    ),
+    "doubled": (["robe", "cce", "jagged"], lambda layer: layer.double()),
+    "halved": (["robe", "cce", "jagged"], lambda layer: layer.half()),
+    "map changed": (["cce", "lhf"], lambda layer: layer.map.zero_()),
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "change"), [(s, c) for c, (specs, _) in CHANGES.items() for s in specs]
+)
+def test_a_change_of_the_layer_is_seen_at_the_next_lookup(spec, change):
+    layer, ids = make(spec), some_ids(600)
+    with torch.no_grad():
+        layer(ids)
+        CHANGES[change][1](layer)
+        got = layer(ids)
+        with kernels.plain():
+            want = layer(ids)
+    torch.testing.assert_close(got, want)
+
+
+def test_hooks_of_modules_in_a_layer_are_called():
+    layer, seen = make("memcom(head=20)"), []
+    layer.tail.register_forward_hook(lambda *call: seen.append(call[1][0].numel()))
+    with torch.no_grad():
+        assert "hooks" in kernels.explain(layer).reason
+        layer(some_ids(600))
+    assert seen and seen[-1] < 600
+
+
+def test_averaged_integers_inside_a_layer_are_refused():
+    layer = memcom.quantize(make("memcom"), 8)
+    with torch.no_grad():
+        layer(some_ids(600))
+        layer.table.unaveraged.fill_(3)
+        with pytest.raises(RuntimeError, match="averaged"):
+            layer(some_ids(600))
+
+
+class Shifted(memcom.get("robe")):
+    """A user's subclass that changes how vectors are composed."""
+
+    def compose(self, ids):
+        return super().compose(ids) + 1
+
+
+def test_a_subclass_that_changes_compose_is_not_read_by_the_form_of_its_parent():
+    torch.manual_seed(0)
+    layer, ids = Shifted(501, 16, memory_size=100), some_ids(600)
+    assert not layer.has_form
+    plain = make("robe(memory_size=100)", ratio=None)
+    plain.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(layer(ids), plain(ids) + 1)
