@@ -27,7 +27,7 @@ from memcom.embeddings._arguments import (
 from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.embeddings._integers import MARK, KeepsIntegers
 from memcom.embeddings._resize import resized
-from memcom.kernels import Form, Recipe, choose, dedup, lookup, plain_lookup
+from memcom.kernels import Reading, Recipe, choose, dedup, lookup, plain_lookup
 
 if TYPE_CHECKING:
     from memcom.embeddings.learning import Occurrences
@@ -171,20 +171,20 @@ class CompressedEmbedding(KeepsIntegers):
             return self._traced(ids)
         if MARK in self._buffers:
             self.require_integers()
-        if not self.has_form:
+        if not self.has_reading:
             return self._forward(ids, self.compose)
         backend = choose(self, ids)
         return self._forward(ids, backend.run) if backend.program is None else backend.run(ids)
 
-    has_form: ClassVar[bool] = False
-    """True if `form` says all that `compose` does: a subclass may have changed `compose`."""
+    has_reading: ClassVar[bool] = False
+    """True if `reading` says all that `compose` does: a subclass may have changed `compose`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        says = next(b for b in cls.__mro__ if "form" in vars(b) or "compose" in vars(b))
-        cls.has_form = "form" in vars(says) and says is not CompressedEmbedding
+        says = next(b for b in cls.__mro__ if "reading" in vars(b) or "compose" in vars(b))
+        cls.has_reading = "reading" in vars(says) and says is not CompressedEmbedding
 
-    def form(self) -> Form | None:
+    def reading(self) -> Reading | None:
         """Say what `memcom.kernels` may read instead of calling `compose`; None by default.
 
         It has to give the vectors that `compose` gives. See `memcom.kernels.recipe` for the forms.
@@ -420,7 +420,7 @@ class TableEmbedding(CompressedEmbedding):
         weighs = recipe.fusion == "mult"
         return [name for name, t in tables.items() if t.shape[1] > 1 or not weighs]
 
-    def form(self) -> Form | None:
+    def reading(self) -> Reading | None:
         """Return the recipe."""
         return self.recipe()
 

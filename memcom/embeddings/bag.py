@@ -137,7 +137,7 @@ class EmbeddingBag(nn.Module):
     ) -> Tensor | None:
         """Pool in one compiled pass, where `memcom.kernels` can."""
         layer = self.embedding
-        if not layer.has_form:
+        if not layer.has_reading:
             return None
         if torch.compiler.is_compiling() or (ids.ndim == 1) == (offsets is None):
             return None

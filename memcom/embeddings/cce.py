@@ -26,7 +26,7 @@ from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments
-from memcom.kernels import Form, Read, Recipe, gather_rows
+from memcom.kernels import Read, Reading, Recipe, gather_rows
 from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CCEEmbedding", "CCESchedule"]
@@ -89,7 +89,7 @@ class CCEEmbedding(CompressedEmbedding):
         """Add centre and residual, columns side by side."""
         return self._columns(ids).flatten(-2)
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as rows side by side, each the sum of two."""
         bits, columns, rows = bits_for(self.num_buckets), self.num_columns, self.num_buckets
         return Recipe(

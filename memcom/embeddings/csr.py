@@ -22,7 +22,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Ragged, gather_rows
+from memcom.kernels import Ragged, Reading, gather_rows
 from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CSREmbedding"]
@@ -160,7 +160,7 @@ class CSREmbedding(CompressedEmbedding):
         row = chunks.new_zeros(*ids.shape, self.row_chunks + 1, self.chunk_dim)
         return row.scatter(-2, column, chunks).flatten(-2)[..., : self.embedding_dim]
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as rows of different lengths."""
         starts = Stored(self.offsets, bits_for(self.num_chunks + 1))
         places = Stored(self.columns, bits_for(self.row_chunks))

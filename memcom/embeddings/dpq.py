@@ -25,20 +25,20 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, divisors, group_count, whole
-from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
 from memcom.kernels import (
     CodewordChoice,
-    Form,
     Ranges,
     Read,
+    Reading,
     Recipe,
     chosen_codes,
     chosen_codewords,
     gather_rows,
 )
+from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
@@ -304,10 +304,10 @@ class CodebookEmbedding(CompressedEmbedding):
         """Read one codeword per group, side by side."""
         return gather_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as a range of ids for each tier, their codewords side by side."""
         groups, rows = self.num_groups, self.num_codewords
-        parts: list[tuple[int, Form]] = []
+        parts: list[tuple[int, Reading]] = []
         for (size, codewords), packed in zip(self.tiers, self.codes.buffers(), strict=True):
             code = partial(Stored, packed, bits_for(codewords), groups)
             reads = (Read("values", self.values, code(j), j * rows) for j in range(groups))

@@ -22,7 +22,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Read, Recipe
+from memcom.kernels import Read, Reading, Recipe
 
 __all__ = ["FullEmbedding", "SmallDimEmbedding", "TruncatedEmbedding"]
 
@@ -100,7 +100,7 @@ class SmallDimEmbedding(TableEmbedding):
         """Read one narrow row, by the id itself."""
         return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Return the recipe: what it does not fill is zero."""
         return self.recipe()
 

@@ -29,7 +29,7 @@ from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
 from memcom.embeddings.bloom import consecutive_seeds
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Read, Recipe
+from memcom.kernels import Read, Reading, Recipe
 
 __all__ = ["HashEmbedding", "WeightedHashEmbedding"]
 
@@ -102,7 +102,7 @@ class HashEmbedding(TableEmbedding):
         reads = tuple(Read("table", self.table, digit) for digit in digits)
         return Recipe(reads, weights=Read("weights", self.weights, g))
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Return the recipe, with the weights beside it if asked to."""
         recipe = self.recipe()
         return Recipe((recipe, recipe.weights), "concat") if self.append else recipe

@@ -21,7 +21,7 @@ from memcom.addresses import Digit, check_ids, is_traced
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
-from memcom.kernels import Form, Ranges, Read, Recipe, gather_rows
+from memcom.kernels import Ranges, Read, Reading, Recipe, gather_rows
 
 __all__ = ["HeadEmbedding"]
 
@@ -72,9 +72,11 @@ class HeadEmbedding(CompressedEmbedding):
         vectors[~own] = rest
         return vectors
 
-    def form(self) -> Form | None:
+    def reading(self) -> Reading | None:
         """Say the same as two ranges of ids."""
-        tail = self.tail.form() if self.tail.has_form and self.tail.padding_idx is None else None
+        tail = (
+            self.tail.reading() if self.tail.has_reading and self.tail.padding_idx is None else None
+        )
         if tail is None:
             return None
         private = Recipe((Read("private", self.private, Digit(self.head)),))

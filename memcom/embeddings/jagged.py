@@ -22,7 +22,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Ragged, gather_rows
+from memcom.kernels import Ragged, Reading, gather_rows
 from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["JaggedEmbedding"]
@@ -134,7 +134,7 @@ class JaggedEmbedding(CompressedEmbedding):
         rows = gather_rows(self.values, cells.clamp(max=self.num_values - 1), sparse=self.sparse)
         return rows.squeeze(-1).masked_fill(cells >= end.unsqueeze(-1), 0)
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as rows of different lengths."""
         starts = Stored(self.offsets, bits_for(self.num_values + 1))
         return Ragged(self.values, starts, None, self.embedding_dim)

@@ -25,7 +25,7 @@ from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.embeddings._kmeans import assign, kmeans
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Mapped, Read, Recipe
+from memcom.kernels import Mapped, Read, Reading, Recipe
 from memcom.kernels.bits import Stored, bits_for, pack
 
 __all__ = ["LearnedHashEmbedding", "MappedEmbedding", "learn_map"]
@@ -153,10 +153,10 @@ class MappedEmbedding(CompressedEmbedding):
         vectors: Tensor = self.inner(self.rows(ids))
         return vectors
 
-    def form(self) -> Form | None:
+    def reading(self) -> Reading | None:
         """Say the same as a map and what it leads to."""
         inner = self.inner
-        form = inner.form() if inner.has_form and inner.padding_idx is None else None
+        form = inner.reading() if inner.has_reading and inner.padding_idx is None else None
         if form is None:
             return None
         return Mapped(Stored(self.map, bits_for(inner.num_embeddings)), form, inner.num_embeddings)

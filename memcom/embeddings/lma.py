@@ -28,7 +28,7 @@ from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.minhash import KEY_VALUES, minhash_signatures, random_signatures
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Recipe, Run
+from memcom.kernels import Reading, Recipe, Run
 
 __all__ = ["LMAEmbedding", "minhash_signatures"]
 
@@ -105,7 +105,7 @@ class LMAEmbedding(FlatEmbedding):
         ranks = derived_seeds(self.seeds[0], self.embedding_dim * self.num_keys)
         return ranks.view(self.embedding_dim, self.num_keys).argsort(dim=-1)[:, : self.num_picks]
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as runs of one cell."""
         seed, first = self.seeds[0], self.embedding_dim * self.num_keys
         runs = []

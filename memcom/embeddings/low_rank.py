@@ -19,7 +19,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Read, Recipe, gather_rows
+from memcom.kernels import Read, Reading, Recipe, gather_rows
 
 __all__ = ["LowRankEmbedding"]
 
@@ -61,7 +61,7 @@ class LowRankEmbedding(CompressedEmbedding):
         """Project the id's row of the factor."""
         return gather_rows(self.factor, ids, sparse=self.sparse) @ self.projection
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as a row and the matrix that multiplies it."""
         own = Digit(self.num_embeddings)
         return Recipe((Read("factor", self.factor, own, projection=self.projection),))

@@ -25,7 +25,7 @@ from memcom.embeddings._arguments import MAX_PARTS, Sizes, real, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Ranges, Read, Recipe, gather_rows
+from memcom.kernels import Ranges, Read, Reading, Recipe, gather_rows
 
 __all__ = ["MixedDimEmbedding"]
 
@@ -93,11 +93,11 @@ class MixedDimEmbedding(CompressedEmbedding):
             vectors = torch.where(inside, self._block(ids, f), vectors)
         return vectors
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as a range of ids for each block."""
-        parts: list[tuple[int, Form]] = []
+        parts: list[tuple[int, Reading]] = []
         for f, (block, table) in enumerate(zip(self.blocks, self.tables, strict=True)):
-            matrix = self.projections[str(f)] if str(f) in self.projections else None
+            matrix = dict(self.projections.items()).get(str(f))
             read = Read(f"tables.{f}", table, Digit(block), projection=matrix)
             parts.append((block, Recipe((read,))))
         return Ranges(tuple(parts))

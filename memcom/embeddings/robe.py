@@ -29,7 +29,7 @@ from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common
 from memcom.embeddings._flat import MAX_CELLS, FlatEmbedding, derived_seeds
 from memcom.embeddings.registry import register
-from memcom.kernels import Form, Recipe, Run
+from memcom.kernels import Reading, Recipe, Run
 
 __all__ = ["ROBEEmbedding"]
 
@@ -101,7 +101,7 @@ class ROBEEmbedding(FlatEmbedding):
         of_run = torch.arange(self.embedding_dim, device=ids.device) // self.chunk_size
         return torch.where(bits[..., of_run] == 1, -vectors, vectors)
 
-    def form(self) -> Form:
+    def reading(self) -> Reading:
         """Say the same as runs of the memory."""
         seed, e, chunk = self.seeds[0], self.embedding_dim, self.chunk_size
         runs = []

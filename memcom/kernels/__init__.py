@@ -23,11 +23,11 @@ from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain
 from memcom.kernels.plain import plain_lookup as plain_lookup
 from memcom.kernels.recipe import FUSIONS as FUSIONS
-from memcom.kernels.recipe import Form as Form
 from memcom.kernels.recipe import Mapped as Mapped
 from memcom.kernels.recipe import Ragged as Ragged
 from memcom.kernels.recipe import Ranges as Ranges
 from memcom.kernels.recipe import Read as Read
+from memcom.kernels.recipe import Reading as Reading
 from memcom.kernels.recipe import Recipe as Recipe
 from memcom.kernels.recipe import Run as Run
 from memcom.kernels.step import apply_step as apply_step

@@ -1,4 +1,4 @@
-"""Any form of recipe as numbers, for lookups without a gradient.
+"""Any reading of recipe as numbers, for lookups without a gradient.
 
 An assembly is a list of lines that `memcom.kernels.cpu.assemble` carries out for a block of ids,
 from top to bottom. The first says how many numbers a vector has and where ids end. Then
@@ -29,12 +29,12 @@ from memcom.addresses import Clamp, DerivedSeed, Digit, Signature
 from memcom.kernels import gate
 from memcom.kernels.bits import Stored
 from memcom.kernels.recipe import (
-    Form,
     Mapped,
     PackedRows,
     Ragged,
     Ranges,
     Read,
+    Reading,
     Recipe,
     Run,
 )
@@ -90,11 +90,11 @@ _ADDRESSES = (TABLE, SEED, CODES, SCALES, LOWS, PROJECTION)
 
 
 class Unsupported(Exception):
-    """Why the kernels cannot carry out a form."""
+    """Why the kernels cannot carry out a reading."""
 
 
 class Assembly(NamedTuple):
-    """A form compiled for the CPU.
+    """A reading compiled for the CPU.
 
     Attributes:
         code: The int64 lines described above.
@@ -118,24 +118,24 @@ class Assembly(NamedTuple):
 
 
 def assemble(
-    form: Form, num_embeddings: int, padding_idx: int | None = None, width: int | None = None
+    reading: Reading, num_embeddings: int, padding_idx: int | None = None, width: int | None = None
 ) -> Assembly:
-    """Compile a form whose tensors are on the CPU.
+    """Compile a reading whose tensors are on the CPU.
 
     Args:
-        form: What to read.
+        reading: What to read.
         num_embeddings: One more than the largest valid id.
         padding_idx: The id whose vector is zero.
-        width: Coordinates of a vector; those that the form does not fill are 0.
+        width: Coordinates of a vector; those that the reading does not fill are 0.
 
     Returns:
         The assembly; it keeps the memory of the tensors alive.
 
     Raises:
-        Unsupported: The kernels cannot read a tensor, or the form is none they know.
+        Unsupported: The kernels cannot read a tensor, or the reading is none they know.
     """
     maker = _Maker()
-    maker.add(form, num_embeddings, width)
+    maker.add(reading, num_embeddings, width)
     lines = np.array([[0] * LINE, *maker.lines], dtype=np.int64)
     dtypes = maker.dtypes
     if len(dtypes) != 1:
@@ -167,7 +167,7 @@ def assemble(
 
 
 class _Maker:
-    """The lines of a form, in the order in which they are carried out."""
+    """The lines of a reading, in the order in which they are carried out."""
 
     def __init__(self) -> None:
         self.lines: list[list[int]] = []
@@ -176,9 +176,9 @@ class _Maker:
         self.dtypes: set[torch.dtype] = set()
         self.width = 0
 
-    def add(self, form: Form, count: int, width: int | None) -> None:
-        """Add the lines of a form for ids in ``[0, count)``."""
-        parts = [(low, high, found) for low, high, found in _parts(form, 0, count)]
+    def add(self, reading: Reading, count: int, width: int | None) -> None:
+        """Add the lines of a reading for ids in ``[0, count)``."""
+        parts = [(low, high, found) for low, high, found in _parts(reading, 0, count)]
         natural = {_width(part) for _, _, part in parts}
         self.width = max(natural) if width is None else width
         if max(natural) > self.width or (width is None and len(natural) > 1):
@@ -188,8 +188,8 @@ class _Maker:
             if isinstance(part, Mapped):
                 if len(parts) > 1:
                     raise Unsupported("one of its ranges is mapped")
-                self.line(MAP, self.stored(part.address, count), {MODULUS: part.count})
-                self.add(part.form, part.count, self.width)
+                self.line(MAP, self.stored(part.address, count), {MODULUS: part.num_rows})
+                self.add(part.reading, part.num_rows, self.width)
                 return
             blank = isinstance(part, Ragged) or _width(part) < self.width
             self.line(PART, {LOW: low, HIGH: high, BLANK: blank})
@@ -229,7 +229,9 @@ class _Maker:
         narrow = [p for p in pieces if _width(p) < width]
         if any(_width(p) > 1 for p in narrow) or (narrow and recipe.weights):
             raise Unsupported(f"rows of widths {sorted(map(_width, pieces))} cannot be fused")
-        if any(getattr(p, "projection", None) is not None or getattr(p, "sign", None) for p in narrow):
+        if any(
+            getattr(p, "projection", None) is not None or getattr(p, "sign", None) for p in narrow
+        ):
             raise Unsupported("a single number is projected or negated")
         self.numbers(recipe, narrow, count)
         wide = [(j, p) for j, p in enumerate(pieces) if _width(p) == width]
@@ -283,21 +285,23 @@ class _Maker:
             self.dtypes.add(matrix.dtype)
         self.line(ROW, self.address(piece, count), self.read(piece), fields)
 
-    def ragged(self, form: Ragged, count: int) -> None:
+    def ragged(self, reading: Ragged, count: int) -> None:
         """Add the line of rows of different lengths."""
-        pieces, width = _shape(form.values)
-        if form.starts.per_id != 1 or form.starts.which:
+        pieces, width = _shape(reading.values)
+        if reading.starts.per_id != 1 or reading.starts.which:
             raise Unsupported("several rows of one id")
-        fields = {OFFSET: 0, COLUMNS: form.columns, STEP: width}
-        if form.places is not None:
+        fields = {OFFSET: 0, COLUMNS: reading.columns, STEP: width}
+        if reading.places is not None:
             fields |= {
-                PLACES: self.source(form.places.packed, torch.uint8),
-                PLACES_SIZE: len(form.places.packed),
-                PLACE_BITS: form.places.bits,
+                PLACES: self.source(reading.places.packed, torch.uint8),
+                PLACES_SIZE: len(reading.places.packed),
+                PLACE_BITS: reading.places.bits,
             }
-            _require_codes(form.places, pieces)
-        _require_codes(form.starts, count + 1)
-        self.line(RAGGED, self.table(form.values), fields, self.stored(form.starts, count + 1))
+            _require_codes(reading.places, pieces)
+        _require_codes(reading.starts, count + 1)
+        self.line(
+            RAGGED, self.table(reading.values), fields, self.stored(reading.starts, count + 1)
+        )
 
     def read(self, piece: Read | Run) -> dict[int, int]:
         """Fields of what is read, from `TABLE` on."""
@@ -324,7 +328,8 @@ class _Maker:
         if packed.bits == 16:
             codes = self.source(packed.codes, torch.float16)
             return {**fields, TABLE: codes, FORMAT: HALF}
-        assert packed.scale is not None and packed.offset is not None
+        assert packed.scale is not None
+        assert packed.offset is not None
         in_blocks = packed.codes.ndim == 1
         stored, groups = rows * width if in_blocks else rows, packed.group
         needed = -(-stored // groups) if in_blocks else rows
@@ -428,30 +433,32 @@ class _Maker:
         return len(self.sources)
 
 
-def _parts(form: Form, low: int, high: int) -> Iterable[tuple[int, int, Any]]:
+def _parts(reading: Reading, low: int, high: int) -> Iterable[tuple[int, int, Any]]:
     """Flatten ranges of ids: where each begins and ends, and what it reads."""
-    if not isinstance(form, Ranges):
-        yield low, high, form
+    if not isinstance(reading, Ranges):
+        yield low, high, reading
         return
-    for count, inner in form.parts:
+    for count, inner in reading.parts:
         yield from _parts(inner, low, low + count)
         low += count
     if low != high:
         raise Unsupported(f"ranges end at id {low}, not {high}")
 
 
-def _width(form: Any) -> int:
-    """Columns that a form, a recipe or a row fills."""
-    if isinstance(form, Run):
-        return form.columns
-    if isinstance(form, Read):
-        return (_shape(form.table) if form.projection is None else form.projection.shape)[1]
-    if isinstance(form, Ragged):
-        return form.columns
-    if isinstance(form, Mapped):
-        return max(_width(part) for _, _, part in _parts(form.form, 0, form.count))
-    widths = [_width(piece) for piece in form.reads]
-    return sum(widths) if form.fusion == "concat" else max(widths)
+def _width(reading: Any) -> int:
+    """Columns that a reading, a recipe or a row fills."""
+    if isinstance(reading, Run):
+        return reading.columns
+    if isinstance(reading, Read):
+        return (_shape(reading.table) if reading.projection is None else reading.projection.shape)[
+            1
+        ]
+    if isinstance(reading, Ragged):
+        return reading.columns
+    if isinstance(reading, Mapped):
+        return max(_width(part) for _, _, part in _parts(reading.reading, 0, reading.num_rows))
+    widths = [_width(piece) for piece in reading.reads]
+    return sum(widths) if reading.fusion == "concat" else max(widths)
 
 
 def _shape(table: Tensor | nn.Module) -> tuple[int, int]:

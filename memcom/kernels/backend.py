@@ -102,11 +102,14 @@ class _Unbound:
     def __init__(self, recipe: Recipe, sparse: bool) -> None:
         self._recipe, self.sparse = recipe, sparse
 
-    def form(self) -> Recipe:
+    def reading(self) -> Recipe:
         return self._recipe
 
     def compose_plainly(self, ids: Tensor) -> Tensor:
         return plain_lookup(ids, self._recipe, sparse=self.sparse)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.compose_plainly(ids)
 
     def modules(self) -> Iterator[nn.Module]:
         return iter(())
@@ -166,7 +169,7 @@ def fused_bag(
     if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
         return None
     load()
-    recipe = cached_program(layer).form
+    recipe = cached_program(layer).reading
     pooled: Tensor = loading.load("bag").pooled(
         backend.program, recipe, layer.sparse, ids, offsets, mode, weights
     )
@@ -183,7 +186,7 @@ def explain(layer: Any, ids: Tensor | None = None) -> Backend:
     Returns:
         The `Backend`, to be printed.
     """
-    if not getattr(layer, "has_form", False) or layer.form() is None:
+    if not getattr(layer, "has_reading", False) or layer.reading() is None:
         why = f"{type(layer).__name__} computes more than rows that are put together"
         return Backend("plain", why, layer)
     if ids is None:
@@ -226,7 +229,7 @@ def _plainly(why: str, layer: TableLayer) -> Backend:
 
 
 def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) -> Backend:
-    program, recipe = cached.program, cached.form
+    program, recipe = cached.program, cached.reading
     if cached.unsupported:
         return _plainly(cached.unsupported, layer)
     if isinstance(program, Assembly):
@@ -249,13 +252,14 @@ def _needs_more(cached: CachedProgram) -> str:
 
 
 def _choose_in_graph(layer: TableLayer, device: torch.device) -> Backend:
-    form = layer.form()
+    reading = layer.reading()
     width = getattr(layer, "embedding_dim", None)
     why = _unsupported_in_graph(layer.sparse, device)
-    why = why or unsupported_reason(form, width=width)
+    why = why or unsupported_reason(reading, width=width)
     if why:
         return _plainly(why, layer)
-    run = partial(operator.lookup_in_graph, form)
+    assert isinstance(reading, Recipe)
+    run = partial(operator.lookup_in_graph, reading)
     return Backend("operator", "inside a compiled graph", run)
 
 

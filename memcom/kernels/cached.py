@@ -19,7 +19,7 @@ def cached_program(layer: TableLayer, device: torch.device = CPU) -> CachedProgr
     """Return the cached program of a layer, or compile it.
 
     Args:
-        layer: A layer that is its form and nothing else.
+        layer: A layer that is its reading and nothing else.
         device: Where the ids are, and the tables should be.
 
     Returns:
@@ -45,7 +45,7 @@ class CachedProgram:
         deferred: Gradients are computed when they are read: see `memcom.optim`.
 
     Attributes:
-        form: What the layer says that it reads.
+        reading: What the layer says that it reads.
         unsupported: Why it has no program; ``""`` if it has one.
         program: See `compile_for`; or an `Assembly`, which has no gradients.
         backend: What `memcom.kernels.backend.choose` made of it.
@@ -62,24 +62,24 @@ class CachedProgram:
 
     def __init__(self, layer: TableLayer, device: torch.device, deferred: bool = False) -> None:
         self.deferred = deferred
-        self.form = layer.form()
+        self.reading = layer.reading()
         width = getattr(layer, "embedding_dim", None)
-        self.unsupported = unsupported_reason(self.form, device, width)
+        self.unsupported = unsupported_reason(self.reading, device, width)
         if not self.unsupported:
-            assert isinstance(self.form, Recipe)
-            plan = layout(self.form, layer.num_embeddings, layer.padding_idx)
+            assert isinstance(self.reading, Recipe)
+            plan = layout(self.reading, layer.num_embeddings, layer.padding_idx)
             self.program = compile_for(device, plan)
             self._keep(layer, device, [*plan.tables, *plan.seeds])
             return
-        if self.form is None or device != CPU:
+        if self.reading is None or device != CPU:
             return
         try:
-            assembly = assemble(self.form, layer.num_embeddings, layer.padding_idx, width)
+            assembly = assemble(self.reading, layer.num_embeddings, layer.padding_idx, width)
         except Unsupported as why:
             self.unsupported = str(why)
         else:
             self.unsupported, self.program = "", assembly
-            self.inner = tuple(module for module in layer.modules() if module is not layer)
+            self.inner = tuple(module for module in layer.modules() if id(module) != id(layer))
             self._constants = assembly.constants
             self._keep(layer, device, assembly.sources)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from memcom.addresses import MAX_NUM_EMBEDDINGS, Address, Clamp, DerivedSeed, Digit
 from memcom.kernels import gate
 from memcom.kernels.gate import CPU
-from memcom.kernels.recipe import Form, Read, Recipe
+from memcom.kernels.recipe import Read, Reading, Recipe
 
 FIELDS = 9
 # The head, entry 0.
@@ -118,7 +118,7 @@ class GpuProgram(NamedTuple):
 
 
 def unsupported_reason(
-    recipe: Form | None, device: torch.device = CPU, width: int | None = None
+    recipe: Reading | None, device: torch.device = CPU, width: int | None = None
 ) -> str:
     """Return why there is no program for a recipe, or ``""`` if there is one.
 
@@ -126,10 +126,14 @@ def unsupported_reason(
         recipe: What to read.
         device: Where the tables should be.
         width: Coordinates that the vectors should have; None for any number.
+
+    Returns:
+        The reason.
     """
-    simple = isinstance(recipe, Recipe) and all(isinstance(r, Read) for r in recipe.reads)
-    if not simple or any(read.first or read.projection is not None for read in recipe.every_read()):
+    if not isinstance(recipe, Recipe) or not all(isinstance(r, Read) for r in recipe.reads):
         return "it is more than rows that are fused"
+    if any(read.first or read.projection is not None for read in recipe.every_read()):
+        return "its rows are parts of a table, or multiplied by a matrix"
     dtypes = (torch.float32,) if device == CPU else (torch.float32, torch.bfloat16)
     first = recipe.reads[0]
     for read in recipe.every_read():
@@ -154,7 +158,11 @@ def unsupported_reason(
     widths = {read.table.shape[1] for read in recipe.reads}
     if recipe.fusion != "concat" and len(widths - {1}) > 1:
         return f"rows of widths {sorted(widths)} cannot be fused"
-    fused = sum(read.table.shape[1] for read in recipe.reads) if recipe.fusion == "concat" else max(widths)
+    fused = (
+        sum(read.table.shape[1] for read in recipe.reads)
+        if recipe.fusion == "concat"
+        else max(widths)
+    )
     if width is not None and fused != width:
         return f"its rows have {fused} numbers, its vectors {width}"
     if recipe.weights is not None and recipe.weights.table.shape[1] != len(recipe.reads):

@@ -1,6 +1,6 @@
 """Recipes: which rows of which tables an id reads, and how they become one vector.
 
-A `Recipe` fuses rows. The other forms are for layers that read more than that: rows of different
+A `Recipe` fuses rows. The other kinds of `Reading` are for layers that read more than that: rows of different
 lengths (`Ragged`), ids of several ranges (`Ranges`), ids that a stored map sends elsewhere
 (`Mapped`).
 """
@@ -8,7 +8,7 @@ lengths (`Ragged`), ids of several ranges (`Ranges`), ids that a stored map send
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, Union
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class Read(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Consecutive numbers of one array, round its end: ``table[start(i)], table[start(i) + 1], ...``
+    """Consecutive numbers of one array: ``table[start(i)]``, the next, ..., round its end.
 
     Attributes:
         name: The array's name in the layer's state.
@@ -122,30 +122,30 @@ class Ragged(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """A form for each range of ids; each counts its ids from 0.
+    """A reading for each range of ids; each counts its ids from 0.
 
     Attributes:
-        parts: Pairs (number of ids, form), from id 0 on.
+        parts: Pairs (number of ids, reading), from id 0 on.
     """
 
-    parts: tuple[tuple[int, Form], ...]
+    parts: tuple[tuple[int, Reading], ...]
 
 
 class Mapped(NamedTuple):
-    """A form for what a stored map makes of the ids.
+    """A reading for what a stored map makes of the ids.
 
     Attributes:
-        address: From ids to the ids of ``form``.
-        form: What these read.
-        count: How many of them there are.
+        address: From ids to the ids of ``reading``.
+        reading: What these read.
+        num_rows: How many of them there are.
     """
 
     address: Stored
-    form: Form
-    count: int
+    reading: Reading
+    num_rows: int
 
 
-Form = Union[Recipe, Ragged, Ranges, Mapped]
+Reading = Recipe | Ragged | Ranges | Mapped
 
 
 class TableLayer(Protocol):
@@ -155,12 +155,16 @@ class TableLayer(Protocol):
     padding_idx: int | None
     sparse: bool
 
-    def form(self) -> Form | None:
-        """Say what is read of the tables the layer holds now; None if no form says it."""
+    def reading(self) -> Reading | None:
+        """Say what is read of the tables the layer holds now; None if no words here do."""
         ...
 
     def compose_plainly(self, ids: Tensor) -> Tensor:
         """Return the vectors of checked int64 ``ids`` by torch's own operations."""
+        ...
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Return the vectors of ``ids``."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:

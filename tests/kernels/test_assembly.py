@@ -1,4 +1,4 @@
-"""Any form, compiled: the vectors that NumPy makes of what is stored, or a word why not."""
+"""Any reading, compiled: the vectors that NumPy makes of what is stored, or a word why not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memcom.kernels import Mapped, Ragged, Ranges, Read, Recipe, Run, loading
 from memcom.kernels.assembly import Unsupported, assemble
 from memcom.kernels.bits import Stored, pack
 from tests.embeddings.cases import make, some_ids
-from tests.kernels.forms import forms, vectors_of
+from tests.kernels.readings import readings, vectors_of
 
 pytestmark = pytest.mark.skipif(not loading.HAVE_NUMBA, reason="numba is not installed")
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
@@ -28,12 +28,12 @@ def assembled(assembly, ids):
 
 
 @settings(deadline=None, max_examples=150)
-@given(forms())
+@given(readings())
 def test_any_form_is_what_numpy_makes_of_it(drawn):
-    form, count, width, dtype = drawn
+    reading, count, width, dtype = drawn
     ids = torch.randint(count, (300,))
-    got = assembled(assemble(form, count), ids)
-    want = vectors_of(form, ids.numpy())
+    got = assembled(assemble(reading, count), ids)
+    want = vectors_of(reading, ids.numpy())
     assert got.dtype == dtype
     assert got.shape == (300, width)
     scale = np.abs(want).max() + 1e-30
@@ -41,21 +41,24 @@ def test_any_form_is_what_numpy_makes_of_it(drawn):
 
 
 @settings(deadline=None, max_examples=30)
-@given(forms())
+@given(readings())
 def test_padding_width_kinds_of_ids_and_threads_change_nothing_else(drawn):
-    form, count, width, _ = drawn
+    reading, count, width, _ = drawn
     ids = torch.randint(count, (4, 90), dtype=torch.int32)
-    plain = assembled(assemble(form, count), ids)
-    wider = assembled(assemble(form, count, 0, width + 3), ids.long()[:, ::2])
+    plain = assembled(assemble(reading, count), ids)
+    wider = assembled(assemble(reading, count, 0, width + 3), ids.long()[:, ::2])
     torch.testing.assert_close(
-        wider[..., :width], plain[:, ::2].masked_fill((ids[:, ::2] == 0).unsqueeze(-1), 0), rtol=0, atol=0
+        wider[..., :width],
+        plain[:, ::2].masked_fill((ids[:, ::2] == 0).unsqueeze(-1), 0),
+        rtol=0,
+        atol=0,
     )
     assert not wider[..., width:].any()
     many = ids.repeat(1, 1 + 2**16 // (90 * width))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        again = assembled(assemble(form, count), many)
+        again = assembled(assemble(reading, count), many)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(again[:, :90], plain)
@@ -83,9 +86,9 @@ def damaged():
     yield "map", Recipe((Read("t", table, Stored(pack(torch.tensor([0, 0, 2**20 - 1]), 20), 20)),))
 
 
-@pytest.mark.parametrize(("what", "form"), list(damaged()))
-def test_stored_numbers_that_point_outside_are_never_followed(what, form):
-    assert assembled(assemble(form, 3), torch.arange(3)) is None
+@pytest.mark.parametrize(("what", "reading"), list(damaged()))
+def test_stored_numbers_that_point_outside_are_never_followed(what, reading):
+    assert assembled(assemble(reading, 3), torch.arange(3)) is None
 
 
 def test_a_layer_whose_map_is_damaged_says_what_torch_says():
@@ -96,7 +99,7 @@ def test_a_layer_whose_map_is_damaged_says_what_torch_says():
 
 
 @pytest.mark.parametrize(
-    ("form", "why"),
+    ("reading", "why"),
     [
         (Recipe((Read("t", torch.zeros(3, 4, dtype=torch.float64), Digit(3)),)), "float64"),
         (Recipe((Read("t", torch.zeros(3), Digit(3)),)), "1 dimensions"),
@@ -109,17 +112,24 @@ def test_a_layer_whose_map_is_damaged_says_what_torch_says():
         (Recipe((Run("t", QuantizedTable(torch.zeros(9, 1)), Digit(3), 2),)), "a scale each"),
         (Recipe((Run("t", torch.zeros(3, 2), Digit(3), 1),)), "an array of 3 x 2"),
         (Recipe((Read("t", torch.zeros(3, 4), Digit(3), 0, torch.zeros(3, 4)),)), "projection"),
-        (Recipe((Read("t", torch.zeros(3, 4), Stored(pack(torch.zeros(1).long(), 8), 8)),)), "fewer"),
+        (
+            Recipe((Read("t", torch.zeros(3, 4), Stored(pack(torch.zeros(1).long(), 8), 8)),)),
+            "fewer",
+        ),
         (Ranges(((2, Recipe((Read("t", torch.zeros(3, 4), Digit(3)),))),)), "end at id 2, not 3"),
     ],
 )
-def test_what_cannot_be_assembled_says_why(form, why):
+def test_what_cannot_be_assembled_says_why(reading, why):
     with pytest.raises(Unsupported, match=why):
-        assemble(form, 3)
+        assemble(reading, 3)
 
 
 FORMS = [
-    *(f"{name}(bits={bits})" for name in ("hash", "qr", "memcom", "mixed-radix", "robe") for bits in (4, 8, 16)),
+    *(
+        f"{name}(bits={bits})"
+        for name in ("hash", "qr", "memcom", "mixed-radix", "robe")
+        for bits in (4, 8, 16)
+    ),
     *("memcom(head=20,bits=8)", "memcom(bits=8,weight_bits=8)", "hash-embedding(append=True)"),
     *("small-dim", "low-rank", "mixed-dim", "robe", "robe(signs=True)", "lma", "cce", "lhf"),
     *("jagged", "csr", "int8", "int4", "dpq", "mgqe", "pep", "amtl", "fiited", "scall"),
@@ -206,7 +216,8 @@ def test_hooks_of_modules_in_a_layer_are_called():
     with torch.no_grad():
         assert "hooks" in kernels.explain(layer).reason
         layer(some_ids(600))
-    assert seen and seen[-1] < 600
+    assert seen
+    assert seen[-1] < 600
 
 
 def test_averaged_integers_inside_a_layer_are_refused():
@@ -228,7 +239,7 @@ class Shifted(memcom.get("robe")):
 def test_a_subclass_that_changes_compose_is_not_read_by_the_form_of_its_parent():
     torch.manual_seed(0)
     layer, ids = Shifted(501, 16, memory_size=100), some_ids(600)
-    assert not layer.has_form
+    assert not layer.has_reading
     plain = make("robe(memory_size=100)", ratio=None)
     plain.load_state_dict(layer.state_dict())
     with torch.no_grad():

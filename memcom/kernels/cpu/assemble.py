@@ -1,4 +1,4 @@
-"""The compiled lookup of any form of recipe, without gradients: a block of ids, line by line.
+"""The compiled lookup of anything that a recipe says, without gradients: a block of ids, line by line.
 
 `memcom.kernels.assembly` says what the lines are. Each is carried out for all ids of a block before
 the next, so its numbers stay in registers and the vectors in the cache. Row numbers come first, so
@@ -291,14 +291,14 @@ def _putter(
 @njit
 def _row_bytes(line: Any) -> int:
     """Bytes from a row to the next; 0 for numbers in blocks."""
-    form, step = line[FORMAT], line[STEP]
-    if form == SINGLE:
+    kind, step = line[FORMAT], line[STEP]
+    if kind == SINGLE:
         return step * 4
-    if form == HALF or form == BRAIN:
+    if kind in (HALF, BRAIN):
         return step * 2
-    if form == BYTE:
+    if kind == BYTE:
         return step
-    if form == NIBBLE:
+    if kind == NIBBLE:
         return (step + 1) // 2
     return 0
 
@@ -447,23 +447,23 @@ _move_byte, _move_nibble = _mover(formats.byte, True), _mover(formats.nibble, Tr
 @njit
 def _number(line: Any, at: int) -> Any:
     """Read number ``at`` of a table of any format, counted from its first one on."""
-    table, form, one = line[TABLE], line[FORMAT], np.float32(0)
-    if form == SINGLE:
+    table, kind, one = line[TABLE], line[FORMAT], np.float32(0)
+    if kind == SINGLE:
         return formats.single(table, at, one)
-    if form == HALF:
+    if kind == HALF:
         return formats.half(table, at, one)
-    if form == BRAIN:
+    if kind == BRAIN:
         return formats.brain(table, at, one)
-    if form == BYTE:
+    if kind == BYTE:
         row, k = at // line[GROUP], at % line[GROUP]
         code = formats.byte(table + row * line[GROUP], k, one)
-    elif form == NIBBLE:
+    elif kind == NIBBLE:
         row, k = at // line[GROUP], at % line[GROUP]
         code = formats.nibble(table + row * ((line[GROUP] + 1) // 2), k, one)
     else:
         row = at // line[GROUP]
         code = formats.byte(table, at, one)
-        if form == NIBBLES_IN_BLOCKS:
+        if kind == NIBBLES_IN_BLOCKS:
             code = formats.nibble(table, at, one)
     low, scale = formats.half(line[LOWS], row, one), formats.half(line[SCALES], row, one)
     return low + scale * code
@@ -501,16 +501,16 @@ def _move_number_by_number(
 @njit
 def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any) -> None:
     """Carry out a row's line."""
-    form = line[FORMAT]
-    if form == SINGLE:
+    kind = line[FORMAT]
+    if kind == SINGLE:
         _move_single(line, rows, places, n, numbers, weights, row)
-    elif form == BYTE:
+    elif kind == BYTE:
         _move_byte(line, rows, places, n, numbers, weights, row)
-    elif form == NIBBLE:
+    elif kind == NIBBLE:
         _move_nibble(line, rows, places, n, numbers, weights, row)
-    elif form == HALF:
+    elif kind == HALF:
         _move_half(line, rows, places, n, numbers, weights, row)
-    elif form == BRAIN:
+    elif kind == BRAIN:
         _move_brain(line, rows, places, n, numbers, weights, row)
     else:
         _move_number_by_number(line, rows, places, n, numbers, weights, row)
@@ -657,10 +657,10 @@ def assemble_block(
 
 
 @njit
-def _narrow(vectors: int, form: int, out: int, count: int) -> None:
+def _narrow(vectors: int, kind: int, out: int, count: int) -> None:
     """Write ``count`` float32 numbers in a narrower format."""
     many, one, k = zeros(), np.float32(0), 0
-    if form == HALF:
+    if kind == HALF:
         while k + 16 <= count:
             formats.write_half(out + 2 * k, read(vectors + 4 * k, many))
             k += 16
@@ -685,19 +685,19 @@ def assemble_task(address: int) -> None:
     task = int64_array(address, (OUT + 1,))
     code = int64_array(task[PROGRAM], (task[ENTRIES], LINE))
     start, stop = part_of(task[COUNT], task[THREADS])
-    size, width, form = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
+    size, width, kind = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
     spare = room_for(code, size)
-    tile = np.empty(1 if form == SINGLE else size * width, np.float32)
+    tile = np.empty(1 if kind == SINGLE else size * width, np.float32)
     for first in range(start, stop, size):
         n = min(size, stop - first)
-        place = task[OUT] + first * width * (4 if form == SINGLE else 2)
-        target = place if form == SINGLE else tile.ctypes.data
+        place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
+        target = place if kind == SINGLE else tile.ctypes.data
         bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, spare, target)
         if bad != -1:
             task[BAD] = bad
             break
-        if form != SINGLE:
-            _narrow(target, form, place, n * width)
+        if kind != SINGLE:
+            _narrow(target, kind, place, n * width)
 
 
 _TASK: Any = assemble_task.address

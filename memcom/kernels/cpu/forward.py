@@ -92,7 +92,7 @@ def block_rows(entry: Any, limit: int, keys: Any, rows: Any, count: int) -> None
     if entry[STRIDE] == CLAMP:
         clamped_rows(modulus, keys, rows, count)
         return
-    seed = NO_SEED if entry[SEED] == 0 else np.int64(int64s(entry[SEED], 1)[0])
+    seed = NO_SEED if entry[SEED] == 0 else int64s(entry[SEED], 1)[0]
     digit_rows(entry[DIVISOR], modulus, entry[STRIDE], seed, limit - 1, keys, rows, count)
 
 

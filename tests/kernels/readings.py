@@ -1,6 +1,8 @@
-"""Any form of recipe, drawn by Hypothesis, and its vectors by NumPy from what is stored."""
+"""Any reading of recipe, drawn by Hypothesis, and its vectors by NumPy from what is stored."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import torch
@@ -32,7 +34,9 @@ def addresses(draw, rows, count):
         return Clamp(rows - 1)
     if kind == "stored":
         bits, per_id = draw(st.integers(bits_for(rows), 20)), draw(st.integers(1, 3))
-        return Stored(codes(count * per_id, rows, bits), bits, per_id, draw(st.integers(0, per_id - 1)))
+        return Stored(
+            codes(count * per_id, rows, bits), bits, per_id, draw(st.integers(0, per_id - 1))
+        )
     seed = torch.tensor(draw(st.integers(0, 2**32 - 1)))
     derived = DerivedSeed(seed, draw(st.integers(0, 5)))
     if kind == "signature":
@@ -133,26 +137,26 @@ def simple(draw, width, count, dtype):
 
 def ranges(draw, width, count, dtype):
     cuts = sorted(draw(st.sets(st.integers(1, max(1, count - 1)), max_size=2)) | {0, count})
-    sizes = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+    sizes = [b - a for a, b in itertools.pairwise(cuts)]
     return Ranges(tuple((size, simple(draw, width, size, dtype)) for size in sizes))
 
 
 @st.composite
-def forms(draw):
-    """A form, how many ids it has, and the width of its vectors."""
+def readings(draw):
+    """A reading, how many ids it has, and the width of its vectors."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
     dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.float16, torch.bfloat16]))
     width, count = draw(st.sampled_from([1, 2, 4, 5, 16, 21, 70])), draw(st.integers(1, 60))
     kind = draw(st.sampled_from(["simple", "ranges", "mapped"]))
     if kind == "simple":
-        form = simple(draw, width, count, dtype)
+        reading = simple(draw, width, count, dtype)
     elif kind == "ranges":
-        form = ranges(draw, width, count, dtype)
+        reading = ranges(draw, width, count, dtype)
     else:
         below = draw(st.integers(1, 30))
         inner = (ranges if draw(st.booleans()) else simple)(draw, width, below, dtype)
-        form = Mapped(Stored(codes(count, below, 7), 7), inner, below)
-    return form, count, width, dtype
+        reading = Mapped(Stored(codes(count, below, 7), 7), inner, below)
+    return reading, count, width, dtype
 
 
 # --- its vectors ----------------------------------------------------------------------------------
@@ -197,7 +201,9 @@ def rows_of(address, ids):
         return np.array(number_at(address.packed, address.bits, index), dtype=np.int64)
     if isinstance(address, Signature):
         keys = address.keys.numpy().astype(object)
-        key = [sum(int(b) * 256**k for k, b in enumerate(keys[i, address.picks][::-1])) for i in ids]
+        key = [
+            sum(int(b) * 256**k for k, b in enumerate(keys[i, address.picks][::-1])) for i in ids
+        ]
         return hashed(key, seed_of(address.seed)) % address.modulus
     key = ids if address.seed is None else hashed(ids, seed_of(address.seed))
     if address.stride > 1:
@@ -207,45 +213,48 @@ def rows_of(address, ids):
     return key // address.divisor % address.modulus
 
 
-def vectors_of(form, ids):
+def vectors_of(reading, ids):
     """The vectors of ``ids``, in float32 and in the order of the recipe."""
-    if isinstance(form, Mapped):
-        return vectors_of(form.form, rows_of(form.address, ids))
-    if isinstance(form, Ranges):
+    if isinstance(reading, Mapped):
+        return vectors_of(reading.reading, rows_of(reading.address, ids))
+    if isinstance(reading, Ranges):
         out, low = None, 0
-        for size, part in form.parts:
+        for size, part in reading.parts:
             inside = (ids >= low) & (ids < low + size)
             found = vectors_of(part, ids[inside] - low)
             out = np.zeros((len(ids), found.shape[1]), np.float32) if out is None else out
             out[inside] = found
             low += size
         return out
-    if isinstance(form, Ragged):
-        values, out = stored(form.values), np.zeros((len(ids), form.columns + 100), np.float32)
+    if isinstance(reading, Ragged):
+        values, out = (
+            stored(reading.values),
+            np.zeros((len(ids), reading.columns + 100), np.float32),
+        )
         chunk = values.shape[1]
         for b, i in enumerate(ids):
-            start, end = number_at(form.starts.packed, form.starts.bits, [i, i + 1])
+            start, end = number_at(reading.starts.packed, reading.starts.bits, [i, i + 1])
             for k, piece in enumerate(range(start, end)):
                 place = k
-                if form.places is not None:
-                    (place,) = number_at(form.places.packed, form.places.bits, [piece])
+                if reading.places is not None:
+                    (place,) = number_at(reading.places.packed, reading.places.bits, [piece])
                 out[b, place * chunk : (place + 1) * chunk] = values[piece]
-        return out[:, : form.columns]
-    if isinstance(form, Read):
-        rows = stored(form.table)[rows_of(form.address, ids) + form.first]
-        return rows if form.projection is None else rows @ form.projection.numpy()
-    if isinstance(form, Run):
-        cells = rows_of(form.start, ids)[:, None] + np.arange(form.columns)
-        numbers = stored(form.table)[cells % len(stored(form.table)), 0]
-        if form.sign is None:
+        return out[:, : reading.columns]
+    if isinstance(reading, Read):
+        rows = stored(reading.table)[rows_of(reading.address, ids) + reading.first]
+        return rows if reading.projection is None else rows @ reading.projection.numpy()
+    if isinstance(reading, Run):
+        cells = rows_of(reading.start, ids)[:, None] + np.arange(reading.columns)
+        numbers = stored(reading.table)[cells % len(stored(reading.table)), 0]
+        if reading.sign is None:
             return numbers
-        return numbers * (1 - 2 * rows_of(form.sign, ids))[:, None].astype(np.float32)
-    rows = [vectors_of(read, ids) for read in form.reads]
-    if form.weights is not None:
-        weights = vectors_of(form.weights, ids)
+        return numbers * (1 - 2 * rows_of(reading.sign, ids))[:, None].astype(np.float32)
+    rows = [vectors_of(read, ids) for read in reading.reads]
+    if reading.weights is not None:
+        weights = vectors_of(reading.weights, ids)
         rows = [row * weights[:, j, None] for j, row in enumerate(rows)]
-    if form.fusion != "concat":
+    if reading.fusion != "concat":
         rows = [row + np.zeros((1, max(r.shape[1] for r in rows)), np.float32) for row in rows]
         rows = [row.astype(np.float32) for row in rows]
-    fused = FUSE[form.fusion](rows)
-    return fused if form.shift is None else fused + vectors_of(form.shift, ids)
+    fused = FUSE[reading.fusion](rows)
+    return fused if reading.shift is None else fused + vectors_of(reading.shift, ids)
