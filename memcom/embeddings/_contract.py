@@ -191,6 +191,10 @@ class CompressedEmbedding(KeepsIntegers):
         """
         return None
 
+    def reading_inside(self) -> Reading | None:
+        """Return `reading`, for a layer around this one; None where it does not say all."""
+        return self.reading() if self.has_reading and self.padding_idx is None else None
+
     def compose_plainly(self, ids: Tensor) -> Tensor:
         """Return the vectors of checked int64 ``ids`` by torch's own operations."""
         return self.compose(ids)

@@ -74,9 +74,7 @@ class HeadEmbedding(CompressedEmbedding):
 
     def reading(self) -> Reading | None:
         """Say the same as two ranges of ids."""
-        tail = (
-            self.tail.reading() if self.tail.has_reading and self.tail.padding_idx is None else None
-        )
+        tail = self.tail.reading_inside()
         if tail is None:
             return None
         private = Recipe((Read("private", self.private, Digit(self.head)),))

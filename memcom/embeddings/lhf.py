@@ -155,11 +155,12 @@ class MappedEmbedding(CompressedEmbedding):
 
     def reading(self) -> Reading | None:
         """Say the same as a map and what it leads to."""
-        inner = self.inner
-        form = inner.reading() if inner.has_reading and inner.padding_idx is None else None
-        if form is None:
+        inner, reading = self.inner, self.inner.reading_inside()
+        if reading is None:
             return None
-        return Mapped(Stored(self.map, bits_for(inner.num_embeddings)), form, inner.num_embeddings)
+        return Mapped(
+            Stored(self.map, bits_for(inner.num_embeddings)), reading, inner.num_embeddings
+        )
 
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return the addresses of the rows, prefixed by ``inner.``."""

@@ -84,7 +84,7 @@ class QuantizedTable(KeepsIntegers):
 
     @property
     def packed_rows(self) -> PackedRows:
-        """What is stored, for compiled kernels."""
+        """The stored numbers, for compiled kernels."""
         scale, offset = (self.scale, self.offset) if self.bits < 16 else (None, None)
         group = self.width if self.unit == "row" else BLOCK
         shape = self.num_rows, self.width

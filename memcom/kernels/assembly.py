@@ -90,7 +90,7 @@ _ADDRESSES = (TABLE, SEED, CODES, SCALES, LOWS, PROJECTION)
 
 
 class Unsupported(Exception):
-    """Why the kernels cannot carry out a reading."""
+    """Raised for a reading that the kernels cannot carry out; it says why."""
 
 
 class Assembly(NamedTuple):

@@ -1,8 +1,8 @@
 """Recipes: which rows of which tables an id reads, and how they become one vector.
 
-A `Recipe` fuses rows. The other kinds of `Reading` are for layers that read more than that: rows of different
-lengths (`Ragged`), ids of several ranges (`Ranges`), ids that a stored map sends elsewhere
-(`Mapped`).
+A `Recipe` fuses rows. The other kinds of `Reading` are for layers that read more than that: rows of
+different lengths (`Ragged`), ids of several ranges (`Ranges`), ids that a stored map sends
+elsewhere (`Mapped`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FUSIONS = ("sum", "mult", "concat")
 
 
 class PackedRows(NamedTuple):
-    """What a module that unpacks rows has stored.
+    """The stored numbers of a module that unpacks rows.
 
     Attributes:
         codes: uint8, numbers of 8 or 4 bits, rows or blocks end to end; or float16 rows.

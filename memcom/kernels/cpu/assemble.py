@@ -1,4 +1,4 @@
-"""The compiled lookup of anything that a recipe says, without gradients: a block of ids, line by line.
+"""The compiled lookup of any reading, without gradients: a block of ids, line by line.
 
 `memcom.kernels.assembly` says what the lines are. Each is carried out for all ids of a block before
 the next, so its numbers stay in registers and the vectors in the cache. Row numbers come first, so
@@ -95,6 +95,7 @@ from memcom.kernels.cpu.forward import (
 from memcom.kernels.cpu.native import (
     BYTES,
     CHECKED,
+    address_of,
     compiled,
     float32s,
     four_zeros,
@@ -144,7 +145,7 @@ def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
 
 
 @njit
-def _seed(line: Any, derived: int) -> int:
+def _seed(line: Any, derived: int) -> Any:
     if line[SEED] == 0:
         return NO_SEED
     seed = np.int64(int64s(line[SEED], 1)[0])
@@ -152,7 +153,7 @@ def _seed(line: Any, derived: int) -> int:
 
 
 @njit
-def _code(codes: int, size: int, bits: int, number: int) -> int:
+def _code(codes: int, size: int, bits: int, number: int) -> Any:
     """Read one number of ``bits`` bits of a packed string of ``size`` bytes."""
     bit = number * bits
     byte = bit >> 3
@@ -170,7 +171,8 @@ def _stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
     """Write stored row numbers; False if one is outside the table."""
     codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
     per_id, which = line[PER_ID], line[WHICH]
-    highest, mask = np.int64(0), (np.int64(1) << bits) - 1
+    highest: Any = np.int64(0)
+    mask = (np.int64(1) << bits) - 1
     if size > NEAR and which == 0:
         for b in range(n):
             prefetch(codes + ((keys[b] * per_id * bits) >> 3))
@@ -393,8 +395,8 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
             if finish:
                 factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
             if projected:
-                put(source, columns, row.ctypes.data, SET, weight, unit, nought, scale, low)
-                _project(line, row.ctypes.data, place, factor, term)
+                put(source, columns, address_of(row), SET, weight, unit, nought, scale, low)
+                _project(line, address_of(row), place, factor, term)
                 continue
             put(source, size, place, mode, weight, factor, term, scale, low)
             if size < columns:
@@ -495,7 +497,7 @@ def _move_number_by_number(
                 continue
             _place(z, place + 4 * k, mode, factor, term, one)
         if line[PROJECTION]:
-            _project(line, row.ctypes.data, place, factor, term)
+            _project(line, address_of(row), place, factor, term)
 
 
 @njit
@@ -580,7 +582,8 @@ def room_for(code: Any, size: int) -> Any:
 @njit
 def _take_up(line: Any, keys: Any, n: int, own: Any, places: Any, out: int, step: int) -> int:
     """Take up the ids of a range: their numbers in it, and where their vectors go."""
-    low, high, count = line[LOW], line[HIGH], 0
+    low, high = line[LOW], line[HIGH]
+    count: Any = 0
     for b in range(n):
         own[count], places[count] = keys[b] - low, out + b * step
         count += np.int64(keys[b] >= low) & np.int64(keys[b] < high)
@@ -691,7 +694,7 @@ def assemble_task(address: int) -> None:
     for first in range(start, stop, size):
         n = min(size, stop - first)
         place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
-        target = place if kind == SINGLE else tile.ctypes.data
+        target = place if kind == SINGLE else address_of(tile)
         bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, spare, target)
         if bad != -1:
             task[BAD] = bad
