@@ -78,6 +78,10 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
         return _plainly(why, layer)
     device = CPU if ids.is_cpu else ids.device
     cached = cached_program(layer, device)
+    if cached.inner is not None:
+        why = _needs_more(cached)
+        if why:
+            return _plainly(why, layer)
     if cached.backend is None:
         found = _compiled(layer, cached, device)
         kernels = "assemble" if isinstance(found.program, Assembly) else "autograd"
@@ -85,10 +89,6 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
         if why:  # not kept: the next lookup asks again
             return _plainly(why, layer)
         cached.backend = found
-    if cached.inner is not None:
-        why = _needs_more(cached)
-        if why:
-            return _plainly(why, layer)
     backend: Backend = cached.backend
     return backend
 

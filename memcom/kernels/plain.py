@@ -62,7 +62,9 @@ def all_rows(table: Tensor | nn.Module) -> Tensor:
     if isinstance(table, Tensor):
         return table
     packed: Any = table
-    return gather_rows(packed, torch.arange(packed.num_rows, device=packed.codes.device))
+    return gather_rows(
+        packed, torch.arange(packed.num_rows, dtype=torch.int64, device=packed.codes.device)
+    )
 
 
 def plain_lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
