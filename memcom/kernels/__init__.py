@@ -2,8 +2,8 @@
 
 `recipe` says what a lookup reads, `plain` carries it out with torch. `program` turns rows that are
 fused into numbers, and their gradients; `assembly` turns any other reading, without gradients.
-`cached` keeps these with a layer, `gate` lets tensors through to the kernels in `cpu` and `gpu`, and
-`backend` chooses among them.
+`cached` keeps these with a layer, `gate` lets tensors through to the kernels in `cpu` and `gpu`,
+and `backend` chooses among them.
 """
 
 from memcom.kernels.backend import Backend as Backend

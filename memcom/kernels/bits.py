@@ -43,7 +43,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
     if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < 2**bits:
         bad = int(codes.min()) if int(codes.min()) < 0 else int(codes.max())
         raise ValueError(f"a code must be in [0, {2**bits}) to fit {bits} bits, got {bad}")
-    places = torch.arange(max(bits, 8), device=codes.device)
+    places = torch.arange(max(bits, 8), dtype=torch.int64, device=codes.device)
     pieces = []
     for piece in codes.split(CHUNK):
         stream = ((piece.unsqueeze(-1) >> places[:bits]) & 1).flatten()
