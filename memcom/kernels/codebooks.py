@@ -124,7 +124,7 @@ class _Chosen(torch.autograd.Function):
 
 def _rows(values: Tensor, codes: Tensor) -> Tensor:
     groups = codes.shape[1]
-    first = torch.arange(groups, device=codes.device) * (len(values) // groups)
+    first = torch.arange(groups, dtype=torch.int64, device=codes.device) * (len(values) // groups)
     return (codes + first).flatten()
 
 

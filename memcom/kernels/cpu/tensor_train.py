@@ -111,7 +111,7 @@ def vectors(ids: Tensor, cores: Sequence[Tensor], dims: Sequence[int], rank: int
     tails, scratch = allocate(len(plan.middles), rank * padded)
     if padded > n2 * n3:
         tails.zero_()
-    each = torch.arange(len(plan.middles), device=CPU)
+    each = torch.arange(len(plan.middles), dtype=torch.int64, device=CPU)
     sizes = rank, n2, n3, n2 * n3, padded
     _run(_tails_task, (each, plan.middles, plan.lasts), (middle, last), (scratch, 0), sizes)
     sizes = rank, n1, n3, n2 * n3, padded
@@ -139,7 +139,9 @@ def _plan(ids: Tensor, first: int, middle: int, last: int) -> _Plan:
         pairs, places = torch.unique(ids // first, return_inverse=True)
         middles = torch.remainder(pairs, middle)
         order = middles.argsort()
-        rank = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=CPU))
+        rank = torch.empty_like(order).index_copy_(
+            0, order, torch.arange(len(order), dtype=torch.int64, device=CPU)
+        )
         lasts = pairs // middle
         return _Plan(torch.remainder(ids, first), rank[places], middles[order], lasts[order])
     firsts, places, middles, lasts = ids.new_empty(2 * count + 2 * grid).split(
