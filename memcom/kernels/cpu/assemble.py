@@ -130,7 +130,8 @@ def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
         clamped_rows(modulus, keys, rows, n)
     elif source == SIGNATURE:
         _signatures(line, keys, words, rows, n)
-        digit_rows(1, modulus, 1, _seed(line, line[DERIVED]), largest, rows, rows, n)
+        one = np.int64(1)
+        digit_rows(one, modulus, one, _seed(line, line[DERIVED]), largest, rows, rows, n)
     else:
         seed = _seed(line, line[DERIVED])
         digit_rows(line[DIVISOR], modulus, line[STRIDE], seed, largest, keys, rows, n)
@@ -500,7 +501,7 @@ def _move_number_by_number(
             _project(line, address_of(row), place, factor, term)
 
 
-@njit
+@njit(inline="always")
 def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any) -> None:
     """Carry out a row's line."""
     kind = line[FORMAT]
@@ -583,7 +584,7 @@ def room_for(code: Any, size: int) -> Any:
 def _take_up(line: Any, keys: Any, n: int, own: Any, places: Any, out: int, step: int) -> int:
     """Take up the ids of a range: their numbers in it, and where their vectors go."""
     low, high = line[LOW], line[HIGH]
-    count: Any = 0
+    count: Any = np.int64(0)
     for b in range(n):
         own[count], places[count] = keys[b] - low, out + b * step
         count += np.int64(keys[b] >= low) & np.int64(keys[b] < high)
@@ -597,7 +598,7 @@ def _blank(place: int, width: int) -> None:
         numbers[k] = np.float32(0)
 
 
-@njit
+@njit(inline="always")
 def assemble_block(
     code: Any, ids: int, id_bytes: int, first: int, n: int, spare: Any, out: int
 ) -> int:
@@ -613,7 +614,9 @@ def assemble_block(
     if bad >= 0:
         return first + bad
     keys[:n] = every[:n]
-    count, number, lines = 0, 1, code.shape[0]
+    # int64, not the literal 0, for which numba would compile all that follows once more.
+    count: Any = np.int64(0)
+    number, lines = 1, code.shape[0]
     while number < lines:
         line = code[number]
         number += 1
