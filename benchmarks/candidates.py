@@ -6,15 +6,13 @@ Each function returns candidates by name, the baseline first, for tables of ``n`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from benchmarks.fbgemm import FBGEMM, fbgemm_table
 from memcom import kernels, optim
-from memcom.budget import BudgetError, build
-from memcom.embeddings import CompressedEmbedding, EmbeddingBag, available
+from memcom.budget import build
+from memcom.embeddings import CompressedEmbedding, EmbeddingBag
 from memcom.kernels.topk import topk
 from memcom.profiling.timing import Candidate
 
@@ -43,20 +41,6 @@ def compressed(n: int, e: int) -> dict[str, CompressedEmbedding]:
 def memcom_layer(n: int, e: int, *, sparse: bool = True) -> CompressedEmbedding:
     """Build MEmCom with 1/16 of the rows."""
     return build("memcom", n, e, num_buckets=max(1, n // RATIO), sparse=sparse)
-
-
-def shipped(n: int, e: int) -> Iterator[tuple[str, CompressedEmbedding]]:
-    """Yield every compressor at 16x, or as small as it can be, frozen to what is shipped."""
-    for name in available():
-        if name == "full":
-            continue
-        for ratio in (RATIO, RATIO / 2, RATIO / 4, RATIO / 8, 1.5):
-            try:
-                layer = build(name, n, e, ratio=ratio)
-            except BudgetError:
-                continue
-            yield name, layer.freeze().eval()
-            break
 
 
 def plainly(layer: nn.Module) -> Candidate:
@@ -166,9 +150,9 @@ def sgd_steps(n: int, e: int, largest: int) -> Candidates:
     upstream = torch.randn(largest, e)
     full, sparse = nn.Embedding(n, e, sparse=True), memcom_layer(n, e)
     found = {
-        f"{BASELINE}, sparse SGD": _step(full, torch.optim.SGD(full.parameters(), 0.01), upstream),
-        "memcom, SGD": _fused_step(optim.SGD, n, e, upstream),
-        "memcom, SGD, sparse gradients": _step(
+        f"{BASELINE}, sparse SGD": step(full, torch.optim.SGD(full.parameters(), 0.01), upstream),
+        "memcom, SGD": fused_step(optim.SGD, memcom_layer(n, e), upstream),
+        "memcom, SGD, sparse gradients": step(
             sparse, optim.SGD(sparse.parameters(), 0.01), upstream
         ),
     }
@@ -189,9 +173,9 @@ def adam_steps(n: int, e: int, largest: int) -> Candidates:
     full, sparse = nn.Embedding(n, e, sparse=True), memcom_layer(n, e)
     adam = torch.optim.SparseAdam(list(full.parameters()))
     return {
-        f"{BASELINE}, SparseAdam": _step(full, adam, upstream),
-        "memcom, lazy Adam": _fused_step(optim.LazyAdam, n, e, upstream),
-        "memcom, lazy Adam, sparse gradients": _step(
+        f"{BASELINE}, SparseAdam": step(full, adam, upstream),
+        "memcom, lazy Adam": fused_step(optim.LazyAdam, memcom_layer(n, e), upstream),
+        "memcom, lazy Adam, sparse gradients": step(
             sparse, optim.LazyAdam(sparse.parameters()), upstream
         ),
     }
@@ -203,13 +187,15 @@ def dense_steps(n: int, e: int, largest: int) -> Candidates:
     full, plain = nn.Embedding(n, e), memcom_layer(n, e, sparse=False)
     adams = [torch.optim.Adam(layer.parameters(), fused=True) for layer in (full, plain)]
     return {
-        f"{BASELINE}, Adam(fused)": _step(full, adams[0], upstream),
-        "memcom, lazy Adam": _fused_step(optim.LazyAdam, n, e, upstream),
-        "memcom, Adam(fused)": _step(plain, adams[1], upstream),
+        f"{BASELINE}, Adam(fused)": step(full, adams[0], upstream),
+        "memcom, lazy Adam": fused_step(optim.LazyAdam, memcom_layer(n, e), upstream),
+        "memcom, Adam(fused)": step(plain, adams[1], upstream),
     }
 
 
-def _step(layer: nn.Module, optimizer: torch.optim.Optimizer, upstream: Tensor) -> Candidate:
+def step(layer: nn.Module, optimizer: torch.optim.Optimizer, upstream: Tensor) -> Candidate:
+    """Return a training step: forward, backward from ``upstream``, update."""
+
     def call(ids: Tensor) -> None:
         optimizer.zero_grad()
         layer(ids).backward(upstream[: len(ids)])
@@ -218,11 +204,10 @@ def _step(layer: nn.Module, optimizer: torch.optim.Optimizer, upstream: Tensor) 
     return call
 
 
-def _fused_step(
-    rule: type[optim.SGD | optim.LazyAdam], n: int, e: int, upstream: Tensor
+def fused_step(
+    rule: type[optim.SGD | optim.LazyAdam], layer: nn.Module, upstream: Tensor
 ) -> Candidate:
-    """A step that changes each row as soon as its gradient is summed."""
-    layer = memcom_layer(n, e)
+    """Return a step that changes each row as soon as its gradient is summed."""
     optimizer = rule(layer.parameters())
     optimizer.fuse(layer)
-    return _step(layer, optimizer, upstream)
+    return step(layer, optimizer, upstream)

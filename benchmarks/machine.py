@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
+SPARE = 2 * 2**30  # bytes of memory to leave to other programs
 LOADED = 0.5  # load average before, or cores that others used, above which times are doubtful
 
 
@@ -64,7 +65,7 @@ def _clocks() -> tuple[float, float, float] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, cores, time and versions."""
+    """Return processor, cores, bytes of the caches where known, time and versions."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -72,7 +73,24 @@ def machine() -> dict[str, Any]:
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     versions = {name: _version(name) for name in VERSIONS}
-    return {"processor": model, "cores": os.cpu_count(), "time": moment, **versions}
+    facts = {"processor": model, "cores": os.cpu_count(), **caches(), "time": moment}
+    return {**facts, **versions}
+
+
+def caches(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[str, int]:
+    """Return ``l2_bytes`` and ``l3_bytes`` of the first core, those that the system tells.
+
+    L2 belongs to the core; L3 is shared, and its bytes are those of all of it.
+    """
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    found = {}
+    for index in sorted(folder.glob("index*")):
+        level, kind, size = (
+            (index / name).read_text().strip() for name in ("level", "type", "size")
+        )
+        if level in "23" and kind == "Unified":
+            found[f"l{level}_bytes"] = int(size[:-1]) * units[size[-1]]
+    return found
 
 
 def _version(name: str) -> str:

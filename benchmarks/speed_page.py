@@ -11,7 +11,7 @@ from benchmarks.candidates import BASELINE
 from benchmarks.fbgemm import FBGEMM
 from benchmarks.machine import VERSIONS, busy
 from benchmarks.reporting import bytes_of, threads_of
-from benchmarks.targets import FORWARD, STEP, check
+from benchmarks.targets import EVERY, FORWARD, STEP, Verdict, check
 from memcom._text import table
 
 SHOWN = {  # columns of `sizes_markdown`: phase, method, baseline
@@ -78,7 +78,7 @@ def speed_markdown(rows: Sequence[dict[str, Any]]) -> str:
         Markdown.
     """
     first, threads = rows[0], threads_of(rows)
-    verdict = "**others were at work, so the times are doubtful**" if busy(first) else "quiet"
+    load = "**others were at work, so the times are doubtful**" if busy(first) else "quiet"
     versions = ", ".join(f"{name} {first[name]}" for name in ("torch", "numba", "fbgemm-gpu-cpu"))
     targets = [
         {
@@ -86,22 +86,67 @@ def speed_markdown(rows: Sequence[dict[str, Any]]) -> str:
             "method": target.method,
             "over": target.baseline,
             "ids at a time": f"{target.batch:,}",
-            "ratio": "not measured" if measured is None else f"{measured:.3f}",
+            "ids": f"{target.num_embeddings:,}",
+            "ratio": "not measured" if verdict.measured is None else f"{verdict.measured:.3f}",
             "target": f"≤ {target.limit:.3g}",
+            "": _words([verdict]),
         }
-        for target, measured in check(rows, threads)
+        for verdict in check(rows, threads)
+        if (target := verdict.target).phase != EVERY
     ]
     lines = [
         f"- **machine**: {first['processor']}, {first['cores']} cores, threads used: {threads}; "
         f"{versions}; {first['time']}",
         f"- **load**: {first['load']} before, {first['others']} cores used by others meanwhile: "
-        f"{verdict}",
+        f"{load}",
         "",
-        table(targets, right=("ids at a time", "ratio", "target")),
+        table(targets, right=("ids at a time", "ids", "ratio", "target")),
         "",
         *(f"- {sentence}" for sentence in bytes_of(rows)),
     ]
     return "\n".join(lines)
+
+
+def every_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Write the lookups of every method as it is shipped, with the targets of those that have some.
+
+    Args:
+        rows: A run, as `read_rows` reads it.
+
+    Returns:
+        Markdown, a line for each method; empty if the run has no such part. A method that was not
+        measured has no line.
+    """
+    threads = threads_of(rows)
+    here = [row for row in rows if row["phase"] == EVERY and row["threads"] == threads]
+    targets: dict[tuple[str, str, int], dict[int, Verdict]] = {}
+    for verdict in check(rows, threads):
+        target = verdict.target
+        if target.phase == EVERY:
+            key = target.method, target.baseline, target.num_embeddings
+            targets.setdefault(key, {})[target.batch] = verdict
+    lines: dict[tuple[str, str, int], dict[str, str]] = {}
+    batches = [f"{batch:,} at a time" for batch in sorted({row["batch"] for row in here})]
+    for row in here:
+        key = row["method"], row["baseline"], row["num_embeddings"]
+        if key not in lines:
+            lines[key] = {"method": key[0], "over": key[1], "ids": f"{key[2]:,}"}
+            lines[key] |= dict.fromkeys(batches, "–")
+        cell, promised = f"{row['ratio']:.2f}", targets.get(key, {}).get(row["batch"])
+        if promised is not None:
+            cell += f" (≤ {promised.target.limit:g})"
+        lines[key][f"{row['batch']:,} at a time"] = cell
+    for key, line in lines.items():
+        line[""] = _words(list(targets.get(key, {}).values()))
+    return table(list(lines.values()), right=["ids", *batches])
+
+
+def _words(verdicts: Sequence[Verdict]) -> str:
+    """Whether targets that belong together are met; empty where none was measured."""
+    found = [verdict.holds for verdict in verdicts if verdict.holds is not None]
+    if not found:
+        return ""
+    return "met" if all(found) else "**missed**"
 
 
 def sizes_markdown(rows: Sequence[dict[str, Any]]) -> str:

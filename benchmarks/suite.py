@@ -8,22 +8,23 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import candidates, training
+from benchmarks import candidates, growth, methods, training
 from benchmarks.candidates import BAG, BASELINE, COPIED
-from benchmarks.machine import Load, free_memory, machine
+from benchmarks.machine import SPARE, Load, free_memory, machine
 from benchmarks.targets import (
     BAGS,
     CHECK,
     COPY,
     EVERY,
     FORWARD,
+    GROWTH,
     MEMORY,
     PARTS,
     SCALE,
@@ -33,6 +34,7 @@ from benchmarks.targets import (
 from memcom import kernels
 from memcom._files import write_csv
 from memcom._text import in_bytes
+from memcom.embeddings import DHEmbedding
 from memcom.profiling import draw_ids, interleave
 from memcom.profiling.memory import KEEP_FREED_MEMORY
 
@@ -44,7 +46,9 @@ QUICK: dict[str, Any] = {
     "threads": [2],
     "seconds": 0.8,  # for all candidates that take turns
     "search": [10**5, 10**6],  # items
-    "every": [10**5],
+    "every": [10**6],  # ids of every method; training steps have a tenth
+    "growth": [10**4, 10**6],
+    "growth_batches": [1, 10**3, 10**5],
     "memory": [10**7],
     "scale": [10**8],
     "steps": 300,  # of the training at scale
@@ -53,13 +57,14 @@ FULL: dict[str, Any] = {
     **QUICK,
     "sizes": [(n, e) for n in (10**5, 10**6, 10**7) for e in (32, 64, 128)],
     "threads": [1, 2],
+    "growth": [10**k for k in range(4, 9)],
+    "growth_batches": [10**k for k in range(7)],
 }
-SPARE = 2 * 2**30  # bytes of memory to leave to other programs
 
 _DRAWN = 2**20  # ids drawn per kind: more rows than the caches hold
 _CHECKED = 2**18  # ids in a lookup whose check is timed, so that the call itself no longer counts
 _QUERIES = 64  # of a search
-_EVERY = 4096  # ids in a lookup of every method
+_STEPPED = 4096  # ids in a training step of a method
 
 Log = Callable[[str], object]
 
@@ -193,12 +198,50 @@ def timed(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
         size = _size(n, 64, _QUERIES, "uniform")
         yield from _rows(SEARCH, candidates.searches(n, 64), batches, seconds, size, warm_up=1)
     for n in settings["every"] if EVERY in parts else []:
-        batches = _cut(draw_ids("zipf", n, _DRAWN), _EVERY)
-        table = nn.Embedding(n, 64)
-        for name, layer in candidates.shipped(n, 64):
-            both = candidates.without_gradients({BASELINE: table, name: layer})
-            _, row = _rows(EVERY, both, batches, seconds, _size(n, 64, _EVERY, "zipf"))
-            yield {**row, "checkpoint": layer.nbytes}
+        yield from _every(n, 64, settings)
+    for n in settings["every"] if STEP in parts else []:
+        size = _size(n // 10, 64, _STEPPED, "zipf")
+        batches = _cut(draw_ids("zipf", n // 10, _DRAWN), _STEPPED)
+        for group in methods.method_steps(n // 10, 64, _STEPPED):
+            yield from _rows(STEP, group, batches, seconds, size)
+    # Growth with the most threads alone: its picture is of one machine, not of one core.
+    most = torch.get_num_threads() == max(settings["threads"])
+    for n in settings["growth"] if GROWTH in parts and most else []:
+        yield from _growth(n, 64, settings)
+
+
+def _every(n: int, e: int, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Lookups of every method, each in turns with the full table of its size."""
+    sizes = [batch for batch in settings["batches"] if batch > 1]
+    seconds = settings["seconds"] / 2  # for two candidates, as a rule
+    tables, drawn = {}, {}
+    for name, layer in methods.shipped(n, e):
+        ids_of = layer.num_embeddings
+        if ids_of not in tables:
+            tables[ids_of] = nn.Embedding(ids_of, e)
+            drawn[ids_of] = draw_ids("zipf", ids_of, max(_DRAWN, 8 * max(sizes)))
+        group = candidates.without_gradients({BASELINE: tables[ids_of], name: layer})
+        group |= methods.peers(name, ids_of, e, max(sizes))
+        for batch in sizes:
+            size, batches = _size(ids_of, e, batch, "zipf"), _cut(drawn[ids_of], batch)
+            found = list(_rows(EVERY, group, batches, seconds, size))[1:]
+            if isinstance(layer, DHEmbedding):
+                counted = [(ids, len(ids.unique())) for ids in batches]
+                pair = methods.beside_products(layer, batch)
+                found += list(_rows(EVERY, pair, counted, seconds, size))[1:]
+            for row in found:
+                yield {**row, "checkpoint": layer.nbytes} if row["method"] == name else row
+
+
+def _growth(n: int, e: int, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Lookups and steps of some methods with ``n`` ids, over the batches."""
+    largest = max(settings["growth_batches"])
+    ids = draw_ids("uniform", n, max(_DRAWN, 8 * largest))
+    for group, nbytes in growth.groups(n, e, largest):
+        for batch in settings["growth_batches"]:
+            size, seconds = _size(n, e, batch, "uniform"), settings["seconds"] / 2
+            for row in _rows(GROWTH, group, _cut(ids, batch), seconds, size):
+                yield {**row, "checkpoint": nbytes[row["method"]]}
 
 
 def _of_size(n: int, e: int, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -240,7 +283,7 @@ def _size(n: int, e: int, batch: int, kind: str) -> dict[str, Any]:
 def _rows(
     phase: str,
     group: candidates.Candidates,
-    batches: list[Tensor],
+    batches: Sequence[Any],
     seconds: float,
     size: dict[str, Any],
     **options: Any,

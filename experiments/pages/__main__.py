@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks import read_rows, sizes_markdown, speed_markdown
+from benchmarks import every_markdown, growth_table, read_rows, sizes_markdown, speed_markdown
+from benchmarks.growth import CACHES, growth_rows
 from experiments.claims import Finding, Results, findings
 from experiments.pages import pictures, tables
 from experiments.pages.numbers import Numbers, check
 from memcom._files import write_text
-from memcom._text import table
+from memcom._text import in_bytes, table
 from memcom.plots.costs import mean_ratios
 
 ROOT = pictures.ROOT
@@ -126,8 +127,27 @@ def speed_page() -> str:
         if method == "hash" and batch > 1
     )  # fmt: skip
     return render(
-        "speed.md.j2", speed=speed_markdown(rows), sizes=sizes_markdown(rows), hashing=hashing
+        "speed.md.j2",
+        speed=speed_markdown(rows),
+        every=every_markdown(rows),
+        growth=_growth(rows),
+        sizes=sizes_markdown(rows),
+        hashing=hashing,
     )
+
+
+def _growth(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the page says of the cost against growth; empty if the run has no such part."""
+    found = growth_rows(rows)
+    if not found:
+        return {}
+    ids = [f"{n:,}" for n in sorted({row["num_embeddings"] for row in found})]
+    sizes = [f"{name} {in_bytes(found[0][key])}" for name, key in CACHES.items() if key in found[0]]
+    return {
+        "ids": ", ".join(ids[:-1]) + f" and {ids[-1]}",
+        "caches": f" ({', '.join(sizes)})" if sizes else "",
+        "table": growth_table(rows),
+    }
 
 
 def family_page() -> str:

@@ -13,12 +13,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from benchmarks import read_rows, speed_panels
+from benchmarks import growth_panels, read_rows, speed_panels
 from experiments.claims import Results
 from experiments.head_shares import RANKING
 from experiments.pages.tables import METHODS
 from memcom._files import write_atomically
-from memcom.plots import loss_by_data, quality_against_ratio, speed_against_table, to_png
+from memcom.plots import (
+    cost_against_growth,
+    loss_by_data,
+    quality_against_ratio,
+    speed_against_table,
+    to_png,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results"
@@ -106,6 +112,16 @@ def draw_speed() -> Figure:
     return speed_against_table(speed_panels(read_rows(SPEED_ROWS)))
 
 
+def draw_growth() -> Figure:
+    """Draw the time of an id against the bytes of the table and the batch."""
+    return cost_against_growth(growth_panels(read_rows(SPEED_ROWS)))
+
+
+def has_growth() -> bool:
+    """Return whether the committed run has the rows of `draw_growth`."""
+    return b"\ngrowth," in SPEED_ROWS.read_bytes()
+
+
 PICTURES = ROOT / "docs" / "pictures"
 HEADLINE = Picture(
     PICTURES / "headline.png",
@@ -130,4 +146,12 @@ SPEED = Picture(
     draw_speed,
     [SPEED_ROWS],
 )
-ALL = (HEADLINE, DATA_SETS, SPEED)
+GROWTH = Picture(
+    PICTURES / "growth.png",
+    "Nanoseconds of one id, in four panels: lookups above, training steps below; on the left over "
+    "the bytes of the table, on the right over the ids at a time. A line each for the full table, "
+    "MEmCom, quotient-remainder and its rows in 8 bits, with dashed lines where the caches end.",
+    draw_growth,
+    [SPEED_ROWS],
+)
+ALL = (HEADLINE, DATA_SETS, SPEED, *([GROWTH] if has_growth() else []))

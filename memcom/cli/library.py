@@ -80,7 +80,7 @@ def fetch_data(name: str) -> None:
 @click.option(
     "--full",
     is_flag=True,
-    help="Every size, in a quarter of an hour; else the targets', in minutes.",
+    help="Every size, in half an hour; else the targets', in minutes.",
 )
 @click.option(
     "--threads",

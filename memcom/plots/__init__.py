@@ -6,7 +6,9 @@ figures the same look.
 
 from __future__ import annotations
 
+from memcom.plots.costs import Growth as Growth
 from memcom.plots.costs import bytes_by_method as bytes_by_method
+from memcom.plots.costs import cost_against_growth as cost_against_growth
 from memcom.plots.costs import speed_against_table as speed_against_table
 from memcom.plots.curves import loss_by_data as loss_by_data
 from memcom.plots.curves import quality_against_ratio as quality_against_ratio

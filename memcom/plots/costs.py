@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from memcom._text import in_bytes
 from memcom.plots.theme import (
+    FAINT,
     INK,
     PALETTE,
     darker,
     method_style,
     new_figure,
     plain_axis,
+    short_number,
     themed,
 )
+
+Lines = Mapping[str, Sequence[tuple[float, float]]]
 
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxx", "---")
 
@@ -168,7 +174,86 @@ def _speed_panel(ax: Axes, ratios: Mapping[tuple[str, str, int], Ratio]) -> None
     ax.set_yticks(range(len(methods)), names)
     ax.set(xscale="log", ylim=(len(methods) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
-    left, right = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 50 * left else (1,)))
+    _label_decades(ax.xaxis)
     plain_axis(ax.xaxis, lambda x, _: f"{x:g}×")
     ax.set_xlabel("times nn.Embedding's (log scale)")
+
+
+def _label_decades(axis: Axis) -> None:
+    """Label the powers of ten of a log axis; on a short one, 2 and 5 of each as well."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+
+
+class Growth(NamedTuple):
+    """A panel of `cost_against_growth`.
+
+    Attributes:
+        title: Its title.
+        xlabel: What grows.
+        lines: Points ``(x, nanoseconds an id)`` by method, in ascending order; a method may carry
+            options, such as ``qr(8 bits)``.
+        ends: Where on the axis caches end, by name.
+        in_bytes: Whether x is bytes.
+    """
+
+    title: str
+    xlabel: str
+    lines: Lines
+    ends: Mapping[str, float]
+    in_bytes: bool = False
+
+
+def cost_against_growth(panels: Sequence[Growth]) -> Figure:
+    """Plot the time of one id against the size of the table or of the batch, two panels a row.
+
+    Args:
+        panels: The panels, row by row.
+
+    Returns:
+        The figure: a line for each method, told apart by its marker too, and a labelled
+        upright line where each cache ends.
+
+    Raises:
+        ValueError: If a panel has no line.
+    """
+    for panel in panels:
+        if not panel.lines:
+            raise ValueError(f"{panel.title} has no method")
+    with themed():
+        figure = Figure(figsize=(8.6, 0.5 + 3.1 * ((len(panels) + 1) // 2)), layout="constrained")
+        axes = figure.subplots((len(panels) + 1) // 2, 2, squeeze=False).flat
+        for ax, panel in zip(axes, panels, strict=False):
+            _growth_panel(ax, panel)
+        for ax in list(axes)[len(panels) :]:
+            ax.remove()
+        named = {
+            label: handle
+            for ax in figure.axes
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(named.values(), named, loc="outside lower center", ncols=len(named))
+    return figure
+
+
+def _growth_panel(ax: Axes, panel: Growth) -> None:
+    for name, points in panel.lines.items():
+        style = method_style(name)
+        if "(" in name:  # beside the same method without options
+            style = replace(style, fill="none", dash=":")
+        x, y = np.array(points, dtype=float).T
+        ax.plot(x, y, label=style.label, zorder=3, **style.line())
+    ax.set(xscale="log", yscale="log", title=panel.title)
+    ax.set_xlabel(f"{panel.xlabel} (log scale)")
+    ax.set_ylabel("ns an id (log scale)")
+    plain_axis(ax.xaxis, (lambda x, _: in_bytes(x)) if panel.in_bytes else short_number)
+    _label_decades(ax.yaxis)
+    plain_axis(ax.yaxis)
+    left, right = ax.get_xlim()
+    for name, end in panel.ends.items():
+        if left < end < right:
+            ax.axvline(end, color=FAINT, lw=1.1, ls=(0, (5, 2)), zorder=1)
+            ax.text(
+                end, 0.98, f" {name}", transform=ax.get_xaxis_transform(), ha="left", va="top",
+                fontsize=9, color=INK,
+            )  # fmt: skip

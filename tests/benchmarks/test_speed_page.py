@@ -61,14 +61,48 @@ def cells(text):
 def test_the_table_holds_ratio_and_target():
     text = benchmarks.speed_markdown([*ROWS, SCALE, MEMORY])
     table = cells(text)
-    assert ["forward", "memcom", "nn.Embedding", "4,096", "0.500", "≤ 0.6"] in table
-    assert ["forward", "qr", "nn.Embedding", "4,096", "not measured", "≤ 0.6"] in table
+    work = ["forward", "memcom", "nn.Embedding", "4,096", "1,000,000"]
+    assert [*work, "0.500", "≤ 0.6", "met"] in table
+    work = ["forward", "qr", "nn.Embedding", "4,096", "1,000,000"]
+    assert [*work, "not measured", "≤ 0.6", ""] in table
+    assert "registry" not in text
+    missed = benchmarks.speed_markdown([{**ROWS[0], "ratio": 0.61}])
+    assert ["0.610", "≤ 0.6", "**missed**"] in [line[-3:] for line in cells(missed)]
     for fact in ("8086, 2 cores", "threads used: 2", "torch 2.13.0+cpu", "fbgemm-gpu-cpu -"):
         assert fact in text
     assert "allocator 1 GB, resident 2 GB" in text
     assert "100,000,000 ids of width 64" in text
     assert "2,000,000 ids a second" in text
     assert "76.8 GB" in text  # 3 x 4 bytes x 64 x 10^8
+
+
+def lookup(method, batch, ratio, **changes):
+    row = {"phase": "registry", "method": method, "baseline": "nn.Embedding", "batch": batch}
+    return {**row, **PLACE, **TIMES, "ratio": ratio, **changes}
+
+
+def test_every_method_has_a_line_and_is_missed_if_one_of_its_targets_is():
+    smaller = {"num_embeddings": 10**5}
+    rows = [
+        *(lookup("int8", 4096, 0.79), lookup("int8", 65536, 0.71)),
+        *(lookup("qr, 4 bits", 4096, 0.9), lookup("qr, 4 bits", 65536, 0.8)),
+        lookup("FBGEMM, 8 bits, bags of 1", 4096, 1.456),
+        *(lookup("dhe", 4096, 99.0, **smaller), lookup("dhe", 65536, 88.0, **smaller)),
+        lookup("dhe", 4096, 1.25, baseline="its matrix products", **smaller),
+        lookup("int8", 4096, 77.0, threads=1),
+        ROWS[0],
+    ]
+    head, _, *lines = cells(benchmarks.every_markdown(rows))
+    assert head == ["method", "over", "ids", "4,096 at a time", "65,536 at a time", ""]
+    table, million = "nn.Embedding", "1,000,000"
+    assert lines == [
+        ["int8", table, million, "0.79 (≤ 0.8)", "0.71 (≤ 0.7)", "**missed**"],
+        ["qr, 4 bits", table, million, "0.90 (≤ 0.9)", "0.80 (≤ 0.8)", "met"],
+        ["FBGEMM, 8 bits, bags of 1", table, million, "1.46", "–", ""],
+        ["dhe", table, "100,000", "99.00", "88.00", ""],
+        ["dhe", "its matrix products", "100,000", "1.25 (≤ 1.2)", "–", "**missed**"],
+    ]
+    assert benchmarks.every_markdown(ROWS) == ""
 
 
 @pytest.mark.parametrize(("facts", "said"), [({}, "quiet"), ({"others": 1.4}, "doubtful")])

@@ -18,7 +18,9 @@ TINY = {
     "threads": [1],
     "seconds": 0.0,
     "search": [500],
-    "every": [300],
+    "every": [2000],
+    "growth": [300],
+    "growth_batches": [1, 32],
     "memory": [2000],
     "scale": [5000],
     "steps": 40,
@@ -78,8 +80,21 @@ def test_the_model_at_scale_learns(whole):
 
 @pytest.mark.slow
 def test_the_whole_registry_is_timed(whole):
-    found = {r["method"] for r in whole[0] if r["phase"] == targets.EVERY}
-    assert found == set(memcom.available()) - {"full"}
+    found = [r for r in whole[0] if r["phase"] == targets.EVERY]
+    assert set(memcom.available()) - {"full"} <= {r["method"].split(",")[0] for r in found}
+    for row in found:  # those of other packages tell no bytes
+        assert ("checkpoint" in row) == (row["baseline"] == "nn.Embedding") or "bags" in row[
+            "method"
+        ]
+    assert {r["batch"] for r in found} == {32}
+
+
+@pytest.mark.slow
+def test_growth_is_timed_with_the_bytes_of_each_table(whole):
+    found = [r for r in whole[0] if r["phase"] == targets.GROWTH]
+    places = {(r["method"], r["batch"]) for r in found}
+    assert len(found) == len(places) == 2 * (4 + 3)  # lookups and steps
+    assert {r["checkpoint"] for r in found if r["method"] == "nn.Embedding"} == {300 * 64 * 4}
 
 
 @pytest.mark.parametrize("settings", [{"round": 3}, {"parts": ["forward", "backward"]}])
@@ -101,9 +116,21 @@ def test_a_part_without_memory_is_left_out_and_logged(monkeypatch):
 
 
 def row(target, ratio, **changes):
-    size = 10**7 if target.phase == targets.MEMORY else 10**6
-    place = {"num_embeddings": size, "embedding_dim": 64, "threads": 2, "ratio": ratio}
+    place = {"embedding_dim": 64, "threads": 2, "ratio": ratio}
     return {**target._asdict(), **place, **changes}
+
+
+def test_a_target_is_for_its_number_of_ids():
+    (smaller,) = (t for t in targets.TARGETS if (t.method, t.batch) == ("tt", 4096))
+    rows = [row(smaller, 4.0), row(smaller, 9.0, num_embeddings=10**6)]
+    (verdict,) = (v for v in benchmarks.check(rows) if v.measured is not None)
+    assert verdict == (smaller, pytest.approx(4.0))
+    assert (smaller.num_embeddings, smaller.limit) == (10**5, 6)
+    assert all(t.num_embeddings == 10**7 for t in targets.TARGETS if t.phase == targets.MEMORY)
+
+
+def test_no_target_stands_twice():
+    assert len({t[:4] for t in targets.TARGETS}) == len(targets.TARGETS)
 
 
 def test_targets_take_the_geometric_mean_of_the_right_rows():

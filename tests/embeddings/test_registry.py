@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import memcom
-from benchmarks.candidates import shipped
+from benchmarks.methods import shipped
 from memcom.collisions.distinct import uniqueness
 from memcom.course.family import family_table
 from memcom.embeddings import REGISTRY

@@ -87,6 +87,31 @@ def test_a_short_axis_is_labelled_between_the_powers_of_ten(slowest, labels):
     assert ("0.5×" in shown) == (slowest < 100)
 
 
+LINES = {"full": [(1e6, 5.0), (1e9, 50.0)], "qr": [(1e5, 4.0)], "qr(8 bits)": [(1e4, 3.0)]}
+
+
+def test_growth_is_drawn_with_the_ends_of_caches_that_lie_inside():
+    panels = [
+        plots.Growth("Lookup", "bytes of the table", LINES, {"L2": 2e6, "L3": 1e12}, in_bytes=True),
+        plots.Growth("Step", "ids at a time", {"full": [(1, 9e3), (1e6, 9.0)]}, {}),
+    ]
+    figure = looks.check_purity(lambda: plots.cost_against_growth(panels))
+    looks.check_independence(lambda: plots.cost_against_growth(panels))
+    looks.check_room(lambda: plots.cost_against_growth(panels))
+    left, right = figure.axes
+    full, qr, packed, *ends = left.lines
+    assert full.get_xydata().tolist() == [[1e6, 5.0], [1e9, 50.0]]
+    assert [end.get_xdata()[0] for end in ends] == [2e6]
+    assert "L2" in "".join(looks.texts(figure))
+    assert "L3" not in "".join(looks.texts(figure))
+    marks = {(line.get_marker(), line.get_fillstyle()) for line in (full, qr, packed)}
+    assert len(marks) == 3  # told apart without colour
+    assert len(right.lines) == 1
+    assert (left.get_title(), right.get_title()) == ("Lookup", "Step")
+    with pytest.raises(ValueError, match="Empty has no method"):
+        plots.cost_against_growth([plots.Growth("Empty", "ids", {}, {})])
+
+
 def test_a_panel_of_baselines_alone_is_refused():
     with pytest.raises(ValueError, match="lookup has no method"):
         speed_against_table({"lookup": ROWS[:1]})
