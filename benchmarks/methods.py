@@ -58,12 +58,13 @@ def shipped(n: int, e: int) -> Iterator[tuple[str, CompressedEmbedding]]:
 def sizes(name: str, n: int) -> dict[str, Any]:
     """Return the arguments with which a method of shared rows has 1/16 of them."""
     rows = -(-n // RATIO)
-    return {
+    found: dict[str, dict[str, Any]] = {
         "qr": {"num_collisions": RATIO},
         "memcom": {"num_buckets": rows},
         "hash": {"num_buckets": rows},
         "mixed-radix": {"radices": [rows, RATIO]},
-    }[name]
+    }
+    return found[name]
 
 
 def drawn(layer: CompressedEmbedding) -> CompressedEmbedding:

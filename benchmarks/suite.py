@@ -80,8 +80,7 @@ def run(
 
     Args:
         out: CSV file to write, with the machine, its load and the versions in every row.
-        quick: `QUICK`, the sizes of the targets, in minutes; else `FULL`, in a quarter of an
-            hour.
+        quick: `QUICK`, the sizes of the targets, in minutes; else `FULL`, in half an hour.
         log: Called with a line at each new part.
         **settings: Replace some of their entries.
 
