@@ -28,6 +28,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from memcom._check import checked, whole
+
 MAX_NUM_EMBEDDINGS = 2**40
 HASH_BITS = 32
 
@@ -136,6 +138,7 @@ def mixed_radix_digits(radices: Sequence[int]) -> list[Digit]:
     return [Digit(m, divisor=p) for m, p in zip(radices, places, strict=True)]
 
 
+@checked
 def binary_code_digits(
     code_bits: int, block_bits: int, *, strategy: str = "succession", seed: Tensor | None = None
 ) -> list[Digit]:
@@ -145,6 +148,8 @@ def binary_code_digits(
     ``"skip"`` interleaves: of B blocks, block j holds bits j, j+B, j+2B, ... A block has 2 to the
     power of its bits rows (Yan et al. 2021, section 3).
     """
+    whole("code_bits", code_bits, 0, 64)
+    whole("block_bits", block_bits, 1, 64)
     blocks = -(-code_bits // block_bits)
     if strategy == "succession":
         widths = [min(block_bits, code_bits - j * block_bits) for j in range(blocks)]

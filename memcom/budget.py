@@ -173,7 +173,7 @@ def plan(
     )
     arguments = sizes.arguments(sizes.scales[too_large - 1])
     stays = stored(arguments)
-    asked = f"ratio {ratio:g}" if ratio is not None else f"{budget:,.0f} bytes"
+    asked = f"ratio {float(ratio):g}" if ratio is not None else f"{budget:,.0f} bytes"
     note = f"{asked} asked, {budget - stays:,.0f} bytes left over"
     return Plan(name, num_embeddings, embedding_dim, {**own, **arguments}, stays, budget, note)
 
@@ -223,7 +223,8 @@ def plan_tables(
     large_bytes = sum(full[key] for key in full if key not in small)
     if left < 0 or (large_bytes and not left):
         raise BudgetError(
-            f"the {len(small)} tables of at most {threshold} ids alone exceed ratio {ratio:g}; "
+            f"the {len(small)} tables of at most {shown(threshold)} ids alone exceed ratio "
+            f"{float(ratio):g}; "
             "lower the threshold"
         )
     plans = {}

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from memcom._check import path_like, shown
+from memcom._check import checked, path_like, shown
 from memcom._files import write_atomically
 from memcom.embeddings import REGISTRY, CompressedEmbedding, get
 from memcom.embeddings._arguments import check_placement
@@ -179,6 +179,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+@checked
 def to_onnx(module: nn.Module, example: Tensor, path: str | Path) -> Path:
     """Write a module that takes ids as an ONNX file, its first axis of any length.
 

@@ -7,8 +7,10 @@ file together take about half a minute.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import traceback
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +20,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 import memcom
+from memcom import tasks
+from memcom._check import checked
 from memcom._text import parse_nbytes
+from memcom.data import load as load_data
 from memcom.export import load, save
 from tests.embeddings.cases import make
 
@@ -315,3 +321,275 @@ def test_a_state_of_another_size_is_refused_in_words(spec):
     with pytest.raises(RuntimeError, match=r"other sizes .*resize_num_embeddings") as caught:
         model.load_state_dict(state)
     assert "700" in str(caught.value)
+
+
+# --- every public function of every room ----------------------------------------------------------
+
+BIG = {
+    "count",
+    "num_embeddings",
+    "num_buckets",
+    "draws",
+    "width",
+    "widths",
+    "num_items",
+    "num_keys",
+}
+BIG |= {"num_codes", "batch_size", "repeats", "most_rounds", "least_rounds", "warm_up", "num_rows"}
+MODULES = [torch.nn.Linear(2, 2), torch.nn.Embedding(5, 2), torch.zeros(0), np.array(["a"])]
+DATA = load_data("synthetic", num_users=20, num_items=30)
+RANKER = tasks.HistoryRanker(memcom.FullEmbedding(30, 4))
+HELD_OUT = tasks.HeldOut.of(DATA, "valid")
+HISTORIES = tasks.Histories.of(DATA, "train")
+KNOWN = memcom.embeddings.Occurrences(torch.arange(9) % 5, torch.arange(9), 5)
+IDS, TABLE = torch.arange(5), torch.randn(N, 3)
+SCORES, RELEVANT = torch.randn(4, 6), torch.eye(4, 6)
+LABEL = torch.tensor([0, 1, 1, 0])
+ROWS = [
+    {"method": m, "ratio": 4.0, "nbytes": 9, "loss": v, "value": v, "metric": "auc"}
+    for m, v in (("qr", 0.1), ("memcom", 0.2))
+]
+TABLES = {"a": ROWS}
+FULL = torch.nn.Embedding(N, E)
+LOSS = {"model": RANKER, "given": HISTORIES, "held_out": HISTORIES}
+WELL = {
+    "memcom.available": {},
+    "memcom.get": {"name": "qr"},
+    "memcom.parse_spec": {"spec": "qr"},
+    "memcom.build": {"name": "qr", "num_embeddings": N, "embedding_dim": E, "ratio": 4},
+    "memcom.plan": {"name": "qr", "num_embeddings": N, "embedding_dim": E, "ratio": 4},
+    "memcom.plan_tables": {
+        "name": "qr",
+        "cardinalities": {"a": 900},
+        "embedding_dim": E,
+        "ratio": 4,
+    },
+    "memcom.quantize": {"emb": LAYER},
+    "memcom.multi_embedding": {
+        "num_sets": 2,
+        "make_embedding": lambda: memcom.build("qr", N, E, ratio=4),
+        "make_interaction": torch.nn.Identity,
+    },
+    "memcom.audit": {"emb": LAYER},
+    "memcom.learn_map": {"pre_embedding": TABLE, "counts": torch.arange(N), "num_buckets": 7},
+    "memcom.minhash_signatures": {"ids": IDS, "users": IDS, "num_embeddings": 5},
+    "memcom.register": {"name": "qr"},
+    "memcom.collisions.birthday_pairs": {"n": 5, "levels": 9},
+    "memcom.collisions.codes": {"emb": LAYER},
+    "memcom.collisions.distinct_codes": {"num_rows": 5, "reads": 2, "ordered": True},
+    "memcom.collisions.equal_vectors": {"emb": LAYER},
+    "memcom.collisions.expected_collisions": {"num_embeddings": 5, "num_codes": 9},
+    "memcom.collisions.multiplier_gaps": {"emb": LAYER},
+    "memcom.collisions.near_vectors": {"emb": LAYER, "eps": 0.1},
+    "memcom.collisions.neighbours": {"emb": LAYER, "id": 2},
+    "memcom.collisions.report": {"emb": LAYER},
+    "memcom.collisions.round_rows": {"rows": TABLE, "rounding": "int8"},
+    "memcom.collisions.sharing_groups": {"emb": LAYER},
+    "memcom.profiling.allocated": {"function": list},
+    "memcom.profiling.count_lines": {"rows": IDS, "width": 8},
+    "memcom.profiling.draw_ids": {"popularity": "zipf", "num_embeddings": 9, "count": 5},
+    "memcom.profiling.interleave": {
+        "candidates": {"a": id},
+        "batches": [[1]],
+        "most_rounds": 9,
+        "seconds": 1.0,
+    },
+    "memcom.profiling.lookup_traffic": {"emb": LAYER, "ids": IDS},
+    "memcom.profiling.median_interval": {"values": list(range(9))},
+    "memcom.profiling.nbytes_by_tensor": {"emb": LAYER},
+    "memcom.profiling.peak_rss_bytes": {},
+    "memcom.profiling.time_lookup": {"emb": LAYER, "baseline": FULL, "repeats": 20},
+    "memcom.profiling.training_memory": {"emb": LAYER},
+    "memcom.embeddings.attach": {"model": LAYER, "num_steps": 9},
+    "memcom.embeddings.follow": {"model": LAYER, "num_steps": 9},
+    "memcom.embeddings.schedule_for": {"emb": LAYER, "num_steps": 9},
+    "memcom.embeddings.learned_options": {"name": "lma", "known": KNOWN},
+    "memcom.embeddings.prepare": {"emb": LAYER, "known": KNOWN, "pretrain": len},
+    "memcom.export.load": {"path": "nowhere.safetensors"},
+    "memcom.kernels.explain": {"layer": LAYER},
+    "memcom.kernels.topk": {"queries": TABLE[:4], "items": TABLE, "k": 3},
+    "memcom.kernels.warm_up": {},
+    "memcom.kernels.plain": {},
+    "memcom.data.describe": {"name": "movielens"},
+    "memcom.data.load": {"name": "movielens"},
+    "memcom.data.names": {},
+    "memcom.plots.bytes_by_method": {"methods": {"qr": 9}},
+    "memcom.plots.describe_standing": {"tables": TABLES, "data": "a"},
+    "memcom.plots.method_style": {"name": "qr"},
+    "memcom.plots.standing": {"tables": TABLES, "data": "a"},
+    "memcom.plots.loss_against": {"rows": ROWS, "column": "nbytes", "label": "bytes"},
+    "memcom.plots.theme": {},
+    "memcom.sweep.bootstrap": {"values": {"a": np.ones((2, 5))}, "draws": 9},
+    "memcom.sweep.holm": {"p_values": [0.1, 0.2]},
+    "memcom.sweep.mean_interval": {"values": [1, 2, 3]},
+    "memcom.sweep.paired_tests": {"values": np.arange(5.0), "reference": np.ones(5)},
+    "memcom.sweep.parallel_trials": {},
+    "memcom.sweep.spec_of": {"path": None},
+    "memcom.tasks.accuracy": {"scores": SCORES, "label": LABEL},
+    "memcom.tasks.auc": {"scores": SCORES[:, 0], "label": LABEL},
+    "memcom.tasks.dense_layers": {"width": 3, "widths": [4, 5]},
+    "memcom.tasks.evaluate": {"model": RANKER, "held_out": HELD_OUT},
+    "memcom.tasks.fit": {"model": RANKER, "data": DATA, "epochs": 1},
+    "memcom.tasks.get_task": {"name": "ranking"},
+    "memcom.tasks.log_loss": {"logits": SCORES, "label": LABEL},
+    "memcom.tasks.ndcg_and_recall_at_k": {"scores": SCORES, "relevant": RELEVANT},
+    "memcom.tasks.ndcg_at_k": {"scores": SCORES, "relevant": RELEVANT},
+    "memcom.tasks.recall_at_k": {"scores": SCORES, "relevant": RELEVANT},
+    "memcom.tasks.pairwise_loss": {**LOSS, "samples": IDS},
+    "memcom.tasks.softmax_loss": LOSS,
+    "memcom.tasks.sampled_softmax_loss": {**LOSS, "samples": IDS, "log_q": torch.zeros(30)},
+    "memcom.tasks.ranknet_loss": {"difference": SCORES},
+    "memcom.tasks.task_names": {},
+    "memcom.addresses.binary_code_digits": {"code_bits": 9, "block_bits": 4},
+    "memcom.addresses.require_tensor": {"ids": IDS},
+    "memcom.export.save": {"embedding": LAYER, "path": "layer.safetensors"},
+    "memcom.optim.LazyAdam": {"params": [torch.zeros(2)]},
+    "memcom.optim.RowwiseAdagrad": {"params": [torch.zeros(2)]},
+    "memcom.optim.SGD": {"params": [torch.zeros(2)]},
+    "memcom.tasks.TrainingOptions": {},
+    "memcom.tasks.PairwiseOptions": {},
+    "memcom.tasks.SupervisedOptions": {},
+    "memcom.tasks.StreamOptions": {},
+}
+# Not drawn from: what reads or writes files, starts processes or trains for long has tests of its
+# own arguments; layers, which check what they take, call the functions of `kernels` and those of
+# `addresses` that belong to a lookup.
+ELSEWHERE = {
+    "addresses": "check_ids is_traced lacks_values mixed_radix_digits murmur3 strided_bits",
+    "export": "to_onnx",
+    "profiling": "resident",
+    "data": "fetch",
+    "plots": "loss_by_data quality_against_ratio show speed_against_table to_html to_png",
+    "sweep": "dry_run read_pairs read_rows read_trials run summarise sweep tables terminal_section "
+    "write_report",
+    "tasks": "fit_supervised predict run_stream",
+    "kernels": "all_rows apply_step choose chosen_codes chosen_codewords class_product computed "
+    "dedup defer_gradients deferred_lookup fused_bag fused_step gather_rows hash_numbers lookup "
+    "mish plain_lookup tensor_train",
+}
+PUBLIC = ["memcom", *(f"memcom.{r}" for r in "collisions data embeddings kernels plots".split())]
+PUBLIC += [f"memcom.{r}" for r in "addresses export optim profiling sweep tasks".split()]
+
+
+def public_functions():
+    """Functions of the rooms, each once, by the shortest name."""
+    found = {}
+    for room in PUBLIC:
+        module = importlib.import_module(room)
+        for name in getattr(module, "__all__", dir(module)):
+            function = None if name.startswith("_") else getattr(module, name)
+            place = getattr(function, "__module__", "")
+            ours = place.startswith("memcom.") if hasattr(module, "__path__") else place == room
+            if inspect.isfunction(function) and ours:
+                found.setdefault(function, f"{room}.{name}")
+    return set(found.values())
+
+
+def test_every_public_function_is_drawn_from():
+    elsewhere = {
+        f"memcom.{room}.{name}" for room, all_ in ELSEWHERE.items() for name in all_.split()
+    }
+    drawn = {path for path in WELL if not path.endswith("Options")}
+    assert public_functions() <= drawn | elsewhere
+    assert not drawn & elsewhere
+
+
+def refused_in_words(call):
+    """Any error is raised by a statement of memcom, not by what it calls or computes."""
+    refused = None
+    try:
+        call()
+    except (ValueError, TypeError, IndexError, OSError) as error:
+        refused = error
+    if refused is None or isinstance(refused, OSError):  # of a file that it names
+        return
+    frame = traceback.extract_tb(refused.__traceback__)[-1]
+    assert frame.filename.startswith(OURS[0]), f"{frame.filename}:{frame.lineno}: {refused!r}"
+    assert frame.line.startswith("raise"), f"{frame.filename}:{frame.lineno}: {refused!r}"
+    assert str(refused)
+
+
+@pytest.mark.parametrize("path", WELL)
+def test_arguments_of_public_functions(path, tmp_path, monkeypatch):
+    """Each parameter of each function takes a third of the hostile values, or refuses in words."""
+    monkeypatch.chdir(tmp_path)
+    room, _, name = path.rpartition(".")
+    function = getattr(importlib.import_module(room), name)
+    if name not in ("describe", "load"):
+        function(**WELL[path])
+    for place, parameter in enumerate(inspect.signature(function).parameters.values()):
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        for value in [*HOSTILE[place % 3 :: 3], *MODULES]:
+            if isinstance(value, int) and 1000 < value < 2**40 and parameter.name in BIG:
+                continue  # work of that size
+            if callable(value) and "Callable" in str(parameter.annotation):
+                continue  # what a caller's function raises is the caller's
+            if parameter.name == "params":
+                continue  # parameters of an optimizer are torch's to check
+            given = {**WELL[path], parameter.name: value}
+            refused_in_words(lambda given=given: function(**given))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [({"code": 10**6}, "code .*1000000"), ({"timeout_s": -1}, "timeout_s")]
+)
+def test_measured_code_is_text(arguments, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        memcom.profiling.resident(**{"code": "", **arguments})
+
+
+def linear(a: Sequence[float], b: Tensor | None = None, *, c: bool = False, d: Path | str = ""):
+    return a, b, c, d
+
+
+def test_what_stands_for_an_argument_is_taken():
+    """Scalars and arrays of NumPy, tensors of one number, iterables, paths and subclasses."""
+    taken = checked(linear)
+    zero = torch.tensor(0.5)
+    assert taken([np.float32(0.5), 2, zero]) == ([0.5, 2, 0.5], None, False, "")
+    assert taken(np.array([0.5, 2]))[0] == [0.5, 2.0]
+    assert taken(x / 2 for x in range(3))[0] == [0.0, 0.5, 1.0]
+    assert taken((1, float("inf")))[0] == (1, float("inf"))
+    assert taken([], torch.nn.Parameter(zero), c=np.True_, d=Path("x"))[2:] == (True, Path("x"))
+    with pytest.raises(TypeError, match=r"linear\(\) missing 1 required positional argument: 'a'"):
+        taken()
+    with pytest.raises(TypeError, match="takes from 1 to 2 positional arguments but 3 were given"):
+        taken([], None, True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'e'"):
+        taken([], e=1)
+
+
+def test_numbers_of_statistics_are_any_that_numpy_reads():
+    values = torch.tensor([0.25, 0.5], dtype=torch.float64)
+    for same in (values, {"a": 0.25, "b": 0.5}.values()):
+        assert memcom.sweep.holm(same) == [0.5, 0.5]
+    assert np.isnan(memcom.sweep.holm([float("nan"), 0.02])[0])
+    assert memcom.sweep.mean_interval([Fraction(1, 2), Decimal("0.5"), 2**70 / 2**71])[0] == 0.5
+    relevant = [torch.tensor([0, 1]), torch.tensor([2])]
+    assert tasks.recall_at_k(torch.arange(3.0)[None], relevant, np.int64(1)).tolist() == [1.0]
+    found = memcom.profiling.interleave(
+        {"a": id}, np.zeros((2, 3)), seconds=float("inf"), most_rounds=7
+    )
+    assert found["a"].rounds == 7
+    audited = memcom.audit(LAYER, eps=np.array([1e-3]))
+    assert str(audited) == str(memcom.audit(LAYER, eps=(1e-3,)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"), [(0, "x", "module"), (1, [1], "example"), (2, 3, "path")]
+)
+def test_an_export_refuses_what_is_no_module(place, value, named):
+    arguments = [LAYER, IDS, "layer.onnx"]
+    arguments[place] = value
+    with pytest.raises(TypeError, match=f"{named} must be"):
+        memcom.export.to_onnx(*arguments)
+
+
+def test_options_of_tasks_name_the_field():
+    two = torch.tensor([1, 2])
+    for options in (tasks.TrainingOptions, tasks.StreamOptions, tasks.SupervisedOptions):
+        for field in inspect.signature(options).parameters:
+            with pytest.raises(TypeError, match=f"{field} must be"):
+                options(**{field: two})
+    assert tasks.TrainingOptions(epochs=np.int64(3)) == tasks.TrainingOptions(epochs=3)

@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memcom._check import checked, choice, shown, whole
 from memcom.collisions.distinct import Statement, uniqueness
 from memcom.collisions.sharing import Layer, device_of, id_chunks
 from memcom.collisions.vectors import (
     CHUNK_ROWS,
+    ROUNDINGS,
     TooManyCandidates,
     compose_rows,
     equal_vectors,
@@ -106,6 +108,7 @@ class Audit:
         return "\n".join([*lines, f"  {self.statement}"])
 
 
+@checked
 def audit(
     emb: Layer,
     *,
@@ -129,8 +132,12 @@ def audit(
     Raises:
         ValueError: If a vector holds NaN, or an option is out of range.
     """
-    if max_ids < 1 or any(not distance > 0 for distance in eps):
-        raise ValueError(f"max_ids must be >= 1 and every eps > 0, got {max_ids} and {eps}")
+    whole("max_ids", max_ids, 1)
+    whole("chunk_size", chunk_size, 1)
+    if any(not distance > 0 for distance in eps):
+        raise ValueError(f"every eps must be > 0, got {shown(eps)}")
+    for rounding in roundings:
+        choice("each of roundings", rounding, ROUNDINGS)
     kinds = ["none", *(r for r in roundings if r != "none")]
     length = _mean_length(emb, chunk_size)
     return Audit(

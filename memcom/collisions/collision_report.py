@@ -14,6 +14,7 @@ from math import log10
 
 import numpy as np
 
+from memcom._check import checked
 from memcom.collisions.buckets import TableUse, table_uses
 from memcom.collisions.sharing import CHUNK, Layer, codes
 from memcom.collisions.theory import Expected, distinct_codes, expected_collisions
@@ -100,6 +101,7 @@ def _table_line(table: TableUse, n: int) -> str:
     )
 
 
+@checked
 def report(
     emb: Layer, counts: np.ndarray | None = None, chunk_size: int = CHUNK
 ) -> CollisionReport:

@@ -17,11 +17,12 @@ from textwrap import indent
 import numpy as np
 import torch
 
+from memcom._check import checked, choice, real
 from memcom._text import table
 from memcom.collisions.groups import group_equal
 from memcom.collisions.sharing import CHUNK, Layer, address_chunks, state_of
 from memcom.collisions.theory import birthday_pairs
-from memcom.collisions.vectors import round_rows
+from memcom.collisions.vectors import ROUNDINGS, round_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,7 @@ def multipliers(emb: Layer, name: str = "multiplier") -> np.ndarray:
     return state[name].double().cpu().numpy().reshape(-1).copy()
 
 
+@checked
 def multiplier_gaps(
     emb: Layer,
     eps: Sequence[float] = (1e-6, 1e-4, 1e-2),
@@ -133,6 +135,10 @@ def multiplier_gaps(
         TypeError: If the layer has no multipliers.
         ValueError: If a multiplier is not finite.
     """
+    for size in eps:
+        real("each of eps", size, 0)
+    for rounding in roundings:
+        choice("each of roundings", rounding, ROUNDINGS)
     columns = [multipliers(emb)]
     if "bias" in state_of(emb):
         columns.append(multipliers(emb, "bias"))

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from memcom._check import checked, choice, whole
 from memcom.collisions.groups import Groups, group_equal
 
 CHUNK = 2**18
@@ -55,8 +56,7 @@ def check_id(emb: Layer, id: int) -> torch.Tensor:
 
 def id_chunks(emb: Layer, chunk_size: int = CHUNK) -> Iterator[torch.Tensor]:
     """Yield all ids of a layer in order, int64, `chunk_size` at a time, on the layer's device."""
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+    whole("chunk_size", chunk_size, 1)
     device = device_of(emb)
     for start in range(0, emb.num_embeddings, chunk_size):
         yield torch.arange(start, min(start + chunk_size, emb.num_embeddings), device=device)
@@ -75,7 +75,7 @@ def address_chunks(
     if emb.num_embeddings == 0:
         return
     reads = sum(rows.shape[1] for rows in addresses_of(emb, check_id(emb, 0)).values())
-    for ids in id_chunks(emb, max(1, chunk_size // max(1, reads)) if chunk_size > 0 else 0):
+    for ids in id_chunks(emb, max(1, whole("chunk_size", chunk_size, 1) // max(1, reads))):
         yield ids, addresses_of(emb, ids)
 
 
@@ -99,6 +99,7 @@ def table_rows(emb: Layer, chunk_size: int = CHUNK) -> dict[str, int]:
     return rows
 
 
+@checked
 def codes(emb: Layer, chunk_size: int = CHUNK) -> np.ndarray:
     """Number every id by the rows it reads.
 
@@ -114,8 +115,8 @@ def codes(emb: Layer, chunk_size: int = CHUNK) -> np.ndarray:
     for ids, addresses in address_chunks(emb, chunk_size):
         limbs = _pack(addresses, rows)
         packed = packed or [np.empty(emb.num_embeddings, np.int64) for _ in limbs]
-        for whole, part in zip(packed, limbs, strict=True):
-            whole[int(ids[0]) : int(ids[0]) + len(ids)] = part
+        for column, part in zip(packed, limbs, strict=True):
+            column[int(ids[0]) : int(ids[0]) + len(ids)] = part
     if not packed:
         return np.zeros(emb.num_embeddings, np.int64)
     code, *more = packed
@@ -142,6 +143,7 @@ def _pack(found: dict[str, np.ndarray], rows: dict[str, int]) -> list[np.ndarray
     return packed
 
 
+@checked
 def sharing_groups(emb: Layer, chunk_size: int = CHUNK) -> Groups:
     """Group the ids that share *every* address: they can never get different vectors.
 
@@ -155,6 +157,7 @@ def sharing_groups(emb: Layer, chunk_size: int = CHUNK) -> Groups:
     return group_equal(codes(emb, chunk_size))
 
 
+@checked
 def neighbours(
     emb: Layer, id: int, table: str | None = None, chunk_size: int = CHUNK
 ) -> np.ndarray:
@@ -172,11 +175,11 @@ def neighbours(
 
     Raises:
         IndexError: If `id` is not in 0 … num_embeddings - 1.
-        KeyError: If the layer has no such table.
+        ValueError: If the layer has no such table.
     """
     own = addresses_of(emb, check_id(emb, id))
-    if table is not None and table not in own:
-        raise KeyError(f"no table {table!r}; this layer reads {', '.join(own)}")
+    if table is not None:
+        choice("table", table, list(own))
     found = []
     for ids, theirs in address_chunks(emb, chunk_size):
         if table is None:

@@ -21,12 +21,16 @@ from math import comb, exp, expm1, factorial, log1p, perm, prod, sqrt
 
 import numpy as np
 
+from memcom._check import checked, shown, whole
+
 CodeClass = tuple[int, Fraction]
 """(number of codes of one kind, probability that a random id has one particular of them).
 
 Exact, because wide layers have more codes than a float can count.
 """
 
+MAX_READS = 2**18
+"""Reads of one table that codes are counted for."""
 _MOST_READS = 24  # beyond it there are too many patterns of repeated rows to list
 
 
@@ -49,6 +53,7 @@ class Expected:
     any_pair: float
 
 
+@checked
 def distinct_codes(num_rows: int, reads: int, *, ordered: bool) -> int:
     """Count the vectors that `reads` reads of one table can tell apart.
 
@@ -66,13 +71,14 @@ def distinct_codes(num_rows: int, reads: int, *, ordered: bool) -> int:
         An exact (unbounded) integer.
 
     Raises:
-        ValueError: If `num_rows` or `reads` is below 1.
+        ValueError: If `num_rows` or `reads` is below 1, or `reads` above `MAX_READS`.
     """
-    if num_rows < 1 or reads < 1:
-        raise ValueError(f"num_rows and reads must be at least 1, got {num_rows} and {reads}")
+    whole("num_rows", num_rows, 1)
+    whole("reads", reads, 1, MAX_READS)
     return num_rows**reads if ordered else comb(num_rows + reads - 1, reads)
 
 
+@checked
 def birthday_pairs(n: float | np.ndarray, levels: float) -> float:
     """Compute the expected colliding pairs, `sum n (n - 1) / (2 levels)`, of one group or many.
 
@@ -86,9 +92,11 @@ def birthday_pairs(n: float | np.ndarray, levels: float) -> float:
     Raises:
         ValueError: If `levels` is below 1.
     """
-    if levels < 1:
-        raise ValueError(f"levels must be at least 1, got {levels}")
+    if not levels >= 1:
+        raise ValueError(f"levels must be >= 1, got {levels}")
     sizes = np.asarray(n, dtype=np.float64)
+    if sizes.size and not (sizes.min() >= 0 and sizes.max() <= 2**62):
+        raise ValueError(f"n must be >= 0 and <= 2**62, got {shown(n)}")
     return float((sizes * (sizes - 1)).sum() / (2 * levels))
 
 
@@ -129,6 +137,7 @@ def combine_classes(tables: Iterable[list[CodeClass]]) -> list[CodeClass]:
     return combined
 
 
+@checked
 def expected_collisions(
     num_embeddings: int, num_codes: int | None = None, *, classes: list[CodeClass] | None = None
 ) -> Expected:
@@ -152,8 +161,7 @@ def expected_collisions(
         ValueError: If `num_embeddings` is negative, or not exactly one of `num_codes` and
             `classes` is given, or `num_codes` is below 1.
     """
-    if num_embeddings < 0:
-        raise ValueError(f"num_embeddings must be at least 0, got {num_embeddings}")
+    whole("num_embeddings", num_embeddings, 0, 2**62)
     if (num_codes is None) == (classes is None):
         raise ValueError("give exactly one of num_codes and classes")
     if classes is None:
@@ -193,9 +201,9 @@ def _pairs_interval(n: int, match: float, pairs: float) -> tuple[float, float]:
     if n * match <= 1:
         low, high = poisson.ppf((0.025, 0.975), pairs)
     else:
-        fewest = n * (n * match - 1) / 2
-        scale = pairs * (1 - match) / (pairs - fewest)
-        low, high = gamma.ppf((0.025, 0.975), (pairs - fewest) / scale, loc=fewest, scale=scale)
+        fewest, scale = n * (n * match - 1) / 2, (n - 1) * match
+        shape = n * (1 - match) / (2 * scale)  # mean: pairs - fewest = n (1 - match) / 2
+        low, high = gamma.ppf((0.025, 0.975), shape, loc=fewest, scale=scale)
     return float(low), float(high)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from memcom._check import checked, choice, real, whole
 from memcom.collisions.groups import Groups, group_equal
 from memcom.collisions.sharing import Layer, device_of, id_chunks
 
@@ -53,6 +54,7 @@ class NearPairs:
     num_ids: int
 
 
+@checked
 def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
     """Round rows as a stored table would, and return what a reader of it gets.
 
@@ -69,18 +71,21 @@ def round_rows(rows: torch.Tensor, rounding: str) -> torch.Tensor:
     Raises:
         ValueError: If the rounding is not one of these.
     """
+    choice("rounding", rounding, ROUNDINGS)
+    if rows.ndim != 2 or rows.is_complex() or not rows.shape[1]:
+        raise ValueError(
+            f"rows must be real numbers (n, embedding_dim), got {rows.dtype} {tuple(rows.shape)}"
+        )
     if rows.dtype != torch.float64:
         rows = rows.float()
     if rounding == "none":
         return rows
     if rounding in ("fp16", "bf16"):
         return rows.to(torch.float16 if rounding == "fp16" else torch.bfloat16).to(rows.dtype)
-    if rounding == "int8":
-        low, high = rows.aminmax(dim=-1, keepdim=True)
-        scale = (high - low) / 255
-        step = torch.where(scale > 0, scale, torch.ones_like(scale))
-        return torch.round((rows - low) / step) * scale + low
-    raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+    low, high = rows.aminmax(dim=-1, keepdim=True)
+    scale = (high - low) / 255
+    step = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return torch.round((rows - low) / step) * scale + low
 
 
 def compose_rows(emb: Layer, ids: np.ndarray | torch.Tensor, rounding: str) -> np.ndarray:
@@ -104,6 +109,7 @@ def fingerprints(rows: np.ndarray) -> np.ndarray:
     return value * np.uint64(0x9E3779B97F4A7C15)
 
 
+@checked
 def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = CHUNK_ROWS) -> Groups:
     """Group the ids whose composed (and rounded) vectors are equal, +0.0 and -0.0 being equal.
 
@@ -118,6 +124,7 @@ def equal_vectors(emb: Layer, rounding: str = "none", chunk_size: int = CHUNK_RO
     Raises:
         ValueError: If a vector holds nan, or the rounding is unknown.
     """
+    whole("chunk_size", chunk_size, 1)
     found = [fingerprints(compose_rows(emb, ids, rounding)) for ids in id_chunks(emb, chunk_size)]
     suspects = group_equal(np.concatenate([np.zeros(0, np.uint64), *found]))
     leader = np.arange(emb.num_embeddings)  # lowest id with the same vector
@@ -138,6 +145,7 @@ def _slices(n: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n, step))
 
 
+@checked
 def near_vectors(
     emb: Layer,
     eps: float,
@@ -162,8 +170,8 @@ def near_vectors(
         TooManyCandidates: If there are more candidates than `max_candidates` (then eps is no small
             distance for this table); a ValueError.
     """
-    if not eps >= 0:
-        raise ValueError(f"eps must be at least 0, got {eps}")
+    real("eps", eps, 0)
+    whole("max_candidates", max_candidates, 0)
     equal = equal_vectors(emb, rounding, chunk_size)
     weight = np.ones(emb.num_embeddings, np.int64)  # ids with the vector, at the lowest of them
     weight[equal.ids] = 0

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+from memcom._check import checked
 from memcom.data.registry import DataSet, File, FileSet, data_root, find_set
 
 MAX_UNPACKED = 1 << 28
@@ -75,6 +76,7 @@ class Obtained:
         return content
 
 
+@checked
 def fetch(name: str, *, form: str | None = None) -> Path:
     """Make sure that a data set is here and undamaged; download it if need be.
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from memcom._check import checked
 from memcom._files import shipped
 
 if sys.version_info >= (3, 11):
@@ -124,6 +125,7 @@ def data_root() -> Path:
     return Path(pooch.os_cache("memcom"))
 
 
+@checked
 def describe(name: str) -> str:
     """Describe a data set: contents, size, terms, and whether it is here.
 

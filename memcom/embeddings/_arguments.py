@@ -47,7 +47,7 @@ def check_placement(device: Any, dtype: Any) -> dict[str, Any]:
         raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {shown(dtype)}")
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, TypeError, AssertionError) as error:  # one for every backend
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:  # one for every backend
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device must be one that torch has here, got {shown(device)}: {reason}"

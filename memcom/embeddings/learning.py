@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memcom._check import checked, whole
 from memcom.embeddings._contract import CompressedEmbedding
 from memcom.embeddings.registry import get
 
@@ -40,6 +41,7 @@ class Occurrences:
         return torch.bincount(self.ids, minlength=self.num_embeddings)
 
 
+@checked
 def learned_options(name: str, known: Occurrences, *, head: int = 0) -> dict[str, Any]:
     """Return the options of a method that are learned before it is built.
 
@@ -51,9 +53,11 @@ def learned_options(name: str, known: Occurrences, *, head: int = 0) -> dict[str
     Returns:
         ``signatures`` for LMA; nothing for most methods.
     """
+    whole("head", head, 0, known.num_embeddings)
     return get(name).learned_options(known, head=head)
 
 
+@checked
 @torch.no_grad()
 def prepare(
     emb: CompressedEmbedding,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from memcom._check import checked
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
@@ -209,6 +210,7 @@ def _check_map(rows: Tensor, num_rows: int, num_ids: int | None = None) -> None:
         raise ValueError(f"a map must point to rows in [0, {num_rows}), got {bad}")
 
 
+@checked
 @torch.no_grad()
 def learn_map(
     pre_embedding: Tensor,
@@ -236,7 +238,7 @@ def learn_map(
     Raises:
         ValueError: A shape or size does not fit.
     """
-    num_embeddings = len(pre_embedding)
+    num_embeddings = pre_embedding.shape[0] if pre_embedding.ndim else 0
     if pre_embedding.ndim != 2 or counts.shape != (num_embeddings,):
         raise ValueError(
             "pre_embedding must be (num_embeddings, width) and counts (num_embeddings,), got "

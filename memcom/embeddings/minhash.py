@@ -17,13 +17,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from memcom.addresses import HASH_BITS, murmur3
-from memcom.embeddings._arguments import whole
+from memcom._check import checked
+from memcom.addresses import HASH_BITS, MAX_NUM_EMBEDDINGS, murmur3
+from memcom.embeddings._arguments import shown, whole
 from memcom.embeddings._flat import derived_seeds
 
 KEY_VALUES = 256
 
 
+@checked
 def minhash_signatures(
     ids: ArrayLike | Tensor,
     users: ArrayLike | Tensor,
@@ -52,7 +54,10 @@ def minhash_signatures(
         ValueError: The two arrays differ in length, or a user is negative.
         IndexError: An id is out of range.
     """
-    item, user = _integers(ids), _integers(users)
+    whole("num_embeddings", num_embeddings, 1, MAX_NUM_EMBEDDINGS - 1)
+    whole("num_keys", num_keys, 1, 2**16)
+    whole("min_count", min_count, 0, 2**62)
+    item, user = _integers("ids", ids), _integers("users", users)
     if len(item) != len(user):
         raise ValueError(f"ids and users must be as long, got {len(item)} and {len(user)}")
     if len(item) and not 0 <= int(item.min()) <= int(item.max()) < num_embeddings:
@@ -70,10 +75,15 @@ def minhash_signatures(
     return signatures
 
 
-def _integers(values: ArrayLike | Tensor) -> Tensor:
-    if isinstance(values, Tensor):
-        return values.reshape(-1).long()
-    return torch.from_numpy(np.array(values, dtype=np.int64).reshape(-1))
+def _integers(name: str, values: ArrayLike | Tensor) -> Tensor:
+    if not isinstance(values, Tensor):
+        array = np.array(values)
+        if array.size and (array.dtype.kind not in "iu" or array.max() > 2**63 - 1):
+            raise TypeError(f"{name} must be integers below 2**63, got {shown(values)}")
+        values = torch.from_numpy(array.astype(np.int64))
+    elif values.is_floating_point() or values.is_complex():
+        raise TypeError(f"{name} must be integers, got {values.dtype}")
+    return values.reshape(-1).long()
 
 
 def random_signatures(num_embeddings: int, num_keys: int = 8, *, seed: int = 0) -> Tensor:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from memcom._check import checked
 from memcom.addresses import require_tensor
 from memcom.embeddings._arguments import whole
 
@@ -86,6 +87,7 @@ class MultiEmbedding(nn.Module):
         return sum(t.numel() * t.element_size() for t in self.embeddings.state_dict().values())
 
 
+@checked
 def multi_embedding(
     num_sets: int,
     make_embedding: Callable[[], nn.Module],

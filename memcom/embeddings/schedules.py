@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from memcom._check import checked
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._contract import CompressedEmbedding
 
@@ -99,6 +100,7 @@ def forget_moments(
                 moment[rows] = 0
 
 
+@checked
 def schedule_for(emb: nn.Module, num_steps: int, **options: Any) -> Schedule[Any] | None:
     """Return the schedule of one layer; None for a layer that trains by itself.
 
@@ -160,6 +162,7 @@ class Schedules:
             schedule.close()
 
 
+@checked
 def attach(
     model: nn.Module,
     num_steps: int,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from memcom._check import checked
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.kernels import loading
 from memcom.kernels.assembly import Assembly
@@ -176,6 +177,7 @@ def fused_bag(
     return pooled
 
 
+@checked
 def explain(layer: Any, ids: Tensor | None = None) -> Backend:
     """Explain how ``layer(ids)`` looks up its rows now.
 

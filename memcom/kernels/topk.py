@@ -12,9 +12,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from memcom._check import checked, shown, whole
+
 GROUP = 32
 
 
+@checked
 @torch.no_grad()
 def topk(
     queries: Tensor,
@@ -49,10 +52,30 @@ def topk(
     Raises:
         ValueError: ``k`` is out of range.
     """
+    if queries.ndim != 2 or not queries.is_floating_point():
+        raise ValueError(
+            f"queries must be floats (num_queries, width), got {queries.dtype} "
+            f"{tuple(queries.shape)}"
+        )
+    width = queries.shape[1]
+    if isinstance(items, Tensor) and (items.ndim != 2 or items.shape[1] != width):
+        raise ValueError(f"items must be (num_items, {width}), got {tuple(items.shape)}")
+    rows = len(items) if isinstance(items, Tensor) else getattr(items, "num_embeddings", None)
     if num_items is None:
-        num_items = len(items) if isinstance(items, Tensor) else int(items.num_embeddings)  # type: ignore[attr-defined]
+        num_items = rows
+    if num_items is None:
+        raise TypeError(f"num_items must be given: items is {shown(items)}")
+    whole("num_items", num_items, 1, rows)
+    if exclude is not None and [isinstance(part, Tensor) for part in exclude] != [True] * 2:
+        raise TypeError(f"exclude must be the tensors (offsets, ids), got {shown(exclude)}")
+    if exclude is not None and exclude[0].shape != (len(queries) + 1,):
+        raise ValueError(
+            f"offsets of exclude must be ({len(queries) + 1},), got {tuple(exclude[0].shape)}"
+        )
     if not 1 <= k <= num_items:
         raise ValueError(f"k must be in [1, {num_items}], got {k}")
+    whole("block_items", block_items, 1)
+    whole("block_queries", block_queries, 1)
     shape = (len(queries), k)
     best = queries.new_full(shape, float("-inf"))
     which = torch.zeros(shape, dtype=torch.int64, device=queries.device)
@@ -61,6 +84,10 @@ def topk(
         stop = min(start + block_items, num_items)
         ids = torch.arange(start, stop, dtype=torch.int64, device=queries.device)
         vectors = items[start:stop] if isinstance(items, Tensor) else items(ids)
+        if vectors.shape != (stop - start, width):
+            raise ValueError(
+                f"items must give ({stop - start}, {width}) vectors, got {tuple(vectors.shape)}"
+            )
         here = min(k, stop - start)
         kept = min(k, filled + here)
         for first in range(0, len(queries), block_queries):

@@ -12,6 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from memcom._check import checked
 from memcom._text import in_bytes
 from memcom.plots.theme import (
     FAINT,
@@ -30,6 +31,7 @@ Lines = Mapping[str, Sequence[tuple[float, float]]]
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxx", "---")
 
 
+@checked
 def bytes_by_method(methods: Mapping[str, int | Mapping[str, int]]) -> Figure:
     """Plot the stored bytes of each method as bars, split by tensor where that is known.
 

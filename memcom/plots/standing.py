@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from memcom._check import checked, real, shown
 from memcom.plots.theme import INK, method_style, new_figure, themed
 
 Row = Mapping[str, Any]
@@ -16,6 +17,8 @@ Row = Mapping[str, Any]
 
 def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> list[Row]:
     """Return the rows of a table at the measured ratio that is nearest, by logarithm."""
+    if not real("ratio", ratio, 0):
+        raise ValueError(f"ratio must be above 0, got {ratio}")
     if data not in tables:
         raise ValueError(f"data must be one of {', '.join(tables)}, got {data!r}")
     asked = [row for row in tables[data] if row["ratio"] and not math.isnan(row["ratio"])]
@@ -24,6 +27,7 @@ def at_budget(tables: Mapping[str, Sequence[Row]], data: str, ratio: float) -> l
     return [row for row in asked if row["ratio"] == near]
 
 
+@checked
 def standing(
     tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
 ) -> Figure:
@@ -67,6 +71,7 @@ def standing(
     return figure
 
 
+@checked
 def describe_standing(
     tables: Mapping[str, Sequence[Row]], data: str, metric: str = "loss", ratio: float = 16
 ) -> str:
@@ -83,6 +88,7 @@ def describe_standing(
     return f"{data} at {rows[0]['ratio']:g}×, {_label(rows, metric)}: {'; '.join(parts)}."
 
 
+@checked
 def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = False) -> Figure:
     """Plot the loss against another measured column, a point per row.
 
@@ -96,10 +102,14 @@ def loss_against(rows: Sequence[Row], column: str, label: str, *, log: bool = Fa
         The figure; the points of a method are joined from left to right.
 
     Raises:
-        ValueError: There are no rows.
+        ValueError: There are no rows, or one lacks a column.
     """
-    if not rows:
+    if not len(rows):
         raise ValueError("loss_against needs at least one row")
+    for row in rows:
+        lacking = {"method", "loss", column} - row.keys() if isinstance(row, Mapping) else {column}
+        if lacking:
+            raise ValueError(f"every row needs {', '.join(sorted(lacking))}, got {shown(row)}")
     with themed():
         figure, (ax,) = new_figure(7.4, 4.6)
         for name in dict.fromkeys(str(row["method"]) for row in rows):

@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from memcom._check import checked
 from memcom.embeddings import REGISTRY
 
 PALETTE = (
@@ -145,6 +146,7 @@ CONTROLS = {
 """Look of the rows that are no compressors."""
 
 
+@checked
 def method_style(name: str) -> MethodStyle:
     """Return the look of a method; one that is not registered gets one from its name.
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from memcom._check import checked, whole
+from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.data.synthetic import sample_zipf
 from memcom.kernels import warm_up
 from memcom.profiling.timing import Candidate, Timing, interleave
@@ -13,6 +15,7 @@ from memcom.profiling.timing import Candidate, Timing, interleave
 ZIPF_EXPONENT = 1.05
 
 
+@checked
 def draw_ids(
     popularity: str | np.ndarray,
     num_embeddings: int,
@@ -34,13 +37,19 @@ def draw_ids(
     Raises:
         ValueError: If the popularity is another word, or has another shape.
     """
-    rng = np.random.default_rng(seed)
+    whole("num_embeddings", num_embeddings, 1, MAX_NUM_EMBEDDINGS)
+    whole("count", count, 0, MAX_NUM_EMBEDDINGS - 1)
+    rng = np.random.default_rng(
+        seed if isinstance(seed, np.random.Generator) else whole("seed", seed, 0)
+    )
     if not isinstance(popularity, str):
         if np.shape(popularity) != (num_embeddings,):
             raise ValueError(
                 f"counts must have shape ({num_embeddings},), got {np.shape(popularity)}"
             )
         up_to = np.cumsum(popularity, dtype=np.float64)
+        if not (0 < up_to[-1] < np.inf and np.min(popularity) >= 0):
+            raise ValueError("counts must be finite and at least 0, and one must be above 0")
         ids = np.searchsorted(up_to, rng.random(count) * up_to[-1], side="right")
         return torch.from_numpy(ids.clip(max=num_embeddings - 1))
     if popularity == "uniform":
@@ -50,6 +59,7 @@ def draw_ids(
     raise ValueError(f"popularity must be uniform, zipf or counts, got {popularity!r}")
 
 
+@checked
 def time_lookup(
     emb: nn.Module,
     baseline: nn.Module,
@@ -83,13 +93,14 @@ def time_lookup(
         ValueError: If `repeats` is below 20, `batch_size` below 1, or the layers differ in the
             number of ids.
     """
-    if repeats < 20:
-        raise ValueError(f"repeats must be at least 20 for a claim, got {repeats}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    n = int(emb.num_embeddings)  # type: ignore[arg-type]
-    if baseline.num_embeddings != n:
-        raise ValueError(f"layer and baseline hold {n} and {baseline.num_embeddings} ids")
+    whole("repeats", repeats, 20, 10**6)  # fewer are too few for a claim
+    whole("batch_size", batch_size, 1)
+    whole("seed", seed, 0)
+    if threads is not None:
+        whole("threads", threads, 1, 1024)
+    n, held = (_num_ids(layer) for layer in (emb, baseline))
+    if held != n:
+        raise ValueError(f"layer and baseline hold {n} and {held} ids")
     warm_up()
     device, rng = next(emb.parameters()).device, np.random.default_rng(seed)
     popularity = "uniform" if counts is None else counts
@@ -107,6 +118,13 @@ def time_lookup(
     finally:
         torch.set_num_threads(before)
     return found["layer"]
+
+
+def _num_ids(layer: nn.Module) -> int:
+    number = getattr(layer, "num_embeddings", None)
+    if number is None:
+        raise TypeError(f"expected an embedding layer, got {type(layer).__name__}")
+    return int(number)
 
 
 def _lookup(layer: nn.Module, backward: bool) -> Candidate:

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from memcom._check import checked, choice, real
+
 # Environment of a process that is to keep freed memory. glibc hands large buffers, such as the
 # output of a lookup or the scores of a batch over all items, back to the system when they are
 # freed; the page faults of the next step then take half of its time. With these settings it neither
@@ -104,6 +106,7 @@ class Resident:
         return self.peak - self.before
 
 
+@checked
 def nbytes_by_tensor(emb: nn.Module) -> dict[str, int]:
     """List the stored bytes of every parameter and saved buffer, by state name.
 
@@ -116,6 +119,7 @@ def nbytes_by_tensor(emb: nn.Module) -> dict[str, int]:
     return {name: _nbytes(tensor) for name, tensor in emb.state_dict().items()}
 
 
+@checked
 def training_memory(
     emb: nn.Module, optimizer: str = "adam", ids: torch.Tensor | None = None
 ) -> TrainingMemory:
@@ -135,11 +139,12 @@ def training_memory(
     Raises:
         ValueError: If the optimizer is unknown, or takes no sparse gradients and `ids` is given.
     """
-    if optimizer not in _OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
+    choice("optimizer", optimizer, list(_OPTIMIZERS))
     rule = _OPTIMIZERS[optimizer]
     if ids is not None and rule.gradients == "dense":
         raise ValueError(f"{optimizer} takes no sparse gradients; use sparse-adam, sgd or adagrad")
+    if ids is not None and not hasattr(emb, "addresses"):
+        raise TypeError(f"ids need a layer with addresses, got {type(emb).__name__}")
     layer: Any = emb  # nn.Embedding is welcome where no addresses are asked for
     rows_read = {} if ids is None else {k: a.numel() for k, a in layer.addresses(ids).items()}
 
@@ -164,6 +169,7 @@ def _nbytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
+@checked
 def allocated(function: Callable[[], Any]) -> Allocation:
     """Run a function and add up what torch's CPU allocator was asked for.
 
@@ -226,6 +232,7 @@ print("\\n" + json.dumps([before, peak_rss_bytes()]))
 """
 
 
+@checked
 def resident(code: str, setup: str = "import torch, memcom", timeout_s: float = 300.0) -> Resident:
     """Run Python code in a fresh process and read the process's peak resident memory.
 
@@ -241,6 +248,7 @@ def resident(code: str, setup: str = "import torch, memcom", timeout_s: float = 
         RuntimeError: If the code fails; the message ends with its error.
         subprocess.TimeoutExpired: If it runs longer than `timeout_s`.
     """
+    real("timeout_s", timeout_s, 0)
     done = subprocess.run(
         [sys.executable, "-c", _CHILD],
         input=json.dumps([setup, code, inspect.getsource(peak_rss_bytes)]),

@@ -19,7 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
+
+from memcom._check import checked, whole
 
 Candidate = Callable[[Any], object]
 """A function of a batch, to be timed."""
@@ -54,7 +57,8 @@ class Timing:
         )
 
 
-def median_interval(values: Any, confidence: float = 0.95) -> tuple[float, float]:
+@checked
+def median_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
     """Return an interval for the median from order statistics.
 
     Args:
@@ -69,14 +73,19 @@ def median_interval(values: Any, confidence: float = 0.95) -> tuple[float, float
     """
     from scipy.stats import quantile_test
 
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be above 0 and below 1, got {confidence}")
+    if np.ndim(values) != 1:
+        raise ValueError(f"values must be (n,), got {np.shape(values)}")
     low, high = quantile_test(values, p=0.5).confidence_interval(confidence)
     if not low <= high:
         raise ValueError(
-            f"{len(values)} values cannot give a {confidence:.0%} interval for the median"
+            f"{np.size(values)} values cannot give a {confidence:.0%} interval for the median"
         )
     return float(low), float(high)
 
 
+@checked
 def interleave(
     candidates: Mapping[str, Candidate],
     batches: Sequence[Any] | Callable[[], Any],
@@ -110,6 +119,11 @@ def interleave(
     Raises:
         ValueError: If `least_rounds` is too small for an interval, or above `most_rounds`.
     """
+    if not candidates:
+        raise ValueError("candidates must name at least one function")
+    if not callable(batches) and not len(batches):
+        raise ValueError("batches must hold at least one batch")
+    whole("warm_up", warm_up, 0, 10**6)
     if not 6 <= least_rounds <= most_rounds:
         raise ValueError(
             f"least_rounds must be 6 to most_rounds={most_rounds}, got {least_rounds}; "

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from memcom._check import checked, shown, whole
+
 LINE = 64  # bytes of a cache line, on all common processors
 
 
@@ -44,6 +46,7 @@ class Traffic(NamedTuple):
         return self.ids + self.lines + self.output
 
 
+@checked
 def lookup_traffic(
     emb: nn.Module, ids: Tensor, *, before: Tensor | None = None, cache: int = 0
 ) -> Traffic:
@@ -60,6 +63,14 @@ def lookup_traffic(
         The bytes, without temporaries: a fused lookup writes none.
     """
     layer: Any = emb  # nn.Embedding has no addresses
+    if not (isinstance(emb, nn.Embedding) or hasattr(emb, "addresses")):
+        raise TypeError(f"expected an embedding layer, got {type(emb).__name__}")
+    for name, some in {"ids": ids, "before": before}.items():
+        if some is not None and (some.ndim != 1 or not _integers(some)):
+            raise ValueError(
+                f"{name} must be integers (count,), got {some.dtype} {tuple(some.shape)}"
+            )
+    whole("cache", cache, 0)
     state = emb.state_dict()
 
     def read(some: Tensor) -> Mapping[str, Tensor]:
@@ -94,20 +105,28 @@ def _held(lines: Any, before: Tensor, cache: int) -> Tensor:
     return before[len(before) - fits :]
 
 
+def _integers(some: Tensor) -> bool:
+    return not (some.is_floating_point() or some.is_complex() or some.dtype == torch.bool)
+
+
+@checked
 def count_lines(rows: Tensor, width: int) -> int:
     """Count the cache lines under some rows of a table that begins at the start of a line.
 
     Args:
-        rows: int64 row numbers of any shape; repeats count once.
+        rows: Row numbers of any shape, int64; repeats count once.
         width: Bytes of a row.
 
     Returns:
         The number of different lines.
     """
+    whole("width", width, 1, 2**40)
     if not rows.numel():
         return 0
+    if not _integers(rows) or rows.min() < 0:
+        raise ValueError(f"rows must be integers >= 0, got {rows.dtype}, {shown(rows)}")
     touched = torch.zeros(int(rows.max()) + 1, dtype=torch.bool)
-    touched[rows.flatten()] = True  # quicker than sorting them
+    touched[rows.flatten().long()] = True  # quicker than sorting them
     different = touched.nonzero().flatten()
     first, last = different * width // LINE, ((different + 1) * width - 1) // LINE
     seen = torch.cat([first.new_tensor([-1]), last[:-1]])  # line in which the previous row ends

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from memcom._check import checked
 from memcom._text import parse_nbytes
 from memcom.budget import BudgetError, plan
 from memcom.embeddings import available, parse_spec
@@ -197,6 +198,7 @@ class Spec:
         return tuple(replace(trial, learning_rate=rate) for rate in dict.fromkeys(rates))
 
 
+@checked
 def spec_of(
     path: Path | str | None,
     *,

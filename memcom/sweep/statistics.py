@@ -9,11 +9,13 @@ of the seeds is underestimated; Student's interval over seeds is reported beside
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from memcom._check import checked, shown, whole
 
 Name = TypeVar("Name", str, int)
 _CHUNK = 50  # bootstrap draws at a time
@@ -27,6 +29,7 @@ class Interval(NamedTuple):
     high: float
 
 
+@checked
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """Return the mean of repeated measurements and the half width of its 95 % interval.
 
@@ -42,13 +45,14 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     from scipy import stats
 
     array = np.asarray(values, dtype=np.float64)
-    if not len(array):
-        raise ValueError("an interval needs at least one value, got none")
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"values must be (n,) with at least one value, got {array.shape}")
     if len(array) == 1:
         return float(array[0]), math.nan
     return float(array.mean()), float(stats.t.ppf(0.975, len(array) - 1) * stats.sem(array))
 
 
+@checked
 def bootstrap(
     values: Mapping[Name, np.ndarray], *, draws: int = 2000, seed: int = 0
 ) -> dict[Name, np.ndarray]:
@@ -66,6 +70,10 @@ def bootstrap(
     Raises:
         ValueError: The numbers of users differ, or there are no users or no seeds.
     """
+    whole("draws", draws, 1, 10**9)
+    whole("seed", seed, 0)
+    if any(array.ndim != 2 for array in values.values()):
+        raise ValueError(f"values must be (seeds, users) for each name, got {shown(values)}")
     numbers = {array.shape[1] for array in values.values()}
     if len(numbers) > 1 or 0 in numbers or any(not len(array) for array in values.values()):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in values.items())
@@ -100,6 +108,7 @@ def percentiles(value: float, draws: np.ndarray) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+@checked
 def paired_tests(values: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
     """Return two-sided p-values of "no difference" between paired values.
 
@@ -112,6 +121,10 @@ def paired_tests(values: np.ndarray, reference: np.ndarray) -> tuple[float, floa
     """
     from scipy import stats
 
+    if values.ndim != 1 or values.shape != reference.shape:
+        raise ValueError(
+            f"values and reference must be (users,), got {values.shape} and {reference.shape}"
+        )
     difference = np.asarray(values, np.float64) - reference
     if len(difference) < 2:
         return math.nan, math.nan
@@ -123,7 +136,8 @@ def paired_tests(values: np.ndarray, reference: np.ndarray) -> tuple[float, floa
     return wilcoxon, float(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+@checked
+def holm(p_values: ArrayLike) -> list[float]:
     """Adjust p-values for the number of tests by Holm's step-down method.
 
     Args:
@@ -133,8 +147,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         Adjusted values in the same order. Rejecting those below 0.05 keeps the family-wise error
         below 0.05.
     """
-    tests = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
-    adjusted = [math.nan] * len(p_values)
+    values = np.asarray(p_values, np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"p_values must be (n,), got {values.shape}")
+    tests = sorted((p, index) for index, p in enumerate(values.tolist()) if not math.isnan(p))
+    adjusted = [math.nan] * len(values)
     largest = 0.0
     for rank, (p, index) in enumerate(tests):
         largest = max(largest, min(1.0, (len(tests) - rank) * p))

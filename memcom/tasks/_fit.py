@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
+from memcom._check import check_fields, shown, whole
 from memcom.embeddings import attach
 from memcom.tasks._model import TaskModel
 
@@ -174,16 +175,31 @@ def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def require_at_least_one(options: Any, names: Iterable[str]) -> None:
-    """Raise ValueError if one of the named options is below 1."""
-    for name in names:
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(options, name)}")
+def check_options(options: Any, *at_least_one: str) -> None:
+    """Refuse a field of a dataclass that is of another type, or below 1 where 1 is the least.
+
+    Args:
+        options: The dataclass.
+        *at_least_one: Names of the fields.
+
+    Raises:
+        TypeError: A field is not of the type of its annotation.
+        ValueError: A number is not finite, or one of those named is out of [1, 2**62].
+    """
+    check_fields(options)
+    for name in at_least_one:
+        value = getattr(options, name)
+        if not 1 <= value <= 2**62:
+            limit = "at least 1" if value < 1 else f"at most {2**62}"
+            raise ValueError(f"{name} must be {limit}, got {shown(value)}")
 
 
-def require_layers(options: Any) -> None:
-    """Raise ValueError if the widths, the dropout or the spread of a model are out of range."""
-    require_at_least_one(options, ["embedding_dim"])
+def check_layers(options: Any, *at_least_one: str) -> None:
+    """As `check_options`, for a model: its widths, its dropout and its spread too."""
+    check_options(options, "embedding_dim", *at_least_one)
+    for name in ("hidden", "bottom", "top", "deep"):
+        for width in getattr(options, name, ()):
+            whole(f"each of {name}", width, 1, 2**31)
     dropout, std = getattr(options, "dropout", 0.0), getattr(options, "std", 1.0)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from memcom._check import checked, whole
 from memcom.embeddings import CompressedEmbedding
 
 
@@ -61,6 +62,7 @@ def stored_nbytes(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in module.state_dict().values())
 
 
+@checked
 def dense_layers(
     width: int, widths: Sequence[int], dropout: float = 0.0, *, activate_last: bool = False
 ) -> nn.Sequential:
@@ -80,6 +82,9 @@ def dense_layers(
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    whole("width", width, 1, 2**31)
+    for each in widths:
+        whole("each of widths", each, 1, 2**31)
     layers: list[nn.Module] = []
 
     def add_activation() -> None:

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from memcom._check import whole
 from memcom.budget import Plan, plan, plan_tables
 from memcom.data import LabelledRows
 from memcom.data.containers import TRAIN, split_code
 from memcom.embeddings import CompressedEmbedding, FieldEmbeddings, Occurrences, parse_spec
-from memcom.tasks._fit import require_layers
+from memcom.tasks._fit import check_layers
 from memcom.tasks._model import dense_layers
 from memcom.tasks._run import asked_ratio, default_options
 from memcom.tasks.metrics import auc, log_loss
@@ -261,9 +262,11 @@ class ClickOptions:
     std: float = 0.1
 
     def __post_init__(self) -> None:
+        check_layers(self)
         if self.model not in ("dlrm", "dcn"):
             raise ValueError(f"model must be 'dlrm' or 'dcn', got {self.model!r}")
-        require_layers(self)
+        whole("threshold", self.threshold, 0, 2**40)
+        whole("cross_layers", self.cross_layers, 0, 1024)
 
 
 class ClickRun(SupervisedRun):

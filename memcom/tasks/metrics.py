@@ -18,9 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memcom._check import checked, shown
+
 Relevance = Tensor | tuple[Tensor, Tensor]
 
 
+@checked
 def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     """Return the normalised discounted cumulative gain of the first k positions, binary relevance.
 
@@ -41,6 +44,7 @@ def ndcg_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     return ndcg_and_recall_at_k(scores, relevant, k)[0]
 
 
+@checked
 def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     """Return the share of a user's relevant items that are among the first k.
 
@@ -60,6 +64,7 @@ def recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> Tensor:
     return ndcg_and_recall_at_k(scores, relevant, k)[1]
 
 
+@checked
 def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tuple[Tensor, Tensor]:
     """Return `ndcg_at_k` and `recall_at_k`, computed together.
 
@@ -84,6 +89,7 @@ def ndcg_and_recall_at_k(scores: Tensor, relevant: Relevance, k: int = 10) -> tu
     return values[:, 0], values[:, 1]
 
 
+@checked
 def auc(scores: Tensor, label: Tensor) -> float:
     """Return the area under the ROC curve: how often a positive row scores above a negative one.
 
@@ -118,6 +124,7 @@ def auc(scores: Tensor, label: Tensor) -> float:
     return float(above) / (num_positive * num_negative)
 
 
+@checked
 def log_loss(logits: Tensor, label: Tensor) -> Tensor:
     """Return the negative log likelihood of each row's label, in nats.
 
@@ -140,6 +147,7 @@ def log_loss(logits: Tensor, label: Tensor) -> Tensor:
     return losses.float()
 
 
+@checked
 def accuracy(scores: Tensor, label: Tensor) -> Tensor:
     """Return 1 for each row whose label has the highest score.
 
@@ -173,7 +181,7 @@ def _positions(scores: Tensor, k: int) -> int:
     if scores.ndim != 2 or scores.shape[1] == 0:
         raise ValueError(f"scores must be (users, items) with items > 0, got {tuple(scores.shape)}")
     if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+        raise ValueError(f"k must be at least 1, got {shown(k)}")
     return min(k, scores.shape[1])
 
 
@@ -220,6 +228,11 @@ def _pairs(relevant: Relevance, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]
         marked = relevant.to(scores.device) != 0
         users, items = marked.nonzero(as_tuple=True)
         return users, items, marked.sum(1)
+    pair = isinstance(relevant, tuple | list) and [isinstance(p, Tensor) for p in relevant]
+    if pair != [True, True]:
+        raise TypeError(
+            f"relevant must be a tensor, or the tensors (offsets, items), got {shown(relevant)}"
+        )
     offsets, items = (part.to(scores.device) for part in relevant)
     if len(offsets) != num_users + 1 or int(offsets[-1]) != len(items):
         raise ValueError(

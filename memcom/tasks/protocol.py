@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from memcom._check import checked
+
 # Name of a task -> "module:attribute", so that a sweep imports only what it runs.
 _KNOWN = {
     "ranking": "memcom.tasks.ranking:TASK",
@@ -133,6 +135,7 @@ def task_names() -> list[str]:
     return list(_KNOWN)
 
 
+@checked
 def get_task(name: str) -> Task:
     """Return the task of a name.
 
@@ -150,7 +153,12 @@ def get_task(name: str) -> Task:
         raise ValueError(
             f"task must be one of {', '.join(_KNOWN)} or module:attribute, got {name!r}"
         )
-    task = getattr(import_module(module), attribute, None)
+    try:
+        task = getattr(import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"{name!r}: there is no module {error.name}") from error
     if not isinstance(task, Task):
         raise ValueError(f"{name} is no task, it is {task!r}")
     return task

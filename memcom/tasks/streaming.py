@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memcom._check import checked, shown
 from memcom.budget import Plan
 from memcom.data import Interactions
 from memcom.data.ordering import mix64
@@ -32,9 +33,9 @@ from memcom.optim import LazyAdam
 from memcom.tasks._fit import (
     FitRecord,
     Learner,
+    check_layers,
+    check_options,
     learned_parameters,
-    require_at_least_one,
-    require_layers,
     seeded,
 )
 from memcom.tasks._model import evaluating
@@ -82,7 +83,7 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         counts = "batch_size epochs patience online_epochs shared window max_events k"
-        require_at_least_one(self, counts.split())
+        check_options(self, *counts.split())
         if not 0 < self.past < 1 or self.reserve < 0 or not self.learning_rate > 0:
             raise ValueError(
                 "past must be in (0, 1), reserve >= 0 and learning_rate > 0, got "
@@ -90,8 +91,8 @@ class StreamOptions:
             )
         if not 1 <= self.valid_segments < self.segments:
             raise ValueError(
-                f"valid_segments must be in [1, segments), got {self.valid_segments} of "
-                f"{self.segments}"
+                f"valid_segments must be in [1, segments), got {shown(self.valid_segments)} "
+                f"of {shown(self.segments)}"
             )
 
 
@@ -187,6 +188,7 @@ class StreamResult:
         return (self.segment >= segments.start) & (self.segment < segments.stop)
 
 
+@checked
 def run_stream(
     model: Ranker, stream: Stream, options: StreamOptions, *, seed: int = 0
 ) -> StreamResult:
@@ -332,7 +334,7 @@ class StreamRankerOptions:
     std: float = 0.1
 
     def __post_init__(self) -> None:
-        require_layers(self)
+        check_layers(self)
 
 
 class StreamRun(TaskRun):

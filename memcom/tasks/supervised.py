@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from memcom._check import checked, whole
 from memcom.optim import LazyAdam
-from memcom.tasks._fit import FitRecord, Learner, learned_parameters, require_at_least_one
+from memcom.tasks._fit import FitRecord, Learner, check_options, learned_parameters
 from memcom.tasks._model import TaskModel, evaluating
 from memcom.tasks._run import TaskRun
 
@@ -97,11 +98,12 @@ class SupervisedOptions:
     evaluate_every: int = 1
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, ("batch_size", "epochs", "patience", "evaluate_every"))
+        check_options(self, "batch_size", "epochs", "patience", "evaluate_every")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}")
 
 
+@checked
 def fit_supervised(
     model: Classifier,
     train: Examples,
@@ -137,6 +139,7 @@ def fit_supervised(
         ValueError: An option is out of its range.
     """
     options = replace(options or SupervisedOptions(), **changes)
+    whole("seed", seed, 0, 2**62)
     device = model.device
     learned = learned_parameters(model)
 
@@ -171,6 +174,7 @@ def fit_supervised(
         )
 
 
+@checked
 def predict(model: Classifier, examples: Examples, *, batch_size: int = 2048) -> Tensor:
     """Return the logits of all rows. The model is put into evaluation mode and back.
 
@@ -183,6 +187,7 @@ def predict(model: Classifier, examples: Examples, *, batch_size: int = 2048) ->
         ``(n, classes)`` or ``(n,)`` float32 logits, on the CPU.
     """
     device = model.device
+    whole("batch_size", batch_size, 1, 2**62)
     every = torch.arange(len(examples.label)).split(batch_size)
     with evaluating(model):
         logits = [model(*(p.to(device) for p in examples.take(rows))).cpu() for rows in every]

@@ -19,7 +19,7 @@ from memcom.budget import Plan
 from memcom.data import LabelledBags
 from memcom.data.containers import split_code
 from memcom.embeddings import CompressedEmbedding, EmbeddingBag, Occurrences
-from memcom.tasks._fit import require_at_least_one, require_layers
+from memcom.tasks._fit import check_layers
 from memcom.tasks._model import dense_layers
 from memcom.tasks._run import default_options, plan_table
 from memcom.tasks.histories import Histories
@@ -142,8 +142,7 @@ class TextOptions:
     max_tokens: int = 256
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, ["max_tokens"])
-        require_layers(self)
+        check_layers(self, "max_tokens")
 
 
 class TextRun(SupervisedRun):

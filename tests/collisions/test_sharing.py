@@ -61,5 +61,5 @@ def test_neighbours():
     assert collisions.neighbours(emb, 1, "b").tolist() == shares_any_read
     with pytest.raises(IndexError, match="id 12 is out of range 0 … 11"):
         collisions.neighbours(emb, 12)
-    with pytest.raises(KeyError, match="no table 'c'"):
+    with pytest.raises(ValueError, match="table must be one of 'a', 'b', got 'c'"):
         collisions.neighbours(emb, 1, "c")

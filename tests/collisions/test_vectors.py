@@ -90,5 +90,5 @@ def test_near_vectors_refuses_an_eps_that_is_not_small():
     emb = with_vectors(np.random.default_rng(0).standard_normal((200, 4)))
     with pytest.raises(collisions.TooManyCandidates, match="19,900"):
         collisions.near_vectors(emb, 100.0, max_candidates=1000)
-    with pytest.raises(ValueError, match="eps must be at least 0"):
+    with pytest.raises(ValueError, match="eps must be >= 0"):
         collisions.near_vectors(emb, -1.0)

@@ -100,3 +100,38 @@ def test_defaults_of_torch_change_nothing(context):
     for a, b in zip(got, want, strict=True):
         assert a.dtype is torch.float32
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("place", ["table", "gradient", "per_sample_weights"])
+def test_lazily_negated_tensors_have_the_plain_paths_values(place):
+    """The imaginary part of a conjugated tensor is a float tensor whose sign is applied later."""
+    pytest.importorskip("numba")
+    kernels.warm_up()
+    ids = torch.arange(60) % 50
+
+    def negated(*shape):
+        lazy = torch.view_as_complex(torch.randn(*shape, 2)).conj().imag
+        assert lazy.is_neg()
+        return lazy
+
+    torch.manual_seed(1)
+    layer = memcom.MEmComEmbedding(50, 4, num_buckets=7)
+    if place == "table":
+        layer.table = torch.nn.Parameter(negated(7, 4))
+    weights = negated(60) if place == "per_sample_weights" else torch.rand(60)
+    upstream = negated(60, 4) if place == "gradient" else torch.rand(60, 4)
+
+    def all_values():
+        bag = memcom.EmbeddingBag(layer, "sum")
+        vectors = layer(ids)
+        pooled = bag(ids.view(6, 10), per_sample_weights=weights.view(6, 10))
+        gradients = torch.autograd.grad(vectors, layer.parameters(), upstream)
+        return [each.detach() for each in (vectors, pooled, *gradients)]
+
+    got = all_values()
+    with kernels.plain():
+        want = all_values()
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b)
+    h, v = layer.table.detach()[ids % 7].resolve_neg(), layer.multiplier.detach()[ids]
+    torch.testing.assert_close(got[0], h * v)

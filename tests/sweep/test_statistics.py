@@ -25,7 +25,7 @@ def test_one_value_has_no_interval_and_none_is_an_error():
     mean, half = mean_interval([0.25])
     assert mean == 0.25
     assert math.isnan(half)
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(ValueError, match="at least one value"):
         mean_interval([])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memcom._check import checked
 from memcom.data import Interactions
 from memcom.tasks._model import evaluating
 from memcom.tasks.histories import Histories
@@ -85,6 +86,7 @@ class HeldOut:
         return HeldOut(self.known.to(device), self.wanted.to(device), self.users.to(device))
 
 
+@checked
 def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
     """Return nDCG@k and Recall@k of every user, over all items not in the history.
 

@@ -27,10 +27,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memcom._check import checked, real
 from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.model import Ranker
 
 
+@checked
 def softmax_loss(model: Ranker, given: Histories, held_out: Histories) -> Tensor:
     """Return the exact multi-label softmax loss, mean over the users that have held-out items.
 
@@ -48,6 +50,7 @@ def softmax_loss(model: Ranker, given: Histories, held_out: Histories) -> Tensor
     return -_mean_per_user(log_p[held_out.rows, held_out.items], held_out)
 
 
+@checked
 def sampled_softmax_loss(
     model: Ranker, given: Histories, held_out: Histories, samples: Tensor, log_q: Tensor
 ) -> Tensor:
@@ -63,6 +66,10 @@ def sampled_softmax_loss(
     Returns:
         A scalar; an estimate of `softmax_loss` whose work does not grow with the vocabulary.
     """
+    if log_q.shape != (model.num_items,) or not log_q.is_floating_point():
+        raise ValueError(
+            f"log_q must be floats ({model.num_items},), got {log_q.dtype} {tuple(log_q.shape)}"
+        )
     wanted, sampled = _scores(model, given, held_out, samples)
     sampled = sampled - (log_q[samples] + torch.log(log_q.new_tensor(len(samples))))
     sampled = sampled.masked_fill(_owned(given, held_out, samples), -torch.inf)
@@ -70,6 +77,7 @@ def sampled_softmax_loss(
     return -_mean_per_user(wanted - torch.logaddexp(wanted, others[held_out.rows]), held_out)
 
 
+@checked
 def pairwise_loss(model: Ranker, given: Histories, held_out: Histories, samples: Tensor) -> Tensor:
     """Return the RankNet loss over the pairs of each user, mean per user, then over users.
 
@@ -94,6 +102,7 @@ def pairwise_loss(model: Ranker, given: Histories, held_out: Histories, samples:
     return (per_user[0] / per_user[1].clamp(min=1)).sum() / has_pairs.sum().clamp(min=1)
 
 
+@checked
 def ranknet_loss(difference: Tensor, above: Tensor | float = 1.0) -> Tensor:
     """Return the RankNet loss of pairs.
 
@@ -105,14 +114,32 @@ def ranknet_loss(difference: Tensor, above: Tensor | float = 1.0) -> Tensor:
     Returns:
         Loss per pair, of the broadcast shape. Never infinite for finite differences.
     """
+    if not difference.is_floating_point():
+        raise TypeError(f"difference must be floating point, got {difference.dtype}")
+    if isinstance(above, Tensor):
+        _require_broadcast(difference, above)
+    else:
+        real("above", above, 0, 1)
     # -y log sigma(d) - (1 - y) log(1 - sigma(d)) = softplus(-d) + (1 - y) d
-    return F.softplus(-difference) + (1 - torch.as_tensor(above)) * difference
+    return F.softplus(-difference) + (1 - above) * difference
+
+
+def _require_broadcast(difference: Tensor, above: Tensor) -> None:
+    try:
+        torch.broadcast_shapes(difference.shape, above.shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"difference and above must broadcast, got {tuple(difference.shape)} and "
+            f"{tuple(above.shape)}"
+        ) from error
 
 
 def _scores(
     model: Ranker, given: Histories, held_out: Histories, samples: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Scores of the held-out items ``(n,)`` and of the samples ``(users, S)``."""
+    if samples.ndim != 1 or samples.dtype != torch.int64:
+        raise ValueError(f"samples must be int64 (S,), got {samples.dtype} {tuple(samples.shape)}")
     state = model.encode(given.items, given.offsets)
     sampled = model.score(state, samples)
     distinct, place = torch.unique(held_out.items, return_inverse=True)

@@ -18,7 +18,7 @@ from memcom.collisions.abundance import information_abundance
 from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
 from memcom.profiling import interleave, time_lookup
-from memcom.tasks._fit import FitRecord, require_layers
+from memcom.tasks._fit import FitRecord, check_layers
 from memcom.tasks._run import TaskRun, default_options, plan_table
 from memcom.tasks.protocol import Setting, Task
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
@@ -52,7 +52,7 @@ class RankerOptions:
     tied: bool = False
 
     def __post_init__(self) -> None:
-        require_layers(self)
+        check_layers(self)
 
 
 class RankingRun(TaskRun):

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from memcom._check import checked, whole
 from memcom.data import Interactions
-from memcom.tasks._fit import FitRecord, Learner, require_at_least_one
+from memcom.tasks._fit import FitRecord, Learner, check_options
 from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
 from memcom.tasks.ranking.loss import pairwise_loss, sampled_softmax_loss, softmax_loss
@@ -74,7 +75,9 @@ class TrainingOptions:
     k: int = 10
 
     def __post_init__(self) -> None:
-        require_at_least_one(self, ("batch_size", "epochs", "patience", "evaluate_every", "k"))
+        check_options(self, "batch_size", "epochs", "patience", "evaluate_every", "k")
+        if self.num_samples is not None:
+            whole("num_samples", self.num_samples, 0, 2**40)
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must be in (0, 1), got {self.held_out}")
         if not 0 <= self.popularity <= 4:
@@ -114,7 +117,7 @@ class PairwiseOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_samples is None or self.num_samples < 1:
+        if not self.num_samples:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}")
 
     def loss(self, model: Ranker, batch: Batch) -> Tensor:
@@ -190,6 +193,7 @@ def ranker_learner(
     )
 
 
+@checked
 def fit(
     model: Ranker,
     data: Interactions,
@@ -225,6 +229,7 @@ def fit(
         ValueError: There are no histories to train on, or the sizes do not fit.
     """
     options = replace(options or TrainingOptions(), **changes)
+    whole("seed", seed, 0, 2**62)
     if model.num_items != data.num_items:
         raise ValueError(
             f"the model ranks {model.num_items} items, {data.name} has {data.num_items}"
