@@ -139,7 +139,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
     result = call(
         *("compare", "--data", "pairs.csv", "--user-col", "reader", "--item-col", "paper"),
-        *("--ratio", "4", "--ratio", "16", "--methods", "full, qr(operation='add',threshold=9)"),
+        *("--ratio", "4", "--ratio", "16", "--methods", "full, qr(operation='add',head=9)"),
         *("--seeds", "2", "--profile", "fast", "--split", "random", "--out", "here"),
     )
     assert result.exit_code == 0, result.output
@@ -148,7 +148,7 @@ def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
     columns = {"user_col": "reader", "item_col": "paper", "split": "random"}
     assert [(each.name, each.options) for each in spec.data] == [("pairs.csv", columns)]
     assert (spec.ratios, spec.seeds, spec.profile) == ((4.0, 16.0), 2, "fast")
-    assert spec.methods == ("qr(operation='add', threshold=9)",)
+    assert spec.methods == ("qr(operation='add', head=9)",)
     assert (compared["out"], compared["times"]) == (Path("here"), True)
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("numba")
 TESTS = Path(__file__).parents[1]
 SUITE = [
     "kernels/cpu",
+    "kernels/test_assembly.py",
     "kernels/test_gate.py",
     "embeddings/test_bag.py",
     "embeddings/test_hostile_bags.py",

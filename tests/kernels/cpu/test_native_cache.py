@@ -12,6 +12,8 @@ import pytest
 import memcom
 
 pytest.importorskip("numba")
+if os.environ.get("MEMCOM_CHECK_KERNELS") == "1":
+    pytest.skip("the checked mode keeps nothing on disk", allow_module_level=True)
 
 ROOT = Path(memcom.__file__).resolve().parents[1]
 MODULE = """
