@@ -148,7 +148,7 @@ def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
     columns = {"user_col": "reader", "item_col": "paper", "split": "random"}
     assert [(each.name, each.options) for each in spec.data] == [("pairs.csv", columns)]
     assert (spec.ratios, spec.seeds, spec.profile) == ((4.0, 16.0), 2, "fast")
-    assert spec.methods == ("qr(operation='add', head=9)",)
+    assert spec.methods == ("qr(head=9, operation='add')",)
     assert (compared["out"], compared["times"]) == (Path("here"), True)
 
 
