@@ -459,7 +459,8 @@ ELSEWHERE = {
     "export": "to_onnx",
     "profiling": "resident",
     "data": "fetch",
-    "plots": "loss_by_data quality_against_ratio show speed_against_table to_html to_png",
+    "plots": "cost_against_growth loss_by_data quality_against_ratio show "
+    "speed_against_table to_html to_png",
     "sweep": "dry_run read_pairs read_rows read_trials run summarise sweep tables terminal_section "
     "write_report",
     "tasks": "fit_supervised predict run_stream",
