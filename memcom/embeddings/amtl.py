@@ -70,7 +70,6 @@ class AMTLEmbedding(CompressedEmbedding):
         use_when="To learn widths from frequency and loss, while training holds a full table.",
         look=("pruning", 1),
         paper=Paper("Yan et al.", 2021, "https://arxiv.org/abs/2108.11513"),
-        slow="rows have different lengths: each is found by its offset and spread out",
         learns="frequencies",
     )
 

@@ -57,7 +57,6 @@ class CCEEmbedding(CompressedEmbedding):
         use_when="If training can pause to cluster: ids that behave alike come to share rows.",
         look=("memory", 2),
         paper=Paper("Tsang and Ahle", 2023, "https://arxiv.org/abs/2210.05974"),
-        slow="reads two rows for each column of the vector, through a stored map",
     )
 
     map: Tensor

@@ -52,7 +52,6 @@ class CSREmbedding(CompressedEmbedding):
         because="empty rows are one",
         use_when="As the control for pruning: it keeps numbers at random.",
         look=("ragged", 1),
-        slow="rows have different lengths: each is found by its offset and spread out",
     )
 
     columns: Tensor

@@ -72,7 +72,6 @@ class DPQEmbedding(CompressedEmbedding):
         use_when="If training memory is plentiful and only the shipped table must be small.",
         look=("codes", 0),
         paper=Paper("Chen et al.", 2020, "https://arxiv.org/abs/1908.09756"),
-        slow="unpacks numbers of a few bits, row by row: one code for each part of the vector",
     )
 
     each_once = True

@@ -68,7 +68,6 @@ class FIITEDEmbedding(CompressedEmbedding):
         use_when="If what is useful changes during training: chunks of rows come and go.",
         look=("pruning", 2),
         paper=Paper("Luo et al.", 2024, "https://arxiv.org/abs/2401.04408"),
-        slow="most chunks are empty; the others are found through a stored map",
     )
 
     directory: Tensor

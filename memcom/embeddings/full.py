@@ -85,7 +85,6 @@ class SmallDimEmbedding(TableEmbedding):
         because="every id has a row",
         use_when="As the simplest control at equal bytes.",
         look=("widths", 1),
-        slow="appends zeros to its narrow rows",
     )
 
     def __init__(

@@ -51,7 +51,6 @@ class JaggedEmbedding(CompressedEmbedding):
         because="rows of width 0 are one",
         use_when="As the control for learned widths: widths fall with popularity by a power law.",
         look=("ragged", 0),
-        slow="rows have different lengths: each is found by its offset and spread out",
     )
 
     offsets: Tensor

@@ -58,7 +58,6 @@ class LearnedHashEmbedding(TableEmbedding):
         use_when="If a narrow table can be trained first: ids that behave alike share a row.",
         look=("codes", 2),
         paper=Paper("Ghaemmaghami et al.", 2022, "https://arxiv.org/abs/2203.15837"),
-        slow="reads its row number from a map of packed bits",
         learns="the map, from a narrow table trained before and from frequencies",
     )
 

@@ -45,7 +45,6 @@ class LowRankEmbedding(CompressedEmbedding):
         because="rows of A differ, and B has full rank",
         use_when="As the classical control; the ratio stays below embedding_dim.",
         look=("factors", 0),
-        slow="multiplies matrices for every id: the narrow row by the projection",
     )
 
     def __init__(

@@ -49,7 +49,6 @@ class MGQEmbedding(DPQEmbedding):
         use_when="As DPQ on skewed data: rare ids get shorter codes.",
         look=("codes", 1),
         paper=Paper("Kang et al.", 2020, "https://arxiv.org/abs/2002.08530"),
-        slow="unpacks numbers of a few bits, row by row: codes whose length depends on the id",
     )
 
     def __init__(

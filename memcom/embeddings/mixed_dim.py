@@ -59,7 +59,6 @@ class MixedDimEmbedding(CompressedEmbedding):
         use_when="If ids are sorted by frequency and frequent ones deserve wider rows.",
         look=("widths", 0),
         paper=Paper("Ginart et al.", 2019, "https://arxiv.org/abs/1909.11810"),
-        slow="multiplies matrices for every id, block of ids by block",
     )
 
     def __init__(

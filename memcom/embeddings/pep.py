@@ -73,7 +73,6 @@ class PEPEmbedding(CompressedEmbedding):
         use_when="If training may hold a full table and start over once; only the result is small.",
         look=("pruning", 0),
         paper=Paper("Liu et al.", 2021, "https://arxiv.org/abs/2101.07577"),
-        slow="rows have different lengths: each is found by its offset and spread out",
     )
 
     mask: Tensor

@@ -201,7 +201,6 @@ class Int8Embedding(FullEmbedding):
         use_when="First of all: almost four times smaller, and training stays as it is.",
         look=("rounding", 0),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
-        slow="unpacks numbers of a few bits, row by row",
     )
 
     bits = 8
@@ -229,7 +228,6 @@ class Int4Embedding(Int8Embedding):
         use_when="If 8 bits are too many: up to eight times smaller, with coarser rows.",
         look=("rounding", 1),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
-        slow="unpacks numbers of a few bits, row by row",
     )
 
     bits = 4

@@ -59,7 +59,6 @@ class ROBEEmbedding(FlatEmbedding):
         use_when="To use a budget to the last number, at any ratio.",
         look=("memory", 0),
         paper=Paper("Desai et al.", 2022, "https://arxiv.org/abs/2108.02191"),
-        slow="gathers single numbers: runs start anywhere",
     )
 
     def __init__(

@@ -66,7 +66,6 @@ class SCALLEmbedding(CompressedEmbedding):
         use_when="For streams: widths follow popularity within the budget at every step.",
         look=("pruning", 3),
         paper=Paper("Qu et al.", 2024, "https://arxiv.org/abs/2407.15411"),
-        slow="rows have different lengths: each is found by its offset and spread out",
     )
 
     row_sizes: Tensor

@@ -130,7 +130,7 @@ def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
         clamped_rows(modulus, keys, rows, n)
     elif source == SIGNATURE:
         _signatures(line, keys, words, rows, n)
-        one = np.int64(1)
+        one: Any = np.int64(1)
         digit_rows(one, modulus, one, _seed(line, line[DERIVED]), largest, rows, rows, n)
     else:
         seed = _seed(line, line[DERIVED])
@@ -639,7 +639,11 @@ def assemble_block(
         else:
             if not _find_rows(line, own, ends, rows, count):
                 return NOT_STORED
-            if op == FACTOR:
+            if op == FACTOR and line[FORMAT] == SINGLE:
+                table = line[TABLE]
+                for b in range(count):
+                    numbers[_FACTOR, b] *= formats.single(table, rows[b], np.float32(0))
+            elif op == FACTOR:
                 for b in range(count):
                     numbers[_FACTOR, b] *= _number(line, rows[b])
             elif op == TERM:
