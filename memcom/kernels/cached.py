@@ -124,7 +124,11 @@ MARK = "unaveraged"  # the buffer of a module whose integers must not be average
 
 
 def _sources(layer: TableLayer, tensors: Sequence[Tensor]) -> Any:
-    """Find where the layer holds each tensor, or what it is a view of; None if it does not."""
+    """Find where the layer holds each tensor; None if it does not hold one.
+
+    A seed, which is int64, may be a view of what it holds. A table may not: FSDP makes new views
+    of its parameter for each pass, and a gradient belongs to the new one.
+    """
     places: list[dict[str, Any]] = []
     for module in layer.modules():
         places += [module._parameters, module._buffers]
@@ -132,7 +136,7 @@ def _sources(layer: TableLayer, tensors: Sequence[Tensor]) -> Any:
     found = []
     for tensor in tensors:
         same = [source for source in held if source[2] is tensor]
-        if not same:
+        if not same and tensor.dtype is torch.int64:
             same = [source for source in held if gate.same_storage(source[2], tensor)]
         if not same:
             return None
