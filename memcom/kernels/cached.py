@@ -59,6 +59,7 @@ class CachedProgram:
     _arguments: tuple[Any, ...] | None = None
     _sources: list[tuple[dict[str, Any], str, Tensor, Mark]] | None = None
     _constants: tuple[tuple[Tensor, int], ...] = ()
+    _keepers: tuple[Any, ...] = ()  # of `inner`, those that refuse averaged integers
 
     def __init__(self, layer: TableLayer, device: torch.device, deferred: bool = False) -> None:
         self.deferred = deferred
@@ -80,6 +81,7 @@ class CachedProgram:
         else:
             self.unsupported, self.program = "", assembly
             self.inner = tuple(module for module in layer.modules() if id(module) != id(layer))
+            self._keepers = tuple(m for m in self.inner if hasattr(m, "require_integers"))
             self._constants = assembly.constants
             self._keep(layer, device, assembly.sources)
 
@@ -115,12 +117,9 @@ class CachedProgram:
         for module in self.inner or ():
             if module._forward_hooks or module._forward_pre_hooks:
                 return False
-            if MARK in module._buffers:
-                module.require_integers()
+        for module in self._keepers:
+            module.require_integers()
         return True
-
-
-MARK = "unaveraged"  # the buffer of a module whose integers must not be averaged
 
 
 def _sources(layer: TableLayer, tensors: Sequence[Tensor]) -> Any:

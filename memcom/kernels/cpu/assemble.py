@@ -666,24 +666,23 @@ def assemble_block(
     return -1
 
 
-@njit
-def _narrow(vectors: int, kind: int, out: int, count: int) -> None:
-    """Write ``count`` float32 numbers in a narrower format."""
-    many, one, k = zeros(), np.float32(0), 0
-    if kind == HALF:
+def _narrower(write_as: Callable[..., Any]) -> Callable[..., None]:
+    """Compile the loop that writes float32 numbers in a narrower format."""
+
+    @njit
+    def narrow(vectors: int, out: int, count: int) -> None:
+        many, one, k = zeros(), np.float32(0), 0
         while k + 16 <= count:
-            formats.write_half(out + 2 * k, read(vectors + 4 * k, many))
+            write_as(out + 2 * k, read(vectors + 4 * k, many))
             k += 16
         while k < count:
-            formats.write_half(out + 2 * k, read(vectors + 4 * k, one))
+            write_as(out + 2 * k, read(vectors + 4 * k, one))
             k += 1
-    else:
-        while k + 16 <= count:
-            formats.write_brain(out + 2 * k, read(vectors + 4 * k, many))
-            k += 16
-        while k < count:
-            formats.write_brain(out + 2 * k, read(vectors + 4 * k, one))
-            k += 1
+
+    return narrow
+
+
+_to_half, _to_brain = map(_narrower, [formats.write_half, formats.write_brain])
 
 
 THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OUT = range(8)  # as `forward_task`'s
@@ -706,8 +705,10 @@ def assemble_task(address: int) -> None:
         if bad != -1:
             task[BAD] = bad
             break
-        if kind != SINGLE:
-            _narrow(target, kind, place, n * width)
+        if kind == HALF:
+            _to_half(target, place, n * width)
+        elif kind == BRAIN:
+            _to_brain(target, place, n * width)
 
 
 _TASK: Any = assemble_task.address
