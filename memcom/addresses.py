@@ -28,7 +28,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 
 MAX_NUM_EMBEDDINGS = 2**40
 HASH_BITS = 32

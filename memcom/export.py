@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from memcom._check import checked, path_like, shown
+from memcom._annotations import checked
+from memcom._check import path_like, shown
 from memcom._files import write_atomically
 from memcom.embeddings import REGISTRY, CompressedEmbedding, get
 from memcom.embeddings._arguments import check_placement

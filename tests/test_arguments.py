@@ -24,7 +24,7 @@ from torch import Tensor
 
 import memcom
 from memcom import tasks
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom._text import parse_nbytes
 from memcom.data import load as load_data
 from memcom.export import load, save

@@ -53,7 +53,7 @@ ROOMS = (
     ("kernels",),
     ("data",),
     ("addresses",),
-    ("_check", "_extras", "_files", "_text", "_old_names"),
+    ("_annotations", "_check", "_extras", "_files", "_text", "_old_names"),
 )
 LEVEL = {room: -depth for depth, rooms in enumerate(ROOMS) for room in rooms}
 # The package itself re-exports the planner and the layers.

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memcom._check import checked, choice, shown, whole
+from memcom._annotations import checked
+from memcom._check import choice, shown, whole
 from memcom.collisions.distinct import Statement, uniqueness
 from memcom.collisions.sharing import Layer, device_of, id_chunks
 from memcom.collisions.vectors import (

@@ -14,7 +14,7 @@ from math import log10
 
 import numpy as np
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.collisions.buckets import TableUse, table_uses
 from memcom.collisions.sharing import CHUNK, Layer, codes
 from memcom.collisions.theory import Expected, distinct_codes, expected_collisions

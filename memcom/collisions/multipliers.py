@@ -17,7 +17,8 @@ from textwrap import indent
 import numpy as np
 import torch
 
-from memcom._check import checked, choice, real
+from memcom._annotations import checked
+from memcom._check import choice, real
 from memcom._text import table
 from memcom.collisions.groups import group_equal
 from memcom.collisions.sharing import CHUNK, Layer, address_chunks, state_of

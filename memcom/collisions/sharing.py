@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from memcom._check import checked, choice, whole
+from memcom._annotations import checked
+from memcom._check import choice, whole
 from memcom.collisions.groups import Groups, group_equal
 
 CHUNK = 2**18

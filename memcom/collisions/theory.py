@@ -21,7 +21,8 @@ from math import comb, exp, expm1, factorial, log1p, perm, prod, sqrt
 
 import numpy as np
 
-from memcom._check import checked, shown, whole
+from memcom._annotations import checked
+from memcom._check import shown, whole
 
 CodeClass = tuple[int, Fraction]
 """(number of codes of one kind, probability that a random id has one particular of them).

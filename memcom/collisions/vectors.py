@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from memcom._check import checked, choice, real, whole
+from memcom._annotations import checked
+from memcom._check import choice, real, whole
 from memcom.collisions.groups import Groups, group_equal
 from memcom.collisions.sharing import Layer, device_of, id_chunks
 

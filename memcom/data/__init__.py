@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memcom._check import check_types, path_like, whole
+from memcom._annotations import check_types
+from memcom._check import path_like, whole
 from memcom._extras import MissingExtra
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k

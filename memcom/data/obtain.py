@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.data.registry import DataSet, File, FileSet, data_root, find_set
 
 MAX_UNPACKED = 1 << 28

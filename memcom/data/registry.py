@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom._files import shipped
 
 if sys.version_info >= (3, 11):

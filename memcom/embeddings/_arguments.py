@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from memcom._annotations import check_types as check_types
 from memcom._check import MAX_PARTS as MAX_PARTS
-from memcom._check import check_types as check_types
 from memcom._check import choice as choice
 from memcom._check import flag as flag
 from memcom._check import real as real

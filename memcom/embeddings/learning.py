@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 from memcom.embeddings._contract import CompressedEmbedding
 from memcom.embeddings.registry import get
 

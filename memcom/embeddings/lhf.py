@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes

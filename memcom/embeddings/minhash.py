@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.addresses import HASH_BITS, MAX_NUM_EMBEDDINGS, murmur3
 from memcom.embeddings._arguments import shown, whole
 from memcom.embeddings._flat import derived_seeds

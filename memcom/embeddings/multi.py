@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.addresses import require_tensor
 from memcom.embeddings._arguments import whole
 

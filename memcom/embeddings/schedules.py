@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._contract import CompressedEmbedding
 

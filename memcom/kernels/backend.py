@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.kernels import loading
 from memcom.kernels.assembly import Assembly

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from memcom._check import checked, shown, whole
+from memcom._annotations import checked
+from memcom._check import shown, whole
 
 GROUP = 32
 

@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom._text import in_bytes
 from memcom.plots.theme import (
     FAINT,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from memcom._check import checked, real, shown
+from memcom._annotations import checked
+from memcom._check import real, shown
 from memcom.plots.theme import INK, method_style, new_figure, themed
 
 Row = Mapping[str, Any]

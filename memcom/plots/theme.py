@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.embeddings import REGISTRY
 
 PALETTE = (

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.data.synthetic import sample_zipf
 from memcom.kernels import warm_up

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from memcom._check import checked, choice, real
+from memcom._annotations import checked
+from memcom._check import choice, real
 
 # Environment of a process that is to keep freed memory. glibc hands large buffers, such as the
 # output of a lookup or the scores of a batch over all items, back to the system when they are

@@ -22,7 +22,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 
 Candidate = Callable[[Any], object]
 """A function of a batch, to be timed."""

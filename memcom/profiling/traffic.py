@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memcom._check import checked, shown, whole
+from memcom._annotations import checked
+from memcom._check import shown, whole
 
 LINE = 64  # bytes of a cache line, on all common processors
 

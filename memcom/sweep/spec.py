@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom._text import parse_nbytes
 from memcom.budget import BudgetError, plan
 from memcom.embeddings import available, parse_spec

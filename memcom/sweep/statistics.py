@@ -15,7 +15,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memcom._check import checked, shown, whole
+from memcom._annotations import checked
+from memcom._check import shown, whole
 
 Name = TypeVar("Name", str, int)
 _CHUNK = 50  # bootstrap draws at a time

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from memcom._check import check_fields, shown, whole
+from memcom._annotations import check_fields
+from memcom._check import shown, whole
 from memcom.embeddings import attach
 from memcom.tasks._model import TaskModel
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 from memcom.embeddings import CompressedEmbedding
 
 

@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memcom._check import checked, shown
+from memcom._annotations import checked
+from memcom._check import shown
 
 Relevance = Tensor | tuple[Tensor, Tensor]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memcom._check import checked
+from memcom._annotations import checked
 
 # Name of a task -> "module:attribute", so that a sweep imports only what it runs.
 _KNOWN = {

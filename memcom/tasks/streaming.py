@@ -23,7 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memcom._check import checked, shown
+from memcom._annotations import checked
+from memcom._check import shown
 from memcom.budget import Plan
 from memcom.data import Interactions
 from memcom.data.ordering import mix64

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 from memcom.optim import LazyAdam
 from memcom.tasks._fit import FitRecord, Learner, check_options, learned_parameters
 from memcom.tasks._model import TaskModel, evaluating

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memcom._check import checked
+from memcom._annotations import checked
 from memcom.data import Interactions
 from memcom.tasks._model import evaluating
 from memcom.tasks.histories import Histories

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memcom._check import checked, real
+from memcom._annotations import checked
+from memcom._check import real
 from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.model import Ranker
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from memcom._check import checked, whole
+from memcom._annotations import checked
+from memcom._check import whole
 from memcom.data import Interactions
 from memcom.tasks._fit import FitRecord, Learner, check_options
 from memcom.tasks.histories import Histories
