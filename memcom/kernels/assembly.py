@@ -37,6 +37,7 @@ from memcom.kernels.recipe import (
     Reading,
     Recipe,
     Run,
+    address_flaw,
 )
 
 # The first line.
@@ -298,7 +299,6 @@ class _Maker:
                 PLACE_BITS: reading.places.bits,
             }
             _require_codes(reading.places, pieces)
-        _require_codes(reading.starts, count + 1)
         self.line(
             RAGGED, self.table(reading.values), fields, self.stored(reading.starts, count + 1)
         )
@@ -354,6 +354,8 @@ class _Maker:
     def address(self, piece: Read | Run, count: int) -> dict[int, int]:
         """Fields of the address of a row or a run, from `SOURCE` on."""
         address = piece.start if isinstance(piece, Run) else piece.address
+        if address_flaw(address):
+            raise Unsupported(f"the address of {piece.name} {address_flaw(address)}")
         if isinstance(address, Clamp):
             fields, rows = {SOURCE: CLAMP, MODULUS: address.last + 1}, address.last + 1
         elif isinstance(address, Digit):
@@ -367,7 +369,6 @@ class _Maker:
             }
         elif isinstance(address, Stored):
             fields, rows = self.stored(address, count), 0
-            _require_codes(address, count)
         elif isinstance(address, Signature):
             fields, rows = self.signature(address, count), address.modulus
         else:
@@ -392,6 +393,7 @@ class _Maker:
 
     def stored(self, address: Stored, count: int) -> dict[int, int]:
         """Fields of a stored map."""
+        _require_codes(address, count)
         return {
             SOURCE: STORED,
             CODES: self.source(address.packed, torch.uint8),
@@ -477,6 +479,8 @@ def _packed(table: nn.Module) -> PackedRows:
 
 
 def _require_codes(address: Stored, count: int) -> None:
-    """Refuse a map with too few numbers."""
+    """Refuse a map with too few numbers, or of which another number is read."""
+    if address_flaw(address):
+        raise Unsupported(f"a map {address_flaw(address)}")
     if len(address.packed) * 8 < count * address.per_id * address.bits:
         raise Unsupported(f"a map holds fewer than {count} x {address.per_id} numbers")

@@ -22,7 +22,7 @@ from torch import Tensor
 from memcom.addresses import MAX_NUM_EMBEDDINGS, Address, Clamp, DerivedSeed, Digit
 from memcom.kernels import gate
 from memcom.kernels.gate import CPU
-from memcom.kernels.recipe import Read, Reading, Recipe
+from memcom.kernels.recipe import Read, Reading, Recipe, address_flaw
 
 FIELDS = 9
 # The head, entry 0.
@@ -147,6 +147,8 @@ def unsupported_reason(
             return f"{read.name} has {table.ndim} dimensions, not 2"
         if not isinstance(address, (Digit, Clamp)):
             return f"{read.name} is not addressed by a Digit or a Clamp"
+        if address_flaw(address):
+            return f"the address of {read.name} {address_flaw(address)}"
         if isinstance(address, Digit) and address.seed is not None:
             if isinstance(address.seed, DerivedSeed):
                 return f"the seed of {read.name} follows from another"

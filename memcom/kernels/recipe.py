@@ -13,10 +13,32 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from memcom.addresses import Address, Digit
-from memcom.kernels.bits import Stored
+from memcom.addresses import Address, Clamp, Digit, Signature
+from memcom.kernels.bits import MAX_BITS, Stored
 
 FUSIONS = ("sum", "mult", "concat")
+
+
+def address_flaw(address: Address) -> str:
+    """Return why the rows of an address may lie outside those it names, or ``""``.
+
+    Kernels compute rows without a look at them, so this is asked before a program is made.
+    """
+    if isinstance(address, Clamp):
+        return "" if address.last >= 0 else f"clamps to row {address.last}"
+    if isinstance(address, Stored):
+        fits = 0 <= address.which < address.per_id and 1 <= address.bits <= MAX_BITS
+        return "" if fits else f"reads number {address.which} of {address.per_id}"
+    if isinstance(address, Signature):
+        keys = address.keys.shape[-1]
+        inside = all(0 <= pick < keys for pick in address.picks)
+        return "" if inside and address.modulus >= 1 else f"picks {address.picks} of {keys} keys"
+    if isinstance(address, Digit):
+        sizes = address.modulus, address.divisor, address.stride
+        powers = all(size & (size - 1) == 0 for size in sizes[:2])
+        if min(sizes) < 1 or (address.stride > 1 and not powers):
+            return f"is a digit of modulus, divisor and stride {sizes}"
+    return ""
 
 
 class PackedRows(NamedTuple):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 import memcom
 from memcom import kernels
-from memcom.addresses import Digit
+from memcom.addresses import Clamp, DerivedSeed, Digit, Signature
 from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.kernels import Mapped, Ragged, Ranges, Read, Recipe, Run, loading
 from memcom.kernels.assembly import Unsupported, assemble
@@ -74,6 +74,15 @@ def test_an_id_out_of_range_is_named(bad):
         assembled(assembly, ids)
 
 
+ZEROS = torch.zeros(9, dtype=torch.int64)
+
+
+def picking(key):
+    """An address that hashes one of eight keys."""
+    seed = DerivedSeed(torch.tensor(0), 0)
+    return Signature(3, torch.zeros(3, 8, dtype=torch.uint8), (key,), seed)
+
+
 def damaged():
     table, wrong = torch.randn(5, 4), pack(torch.tensor([0, 5, 1]), 3)
     fine, falling = pack(torch.tensor([0, 1, 2, 3]), 3), pack(torch.tensor([0, 2, 1, 3]), 3)
@@ -108,6 +117,18 @@ def test_a_layer_whose_map_is_damaged_says_what_torch_says():
         (Recipe((Read("t", torch.zeros(3, 4), Digit(3), 1),)), "fewer rows"),
         (Recipe((Read("t", torch.zeros(3, 4), Digit(3), -1),)), "fewer rows"),
         (Recipe((Read("t", torch.zeros(3, 4), torch.abs),)), "an address is"),
+        (Recipe((Read("t", torch.zeros(3, 4), Digit(0)),)), "modulus"),
+        (
+            Mapped(
+                Stored(pack(ZEROS[:1], 8), 8), Recipe((Read("t", torch.zeros(9, 4), Digit(9)),)), 9
+            ),
+            "fewer",
+        ),
+        (Recipe((Read("t", QuantizedTable(torch.zeros(3, 4)), Digit(3, 4, 2)),)), "modulus"),
+        (Recipe((Read("t", QuantizedTable(torch.zeros(3, 4)), Clamp(-1)),)), "clamps to row -1"),
+        (Recipe((Read("t", torch.zeros(3, 4), Stored(pack(ZEROS, 8), 8, 1, -1)),)), "number -1"),
+        (Recipe((Read("t", torch.zeros(3, 4), Stored(pack(ZEROS, 8), 8, 2, 2)),)), "number 2 of 2"),
+        (Recipe((Run("t", torch.zeros(3, 1), picking(8), 1),)), "picks"),
         (Recipe((Run("t", torch.zeros(3, 1), Digit(3), 4),)), "4 numbers of an array"),
         (Recipe((Run("t", QuantizedTable(torch.zeros(9, 1)), Digit(3), 2),)), "a scale each"),
         (Recipe((Run("t", torch.zeros(3, 2), Digit(3), 1),)), "an array of 3 x 2"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from memcom.addresses import Digit
+from memcom.addresses import Clamp, Digit
 from memcom.kernels import Read, Recipe
 from memcom.kernels.program import layout, unsupported_reason
 from tests.embeddings.cases import make
@@ -27,6 +27,8 @@ def read(rows, columns, digit=None, **options):
         (Recipe((Read("t", torch.zeros(3), Digit(3)),)), "1 dimensions"),
         (Recipe((Read("t", torch.nn.Linear(1, 1), Digit(3)),)), "Linear"),
         (Recipe((read(3, 2, Digit(4)),)), "fewer rows"),
+        (Recipe((read(3, 2, Digit(3, stride=2)),)), "modulus, divisor and stride"),
+        (Recipe((read(3, 2, Clamp(-1)),)), "clamps to row -1"),
         (Recipe((read(3, 2, torch.abs),)), "not addressed by a Digit"),
         (
             Recipe((read(3, 2, Digit(3, seed=torch.zeros(2, dtype=torch.int64))),)),
