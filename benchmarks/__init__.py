@@ -4,6 +4,7 @@
 - suite.py: `run`, from settings to rows; child.py is the process that times
 - candidates.py, methods.py, fbgemm.py, training.py: what is timed, and trained at scale
 - growth.py: cost over the number of ids and the batch
+- bounds/: the same lookups in C++, and what bounds ours: ``python -m benchmarks.bounds``
 - machine.py: facts that go with every row
 - reporting.py: a run in words, and the command; speed_page.py: a committed run as Markdown
 """

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from benchmarks.suite import timed
 from benchmarks.training import train_large
 
+
+def _bounds(settings: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    from benchmarks.bounds import measured  # which loads the compiler of the kernels
+
+    return measured(settings)
+
+
+KINDS: dict[str, Callable[[dict[str, Any]], Iterable[dict[str, Any]]]] = {
+    "time": timed,
+    "scale": lambda settings: [train_large(**settings)],
+    "bounds": _bounds,
+}
+
 if __name__ == "__main__":
-    kind, settings = sys.argv[1], json.loads(sys.argv[2])
-    for row in timed(settings) if kind == "time" else [train_large(**settings)]:
+    for row in KINDS[sys.argv[1]](json.loads(sys.argv[2])):
         print(json.dumps(row), flush=True)

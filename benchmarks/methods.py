@@ -7,7 +7,7 @@ name of its row says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import product
 from typing import Any
 
@@ -34,18 +34,23 @@ DRAWN = {  # in place of training -> what is at random
 }
 
 
-def shipped(n: int, e: int) -> Iterator[tuple[str, CompressedEmbedding]]:
+def shipped(
+    n: int, e: int, only: Collection[str] | None = None
+) -> Iterator[tuple[str, CompressedEmbedding]]:
     """Yield every compressor at 16x, or as small as it can be, frozen; then what goes with them.
 
     That is packed rows of 4, 8 and 16 bits, private rows for the first ids, and a stored map.
+    ``only`` names the compressors to yield, without these.
     """
-    for name in available():
+    for name in available() if only is None else only:
         size = n // 10 if name in SMALLER else n
         layer = at_16(name, size, e, device="meta" if name in DRAWN else None)
         if layer is not None and name in DRAWN:
             yield f"{name}, {DRAWN[name]}", drawn(layer.freeze()).eval()
         elif layer is not None and name != "full":
             yield name, layer.freeze().eval()
+    if only is not None:
+        return
     for name, bits in product(PACKED, (4, 8, 16)):
         yield f"{name}, {bits} bits", build(name, n, e, bits=bits, **sizes(name, n)).freeze().eval()
     head = min(HEAD, n // RATIO)

@@ -111,7 +111,7 @@ def _timed(chosen: dict[str, Any], log: Log) -> Iterator[dict[str, Any]]:
         return
     logged = None
     for threads in chosen["threads"]:
-        for row in _child("time", chosen, threads, KEEP_FREED_MEMORY):
+        for row in child("time", chosen, threads, KEEP_FREED_MEMORY):
             what = f"{row['phase']}, {threads} threads"
             if "num_embeddings" in row:
                 what += f", {row['num_embeddings']:,} x {row['embedding_dim']}"
@@ -143,15 +143,15 @@ def _scale(chosen: dict[str, Any], log: Log) -> Iterator[dict[str, Any]]:
             continue
         batch, threads = max(chosen["batches"]), max(chosen["threads"])
         settings = {"n": n, "e": 64, "batch": batch, "steps": chosen["steps"]}
-        for found in _child("scale", settings, threads):
+        for found in child("scale", settings, threads):
             row = {"phase": SCALE, "method": "memcom, lazy Adam", "baseline": "-"}
             yield {**row, **_size(n, 64, batch, "zipf"), "threads": threads, **found}
 
 
-def _child(
+def child(
     kind: str, settings: dict[str, Any], threads: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Rows that a fresh process prints."""
+    """Yield the rows that a fresh process prints: benchmarks/child.py."""
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
     variables = {
         **os.environ,

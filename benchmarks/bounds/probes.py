@@ -1,0 +1,214 @@
+"""Compiles probe.cpp, and hands its functions the tensors of a layer."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from llvmlite import binding
+from torch import Tensor
+
+from memcom.kernels.cpu.threads import launch, num_threads
+
+LINE = 64  # bytes of a cache line
+WIDTH = 64  # of the vectors
+_SOURCE = Path(__file__).with_name("probe.cpp")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
+
+
+class NoCompiler(RuntimeError):
+    """Raised where there is no C++ compiler."""
+
+
+def compile_probes() -> ctypes.CDLL:
+    """Compile probe.cpp for this machine, in a temporary folder that is gone when it is loaded.
+
+    Raises:
+        NoCompiler: There is no g++.
+    """
+    compiler = shutil.which("g++")
+    if compiler is None:
+        raise NoCompiler("the probes are compiled by g++, which is not on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "probe.so"
+        subprocess.run([compiler, *_FLAGS, str(_SOURCE), "-o", str(library)], check=True)
+        return ctypes.CDLL(str(library))
+
+
+class Access(NamedTuple):
+    """Pieces that an id reads: ``pieces`` of ``size`` bytes, at multiples of ``step`` bytes."""
+
+    pieces: float
+    size: int
+    step: int
+
+    @property
+    def lines(self) -> float:
+        """Cache lines that the pieces lie in, on average."""
+        return self.pieces * (1 + (self.size - self.step) / LINE)
+
+
+class Probe:
+    """A layer's lookup, written by hand.
+
+    It runs on torch's own threads, as the layer's kernels do.
+
+    Args:
+        library: From `compile_probes`.
+        layer: Of width 64, frozen, with float32 tables on the CPU.
+        method: One of `METHODS`, or ``"full"`` for a `torch.nn.Embedding`.
+
+    Attributes:
+        bytes: Read per id: its own 8, and tables.
+        lines: Cache lines of tables that an id reads.
+        exact: False if numbers are added in another order than in the layer.
+    """
+
+    def __init__(self, library: ctypes.CDLL, layer: Any, method: str) -> None:
+        steps, arguments, accesses = _PROBES[method](layer)
+        self._functions = [(_address(getattr(library, name)), many) for name, many in steps]
+        self._kept = [a.detach() if isinstance(a, Tensor) else a for a in arguments]
+        numbers = [a.data_ptr() if isinstance(a, Tensor) else a for a in self._kept]
+        self._numbers = numbers + [0] * (12 - len(numbers))
+        self.bytes = 8 + sum(access.pieces * access.size for access in accesses)
+        self.lines = sum(access.lines for access in accesses)
+        self.exact = method not in ("mixed-dim", "path", "tt")
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Look up int64 ``ids`` of shape ``(n,)``, which nothing checks: float32 ``(n, 64)``."""
+        out = torch.empty(len(ids), WIDTH)
+        for function, many in self._functions:
+            threads = num_threads() if many else 1
+            head = [threads, *_TEAM, len(ids), ids.data_ptr(), out.data_ptr()]
+            launch(function, np.array(head + self._numbers, np.int64).ctypes.data)
+        return out
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+_TEAM = [binding.address_of_symbol(f"memcom_omp_get_{n}") for n in ("thread_num", "num_threads")]
+
+# --- what each probe is given, and what it reads --------------------------------------------------
+
+_Found = tuple[list[tuple[str, bool]], Sequence[Any], list[Access]]
+
+
+def _only(name: str) -> list[tuple[str, bool]]:
+    """One function, on all threads."""
+    return [(name, True)]
+
+
+def _rows(pieces: float, numbers: int) -> Access:
+    """Rows of float32, which start where their size says."""
+    return Access(pieces, 4 * numbers, math.gcd(4 * numbers, LINE))
+
+
+def _full(layer: Any) -> _Found:
+    return _only("full"), [layer.weight], [_rows(1, WIDTH)]
+
+
+def _bloom(layer: Any) -> _Found:
+    _require(layer.num_hashes == 4, "4 hashes")
+    return (
+        _only("bloom"),
+        [layer.table, layer.num_buckets, layer.seeds],
+        [_rows(4, WIDTH)],
+    )
+
+
+def _robe(layer: Any) -> _Found:
+    _require(layer.chunk_size == 8 and not layer.signs, "runs of 8 cells without signs")
+    arguments = [layer.memory, layer.memory_size, layer.seeds]
+    return _only("robe"), arguments, [Access(8, 32, 4)]
+
+
+def _cce(layer: Any) -> _Found:
+    _require(layer.num_columns == 4, "4 columns")
+    bits = (layer.num_buckets - 1).bit_length()
+    arguments = [layer.centres, layer.residuals, layer.num_buckets, layer.seeds]
+    arguments += [layer.map, len(layer.map), bits]
+    return _only("cce"), arguments, [_rows(8, 16), Access(1, -(-4 * bits // 8), 1)]
+
+
+def _dpq(layer: Any) -> _Found:
+    tiers = [codewords for _, codewords in layer.tiers]
+    _require((layer.num_groups, tiers) == (16, [128]), "16 codes of 7 bits")
+    codes = layer.codes.get_buffer("0")
+    arguments = [layer.values, layer.num_codewords, codes, len(codes)]
+    return _only("dpq"), arguments, [_rows(16, 4), Access(1, 14, 2)]
+
+
+def _mgqe(layer: Any) -> _Found:
+    tiers = [codewords for _, codewords in layer.tiers]
+    _require((layer.num_groups, tiers) == (32, [32, 8]), "32 codes of 5 or 3 bits")
+    often, rarely = (layer.codes.get_buffer(tier) for tier in "01")
+    frequent = layer.tiers[0][0]
+    arguments = [layer.values, layer.num_codewords, often, len(often), rarely, len(rarely)]
+    # Frequent ids, the first tenth, are most of those that are looked up.
+    return _only("mgqe"), [*arguments, frequent], [_rows(32, 2), Access(1, 20, 4)]
+
+
+def _lma(layer: Any) -> _Found:
+    _require((layer.num_keys, layer.num_picks) == (8, 4), "4 picks of 8 keys")
+    starts = [run.start for run in layer.reading().reads]
+    seeds = torch.stack([start.seed.value() for start in starts])
+    picks = torch.tensor([start.picks for start in starts])
+    arguments = [layer.memory, layer.memory_size, layer.signatures, picks, seeds]
+    return _only("lma"), arguments, [Access(WIDTH, 4, 4), Access(1, 8, 8)]
+
+
+def _mixed_dim(layer: Any) -> _Found:
+    matrices = [layer.projections[str(f)] for f in range(len(layer.blocks))]
+    pointers = [torch.tensor([t.data_ptr() for t in group]) for group in (layer.tables, matrices)]
+    lists = [torch.tensor(layer.starts), torch.tensor(layer.widths), *pointers]
+    widths = sorted(layer.widths)
+    # Each range is looked up about equally often; its matrix stays in the cache.
+    accesses = [Access(1 / len(widths), 4 * width, 4) for width in widths]
+    return _only("mixed_dim"), [len(widths), *lists, *matrices], accesses
+
+
+def _path(layer: Any) -> _Found:
+    _require(len(layer.radices) == 2 and layer.hidden_dim is None, "one linear map")
+    rows, classes = layer.radices
+    arguments = [layer.table, rows, layer.transforms[0], classes]
+    return _only("path"), arguments, [_rows(1, WIDTH), _rows(1, WIDTH * WIDTH)]
+
+
+def _tt(layer: Any) -> _Found:
+    _require(layer.dim_factors == [4, 4, 4], "factors 4, 4 and 4")
+    (_, m2, m3), rank = layer.row_factors, layer.rank
+    marks = torch.empty(m2 * m3, dtype=torch.uint8)
+    tails = torch.empty(m2 * m3, rank * 16)
+    steps = [("tt_marks", False), ("tt_tails", True), ("tt", True)]
+    arguments = [*layer.cores, *layer.row_factors, rank, marks, tails]
+    return steps, arguments, [_rows(1, 4 * rank), _rows(1, 16 * rank)]
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"the probe is written for {what}")
+
+
+_PROBES: dict[str, Callable[[Any], _Found]] = {
+    "full": _full,
+    "bloom": _bloom,
+    "robe": _robe,
+    "cce": _cce,
+    "dpq": _dpq,
+    "mgqe": _mgqe,
+    "lma": _lma,
+    "mixed-dim": _mixed_dim,
+    "path": _path,
+    "tt": _tt,
+}
+METHODS = tuple(name for name in _PROBES if name != "full")
