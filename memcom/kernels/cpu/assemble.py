@@ -120,20 +120,20 @@ _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
 
 
 @njit
-def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
+def find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
     """Write the rows that ``keys`` read; False if a stored one is outside the table."""
     source, modulus, largest = line[SOURCE], line[MODULUS], line[HIGH] - 1
     if source == STORED:
-        if not _stored_rows(line, keys, rows, n):
+        if not stored_rows(line, keys, rows, n):
             return False
     elif source == CLAMP:
         clamped_rows(modulus, keys, rows, n)
     elif source == SIGNATURE:
         _signatures(line, keys, words, rows, n)
         one: Any = np.int64(1)
-        digit_rows(one, modulus, one, _seed(line, line[DERIVED]), largest, rows, rows, n)
+        digit_rows(one, modulus, one, seed_of(line, line[DERIVED]), largest, rows, rows, n)
     else:
-        seed = _seed(line, line[DERIVED])
+        seed = seed_of(line, line[DERIVED])
         digit_rows(line[DIVISOR], modulus, line[STRIDE], seed, largest, keys, rows, n)
     if line[FIRST] != 0:
         for b in range(n):
@@ -146,7 +146,7 @@ def _find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
 
 
 @njit
-def _seed(line: Any, derived: int) -> Any:
+def seed_of(line: Any, derived: int) -> Any:
     if line[SEED] == 0:
         return NO_SEED
     seed = np.int64(int64s(line[SEED], 1)[0])
@@ -154,7 +154,7 @@ def _seed(line: Any, derived: int) -> Any:
 
 
 @njit
-def _code(codes: int, size: int, bits: int, number: int) -> Any:
+def code_at(codes: int, size: int, bits: int, number: int) -> Any:
     """Read one number of ``bits`` bits of a packed string of ``size`` bytes."""
     bit = number * bits
     byte = bit >> 3
@@ -168,7 +168,7 @@ def _code(codes: int, size: int, bits: int, number: int) -> Any:
 
 
 @njit
-def _stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
+def stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
     """Write stored row numbers; False if one is outside the table."""
     codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
     per_id, which = line[PER_ID], line[WHICH]
@@ -185,12 +185,12 @@ def _stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
             if key <= inside:
                 row = (formats.read_word(codes + key * stride + byte) >> shift) & mask
             else:
-                row = _code(codes, size, bits, key * per_id + which)
+                row = code_at(codes, size, bits, key * per_id + which)
             rows[b] = row
             highest = max(highest, row)
     else:
         for b in range(n):
-            row = _code(codes, size, bits, keys[b] * per_id + which)
+            row = code_at(codes, size, bits, keys[b] * per_id + which)
             rows[b] = row
             highest = max(highest, row)
     return highest + line[FIRST] < line[MODULUS]
@@ -442,13 +442,13 @@ def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
         k += 1
 
 
-_move_single, _move_half = _mover(formats.single, False), _mover(formats.half, False)
+move_single, _move_half = _mover(formats.single, False), _mover(formats.half, False)
 _move_brain = _mover(formats.brain, False)
 _move_byte, _move_nibble = _mover(formats.byte, True), _mover(formats.nibble, True)
 
 
 @njit
-def _number(line: Any, at: int) -> Any:
+def number_at(line: Any, at: int) -> Any:
     """Read number ``at`` of a table of any format, counted from its first one on."""
     table, kind, one = line[TABLE], line[FORMAT], np.float32(0)
     if kind == SINGLE:
@@ -473,7 +473,7 @@ def _number(line: Any, at: int) -> Any:
 
 
 @njit
-def _move_number_by_number(
+def move_by_number(
     line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any, row: Any
 ) -> None:
     """Carry out a row's line for numbers in blocks."""
@@ -489,7 +489,7 @@ def _move_number_by_number(
             factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
         at = rows[b] * line[STEP]
         for k in range(columns):
-            z = _number(line, at) * weight
+            z = number_at(line, at) * weight
             at += 1
             if at == line[NUMBERS]:
                 at = 0
@@ -506,7 +506,7 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
     """Carry out a row's line."""
     kind = line[FORMAT]
     if kind == SINGLE:
-        _move_single(line, rows, places, n, numbers, weights, row)
+        move_single(line, rows, places, n, numbers, weights, row)
     elif kind == BYTE:
         _move_byte(line, rows, places, n, numbers, weights, row)
     elif kind == NIBBLE:
@@ -516,7 +516,7 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
     elif kind == BRAIN:
         _move_brain(line, rows, places, n, numbers, weights, row)
     else:
-        _move_number_by_number(line, rows, places, n, numbers, weights, row)
+        move_by_number(line, rows, places, n, numbers, weights, row)
 
 
 _copy_single, _ = _putter(formats.single, False)
@@ -528,8 +528,8 @@ def _move_ragged(line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: i
     codes, size, bits, step = line[CODES], line[CODES_SIZE], line[BITS], line[STEP]
     pieces, columns = line[NUMBERS] // step, line[COLUMNS]
     for b in range(n):
-        starts[b] = _code(codes, size, bits, keys[b])
-        ends[b] = _code(codes, size, bits, keys[b] + 1)
+        starts[b] = code_at(codes, size, bits, keys[b])
+        ends[b] = code_at(codes, size, bits, keys[b] + 1)
         if starts[b] > ends[b] or ends[b] > pieces:
             return False
     listed, listed_size, listed_bits = line[PLACES], line[PLACES_SIZE], line[PLACE_BITS]
@@ -548,10 +548,10 @@ def _move_ragged(line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: i
             _copy_single(source, length, place, np.float32(1), np.float32(0))
         elif listed == 0:
             for k in range(length):
-                write(place + 4 * k, _number(line, start * step + k))
+                write(place + 4 * k, number_at(line, start * step + k))
         else:
             for piece in range(start, ends[b]):
-                where = _code(listed, listed_size, listed_bits, piece)
+                where = code_at(listed, listed_size, listed_bits, piece)
                 if where >= of_row:
                     return False
                 begin = where * step
@@ -561,7 +561,7 @@ def _move_ragged(line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: i
                     _copy_single(source, size, at, np.float32(1), np.float32(0))
                 else:
                     for k in range(size):
-                        write(at + 4 * k, _number(line, piece * step + k))
+                        write(at + 4 * k, number_at(line, piece * step + k))
     return True
 
 
@@ -629,7 +629,7 @@ def assemble_block(
                 for b in range(count):
                     _blank(places[b], head[WIDTH])
         elif op == MAP:
-            if not _stored_rows(line, every, keys, n):
+            if not stored_rows(line, every, keys, n):
                 return NOT_STORED
         elif op == RAGGED:
             if not _move_ragged(line, own, rows, ends, places, count):
@@ -637,7 +637,7 @@ def assemble_block(
         elif line[COLUMNS] == 0:
             numbers[_FACTOR, :count], numbers[_TERM, :count] = np.float32(1), np.float32(0)
         else:
-            if not _find_rows(line, own, ends, rows, count):
+            if not find_rows(line, own, ends, rows, count):
                 return NOT_STORED
             if op == FACTOR and line[FORMAT] == SINGLE:
                 table = line[TABLE]
@@ -645,17 +645,17 @@ def assemble_block(
                     numbers[_FACTOR, b] *= formats.single(table, rows[b], np.float32(0))
             elif op == FACTOR:
                 for b in range(count):
-                    numbers[_FACTOR, b] *= _number(line, rows[b])
+                    numbers[_FACTOR, b] *= number_at(line, rows[b])
             elif op == TERM:
                 for b in range(count):
-                    numbers[_TERM, b] += _number(line, rows[b])
+                    numbers[_TERM, b] += number_at(line, rows[b])
             elif op == WEIGHTS:
                 for b in range(count):
                     for k in range(line[COLUMNS]):
-                        weights[b, k] = _number(line, rows[b] * line[COLUMNS] + k)
+                        weights[b, k] = number_at(line, rows[b] * line[COLUMNS] + k)
             else:
                 if line[SIGN] != NONE:
-                    seed = np.uint32(_seed(line, line[SIGN]))
+                    seed = np.uint32(seed_of(line, line[SIGN]))
                     for b in range(count):
                         numbers[_SIGN, b] = np.float32(1 - 2 * (murmur3(own[b], seed) & 1))
                 _move(line, rows, places, count, numbers, weights, row)

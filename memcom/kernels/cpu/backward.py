@@ -135,7 +135,7 @@ def prepare_task(address: int) -> None:
 
 
 @njit
-def _sort(source: int, target: int, count: int, low: int, high: int) -> int:
+def sort_keys(source: int, target: int, count: int, low: int, high: int) -> int:
     """Sort int64 keys stably by their bits ``[low, high)``; returns the buffer they end up in."""
     begins = np.empty(1 << RADIX, np.int64)
     for bit in range(low, high, RADIX):
@@ -156,7 +156,7 @@ def _sort(source: int, target: int, count: int, low: int, high: int) -> int:
 
 
 @njit
-def _segment(ordered: int, count: int, bits: int, starts: int) -> int:
+def segment(ordered: int, count: int, bits: int, starts: int) -> int:
     """Note where each row's reads begin; returns the number of distinct rows."""
     keys, begin = int64s(ordered, count), int64s(starts, count + 1)
     found, last = 0, -1
@@ -187,8 +187,8 @@ def segment_task(address: int) -> None:
                     keys[kept] = (line[b] << bits) | (uses << id_bits) | b
                     kept += int(line[b] >= 0)
                 uses += 1
-        job[SORTED] = _sort(job[KEYS], job[SPARE], kept, bits, bits + job[ROW_BITS])
-        job[FOUND] = _segment(job[SORTED], kept, bits, job[STARTS])
+        job[SORTED] = sort_keys(job[KEYS], job[SPARE], kept, bits, bits + job[ROW_BITS])
+        job[FOUND] = segment(job[SORTED], kept, bits, job[STARTS])
 
 
 # --- what one read of one id adds to the gradient of its row --------------------------------------
