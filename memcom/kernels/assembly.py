@@ -1,7 +1,8 @@
 """Any reading of recipe as numbers, for lookups without a gradient.
 
-An assembly is a list of lines that `memcom.kernels.cpu.assemble` carries out for a block of ids,
-from top to bottom. The first says how many numbers a vector has and where ids end. Then
+An assembly is a list of lines that `memcom.kernels.cpu.assemble`, or on a GPU
+`memcom.kernels.gpu.assemble`, carries out for a block of ids, from top to bottom. The first says
+how many numbers a vector has and where ids end. Then
 
     MAP       sends the ids elsewhere, by a stored map
     PART      takes up the ids of a range, and counts them from 0
@@ -95,11 +96,12 @@ class Unsupported(Exception):
 
 
 class Assembly(NamedTuple):
-    """A reading compiled for the CPU.
+    """A reading compiled for the CPU, or for a GPU.
 
     Attributes:
-        code: The int64 lines described above.
-        address: Where they lie in memory.
+        lines: The int64 lines described above, with numbers of the sources, from 1 on.
+        code: The lines with addresses of the sources on the CPU.
+        address: Where ``code`` lies in memory.
         width: Coordinates of a vector.
         dtype: Of the vectors.
         tables: The tensors that are read and may want a gradient.
@@ -108,6 +110,7 @@ class Assembly(NamedTuple):
         constants: Pairs of a seed and the value it had: the lines hold numbers that follow from it.
     """
 
+    lines: NDArray[np.int64]
     code: NDArray[np.int64]
     address: int
     width: int
@@ -119,15 +122,20 @@ class Assembly(NamedTuple):
 
 
 def assemble(
-    reading: Reading, num_embeddings: int, padding_idx: int | None = None, width: int | None = None
+    reading: Reading,
+    num_embeddings: int,
+    padding_idx: int | None = None,
+    width: int | None = None,
+    device: torch.device = gate.CPU,
 ) -> Assembly:
-    """Compile a reading whose tensors are on the CPU.
+    """Compile a reading.
 
     Args:
         reading: What to read.
         num_embeddings: One more than the largest valid id.
         padding_idx: The id whose vector is zero.
         width: Coordinates of a vector; those that the reading does not fill are 0.
+        device: Where its tensors should be.
 
     Returns:
         The assembly; it keeps the memory of the tensors alive.
@@ -135,7 +143,7 @@ def assemble(
     Raises:
         Unsupported: The kernels cannot read a tensor, or the reading is none they know.
     """
-    maker = _Maker()
+    maker = _Maker(device)
     maker.add(reading, num_embeddings, width)
     lines = np.array([[0] * LINE, *maker.lines], dtype=np.int64)
     dtypes = maker.dtypes
@@ -150,14 +158,11 @@ def assemble(
         *(weights, columns),
     )
     held = tuple(source.detach() for source in maker.sources)
-    for line in lines[1:]:
-        for field in (*_ADDRESSES, *([PLACES] if line[OP] == RAGGED else [])):
-            if line[field]:
-                source = held[line[field] - 1]
-                line[field] = gate.address(source, source.dtype)
+    code = _bound(lines, held) if device == gate.CPU else lines
     return Assembly(
-        code=lines,
-        address=lines.ctypes.data,
+        lines=lines,
+        code=code,
+        address=code.ctypes.data,
         width=maker.width,
         dtype=dtype,
         tables=tuple(s for s in maker.sources if s.is_floating_point()),
@@ -167,10 +172,22 @@ def assemble(
     )
 
 
+def _bound(lines: NDArray[np.int64], sources: Sequence[Tensor]) -> NDArray[np.int64]:
+    """Return the lines with addresses of the sources for their numbers."""
+    code = lines.copy()
+    for line in code[1:]:
+        for field in (*_ADDRESSES, *([PLACES] if line[OP] == RAGGED else [])):
+            if line[field]:
+                source = sources[line[field] - 1]
+                line[field] = gate.address(source, source.dtype)
+    return code
+
+
 class _Maker:
     """The lines of a reading, in the order in which they are carried out."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.lines: list[list[int]] = []
         self.sources: list[Tensor] = []
         self.constants: list[tuple[Tensor, int]] = []
@@ -189,7 +206,8 @@ class _Maker:
             if isinstance(part, Mapped):
                 if len(parts) > 1:
                     raise Unsupported("one of its ranges is mapped")
-                self.line(MAP, self.stored(part.address, count), {MODULUS: part.num_rows})
+                ids = {MODULUS: part.num_rows, NUMBERS: part.num_rows}
+                self.line(MAP, self.stored(part.address, count), ids)
                 self.add(part.reading, part.num_rows, self.width)
                 return
             blank = isinstance(part, Ragged) or _width(part) < self.width
@@ -425,7 +443,7 @@ class _Maker:
 
     def source(self, tensor: Tensor, dtype: torch.dtype) -> int:
         """Number of a tensor among the sources, from 1 on."""
-        why = gate.flaw(tensor, (dtype,))
+        why = gate.flaw(tensor, (dtype,), self.device)
         if why:
             raise Unsupported(f"a table of shape {list(tensor.shape)} {why}")
         for k, known in enumerate(self.sources):

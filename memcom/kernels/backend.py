@@ -18,11 +18,12 @@ from torch.autograd import forward_ad
 from memcom._annotations import checked
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.kernels import loading
-from memcom.kernels.assembly import Assembly
+from memcom.kernels.assembly import Assembly, Unsupported
 from memcom.kernels.cached import CachedProgram, cached_program
 from memcom.kernels.cpu import operator
 from memcom.kernels.gate import CPU
 from memcom.kernels.gpu import lookup as gpu
+from memcom.kernels.gpu.lines import specialise
 from memcom.kernels.loading import HAVE_NUMBA, NO_NUMBA
 from memcom.kernels.plain import plain, plain_lookup, switch
 from memcom.kernels.program import Program, unsupported_reason
@@ -234,6 +235,12 @@ def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) ->
     program, recipe = cached.program, cached.reading
     if cached.unsupported:
         return _plainly(cached.unsupported, layer)
+    if isinstance(program, Assembly) and device != CPU:
+        try:
+            run = partial(gpu.assembled_on_gpu, specialise(program))
+        except Unsupported as why:
+            return _plainly(str(why), layer)
+        return Backend("triton", f"rows on {device}, without gradients", run, program)
     if isinstance(program, Assembly):
         run = partial(_run_assembly, program, layer)
         return Backend("compiled", "rows on the CPU, without gradients", run, program)

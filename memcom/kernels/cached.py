@@ -72,10 +72,11 @@ class CachedProgram:
             self.program = compile_for(device, plan)
             self._keep(layer, device, [*plan.tables, *plan.seeds])
             return
-        if self.reading is None or device != CPU:
+        if self.reading is None:
             return
         try:
-            assembly = assemble(self.reading, layer.num_embeddings, layer.padding_idx, width)
+            limits = layer.num_embeddings, layer.padding_idx, width
+            assembly = assemble(self.reading, *limits, device)
         except Unsupported as why:
             self.unsupported = str(why)
         else:

@@ -277,13 +277,19 @@ def bind_for_gpu(plan: Layout) -> GpuProgram:
             entry[SEED] += len(plan.tables) - 1
         entries.append(tuple(entry))
     widest = max(entry[COLUMNS] for entry in entries[: plan.code[0][ROWS]])
-    columns = min(MOST_COLUMNS, 1 << (widest - 1).bit_length())
+    block, columns = gpu_tile(widest)
     return GpuProgram(
         head=tuple(plan.code[0]),
         entries=tuple(entries),
         tables=tuple(plan.tables),
         sources=(*plan.tables, *plan.seeds),
         reads=tuple(reads),
-        block=min(MOST_IDS, TILE // columns),
+        block=block,
         columns=columns,
     )
+
+
+def gpu_tile(widest: int) -> tuple[int, int]:
+    """Return how many ids a GPU program takes, and how many coordinates of rows at a time."""
+    columns = min(MOST_COLUMNS, 1 << (widest - 1).bit_length())
+    return min(MOST_IDS, TILE // columns), columns

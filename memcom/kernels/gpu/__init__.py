@@ -1,1 +1,1 @@
-"""Kernels for a GPU, compiled by Triton. Only `kernels` needs Triton to be imported."""
+"""Kernels for a GPU, compiled by Triton; only `kernels` and `assemble` import it."""

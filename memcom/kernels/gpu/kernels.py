@@ -34,7 +34,9 @@ CLAMP, MULT, CONCAT = (constexpr(x) for x in (names.CLAMP, names.MULT, names.CON
 
 
 @triton.jit
-def load_ids(ids: tensor, count: tensor, HEAD: constexpr, BLOCK: constexpr) -> tensor:
+def load_ids(
+    ids: tensor, count: tensor, LIMIT: constexpr, PADDING: constexpr, BLOCK: constexpr
+) -> tensor:
     """Load a program's ids.
 
     Returns the number of its first id; the positions after that; which positions hold an id; which
@@ -45,10 +47,10 @@ def load_ids(ids: tensor, count: tensor, HEAD: constexpr, BLOCK: constexpr) -> t
     at = tl.arange(0, BLOCK)
     there = at < count - first
     key = tl.load(ids + first + at, mask=there, other=0).to(tl.int64)
-    inside = (key >= 0) & (key < HEAD[LIMIT])
+    inside = (key >= 0) & (key < LIMIT)
     tl.device_assert(inside, "an id is out of range")
-    shown = there & inside & (key != HEAD[PADDING])
-    keys = key.to(tl.uint32) if HEAD[LIMIT] <= 2**32 else key.to(tl.uint64)
+    shown = there & inside & (key != PADDING)
+    keys = key.to(tl.uint32) if LIMIT <= 2**32 else key.to(tl.uint64)
     return first, at, there, shown, keys
 
 
@@ -61,10 +63,13 @@ def _mix(state: tensor, word: tensor) -> tensor:
 
 
 @triton.jit
-def _murmur3(key: tensor, seed: tensor, NARROW: constexpr) -> tensor:
-    """`memcom.addresses.murmur3` in 32-bit words, whose products wrap around as they should."""
+def murmur3(key: tensor, seed: tensor) -> tensor:
+    """`memcom.addresses.murmur3` in 32-bit words, whose products wrap around as they should.
+
+    Keys are unsigned, of 32 or 64 bits.
+    """
     low = key.to(tl.uint32)
-    high = low * 0 if NARROW else (key >> 32).to(tl.uint32)
+    high = low * 0 if key.dtype == tl.uint32 else (key >> 32).to(tl.uint32)
     state = _mix(_mix(seed.to(tl.uint32), low), high) ^ 8
     state = (state ^ (state >> 16)) * 0x85EBCA6B
     state = (state ^ (state >> 13)) * 0xC2B2AE35
@@ -72,22 +77,26 @@ def _murmur3(key: tensor, seed: tensor, NARROW: constexpr) -> tensor:
 
 
 @triton.jit
-def _digit(
-    key: tensor, BITS: constexpr, LARGEST: constexpr, ENTRIES: constexpr, J: constexpr
+def digit(
+    key: tensor,
+    LARGEST: constexpr,
+    DIVISOR: constexpr,
+    MODULUS: constexpr,
+    STRIDE: constexpr,
 ) -> tensor:
-    """A `memcom.addresses.Digit` of keys up to ``LARGEST``, which have ``BITS`` bits."""
-    if ENTRIES[J][DIVISOR] > LARGEST:
+    """A `memcom.addresses.Digit` of keys up to ``LARGEST``."""
+    if DIVISOR > LARGEST:
         row = key * 0
-    elif ENTRIES[J][STRIDE] > 1:
-        key = key // ENTRIES[J][DIVISOR]
-        row = key & 1
-        for k in tl.static_range(1, 40):
-            if (1 << k) < ENTRIES[J][MODULUS] and k * ENTRIES[J][STRIDE] < BITS:
-                row |= ((key >> (k * ENTRIES[J][STRIDE])) & 1) << k
+    elif STRIDE > 1:
+        key = key // DIVISOR
+        row = key * 0
+        for k in tl.static_range(40):
+            if (1 << k) < MODULUS and LARGEST >> (k * STRIDE) > 0:
+                row |= ((key >> (k * STRIDE)) & 1) << k
     else:
-        row = key // ENTRIES[J][DIVISOR]
-        if LARGEST // ENTRIES[J][DIVISOR] >= ENTRIES[J][MODULUS]:
-            row = row % ENTRIES[J][MODULUS]
+        row = key // DIVISOR
+        if LARGEST // DIVISOR >= MODULUS:
+            row = row % MODULUS
     return row
 
 
@@ -96,16 +105,16 @@ def rows(
     sources: tl.tuple, key: tensor, HEAD: constexpr, ENTRIES: constexpr, J: constexpr
 ) -> tensor:
     """Numbers of the rows that the keys read, for entry ``J``."""
-    narrow: constexpr = HEAD[LIMIT] <= 2**32
-    if ENTRIES[J][STRIDE] == CLAMP:
-        row = tl.minimum(key, ENTRIES[J][MODULUS] - 1)
+    divisor: constexpr = ENTRIES[J][DIVISOR]
+    modulus: constexpr = ENTRIES[J][MODULUS]
+    stride: constexpr = ENTRIES[J][STRIDE]
+    if stride == CLAMP:
+        row = tl.minimum(key, modulus - 1)
     elif ENTRIES[J][SEED] != 0:
-        key = _murmur3(key, tl.load(sources[ENTRIES[J][SEED]]), narrow)
-        row = _digit(key, 32, 0xFFFFFFFF, ENTRIES, J)
-    elif narrow:
-        row = _digit(key, 32, HEAD[LIMIT] - 1, ENTRIES, J)
+        hashed = murmur3(key, tl.load(sources[ENTRIES[J][SEED]]))
+        row = digit(hashed, 0xFFFFFFFF, divisor, modulus, stride)
     else:
-        row = _digit(key, 64, HEAD[LIMIT] - 1, ENTRIES, J)
+        row = digit(key, HEAD[LIMIT] - 1, divisor, modulus, stride)
     return row
 
 
@@ -203,7 +212,7 @@ def forward(
 
     The padding id reads nothing: its rows, scales and shifts are zeros, and so is its vector.
     """
-    first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
+    first, at, there, shown, key = load_ids(ids, count, HEAD[LIMIT], HEAD[PADDING], BLOCK)
     place = out + first * HEAD[WIDTH] + at[:, None] * HEAD[WIDTH]
     shift = tl.zeros((BLOCK, 1), tl.float32)
     wide: constexpr = HEAD[ROWS]
@@ -303,7 +312,7 @@ def backward(
         BLOCK: Ids of a program.
         COLUMNS: Coordinates it takes at a time.
     """
-    first, at, there, shown, key = load_ids(ids, count, HEAD, BLOCK)
+    first, at, there, shown, key = load_ids(ids, count, HEAD[LIMIT], HEAD[PADDING], BLOCK)
     given = there if LISTED else shown
     read, count = first + at, count.to(tl.int64)
     wide: constexpr = HEAD[ROWS]

@@ -1,8 +1,8 @@
 """The Triton kernels on tensors: outputs, gradients and autograd; and the switch that allows them.
 
 A forward pass is one launch, where the plain lookup takes about ten; a dense backward pass is one
-launch and the filling with zeros. Checked in Triton's interpreter, and compiled for sm_80 and
-sm_90; never timed on a GPU.
+launch and the filling with zeros. A reading without gradients is one launch too. Checked in
+Triton's interpreter, and compiled for sm_80 and sm_90; never run or timed on a GPU.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from memcom.addresses import Digit
+from memcom.kernels.gpu.lines import GpuAssembly
 from memcom.kernels.plain import differentiable_gradients
 from memcom.kernels.program import (
     PADDING,
@@ -106,14 +107,16 @@ def _launch(name: str, program: GpuProgram, ids: Tensor, *arguments: Any, flags:
     """Run the kernel of a name on blocks of ids, on the ids' device."""
     from memcom.kernels.gpu import kernels
 
-    count = ids.numel()
-    if count == 0:
-        return
-    grid = (-(-count // program.block),)
     constants = program.head, program.entries, *flags, program.block, program.columns
-    with torch.cuda.device_of(ids):
-        kernel = getattr(kernels, name)
-        kernel[grid](ids, program.sources, *arguments, count, *constants, **OPTIONS)
+    arguments = ids, program.sources, *arguments, ids.numel(), *constants
+    _run(getattr(kernels, name), program.block, *arguments)
+
+
+def _run(kernel: Any, block: int, ids: Tensor, *arguments: Any) -> None:
+    count = ids.numel()
+    if count:
+        with torch.cuda.device_of(ids):
+            kernel[(-(-count // block),)](ids, *arguments, **OPTIONS)
 
 
 class GpuLookup(torch.autograd.Function):
@@ -140,3 +143,16 @@ class GpuLookup(torch.autograd.Function):
         else:
             found = gradients(ids, program, grad, needed, sparse)
         return (None, None, None, None, *found)
+
+
+def assembled_on_gpu(program: GpuAssembly, ids: Tensor) -> Tensor:
+    """Look up int32 or int64 ``ids`` of any shape, without gradients."""
+    from memcom.kernels.gpu import assemble
+
+    ids = ids.contiguous()
+    shape, kind = (*ids.shape, program.width), torch.empty if program.is_filled else torch.zeros
+    out = kind(shape, dtype=program.dtype, device=ids.device)
+    constants = program.lines, program.block, program.columns
+    arguments = ids, program.sources, program.code, out, ids.numel(), *constants
+    _run(assemble.assemble, program.block, *arguments)
+    return out

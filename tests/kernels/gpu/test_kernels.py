@@ -22,7 +22,14 @@ pytestmark = [
 ]
 
 SPECS = ["memcom-bias", "qr", "hash-embedding", "bch(strategy=skip)", "truncate"]
-KINDS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int64: "*i64"}
+READINGS = ["memcom(bits=8)", "robe(signs=True)", "lma", "mgqe", "csr", "memcom(head=20,bits=4)"]
+KINDS = {
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.uint8: "*u8",
+    torch.int64: "*i64",
+}
 
 
 def compiled(kernel, arguments, constants, chip):
@@ -68,10 +75,27 @@ def assemblies(spec, dtype, chip):
     return found
 
 
+def assembled(spec, chip):
+    """Assembly of the lookup of a reading."""
+    from memcom.kernels.assembly import assemble
+    from memcom.kernels.gpu import assemble as kernels
+    from memcom.kernels.gpu.lines import specialise
+    from tests.embeddings.cases import make
+
+    layer = make(spec, n=20_000, e=64).freeze()
+    program = specialise(assemble(layer.reading(), layer.num_embeddings, 7, 64))
+    sources = tuple(KINDS[t.dtype] for t in program.sources)
+    arguments = "*i64", sources, "*i64", KINDS[program.dtype], "i32"
+    constants = program.lines, program.block, program.columns
+    return compiled(kernels.assemble, arguments, constants, chip)
+
+
 def main():
     chips = [(torch.float32, 90), (torch.bfloat16, 80)]
     for spec, (dtype, chip) in itertools.product(SPECS, chips):
         print(json.dumps([f"{spec} {dtype} {chip}", assemblies(spec, dtype, chip)]))
+    for spec, chip in zip(READINGS, itertools.cycle([80, 90])):
+        print(json.dumps([spec, [assembled(spec, chip)]]))
 
 
 def test_the_kernels_compile_to_the_code_that_is_meant(tmp_path):
@@ -83,8 +107,13 @@ def test_the_kernels_compile_to_the_code_that_is_meant(tmp_path):
         command, cwd=root, env=environment, check=True, capture_output=True, text=True
     )
     lines = [json.loads(line) for line in run.stdout.splitlines()]
-    assert len(lines) == len(SPECS) * 2
-    for name, codes in lines:
+    assert len(lines) == len(SPECS) * 2 + len(READINGS)
+    recipes, readings = lines[: len(SPECS) * 2], lines[len(SPECS) * 2 :]
+    for name, (code,) in readings:
+        assert not re.search(r"\b(div|rem)\.[us]\d\d", code), name
+        assert "__assertfail" in code, name
+        assert "st.global.v4.b32" in code or name == "csr", name  # its rows have any length
+    for name, codes in recipes:
         for code in codes:
             assert "ld.global.v4.b32" in code, name  # sixteen bytes a thread
             assert not re.search(r"\b(div|rem)\.[us]\d\d", code), name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 
@@ -15,20 +14,8 @@ import memcom
 from memcom import kernels
 from memcom.kernels.program import bind_for_gpu, layout, unsupported_reason
 from tests.embeddings.cases import SPECS, make, some_ids
+from tests.kernels.gpu.running import DEVICE, GPU, interpreted, needs_gpu
 from tests.kernels.recipes import recipes, tables_of
-
-GPU = torch.cuda.is_available()
-DEVICE = "cuda" if GPU else "cpu"
-
-
-@contextlib.contextmanager
-def interpreted():
-    """Have Triton run its kernels as Python, on the CPU, where there is no GPU."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not GPU:
-            patch.setenv("TRITON_INTERPRET", "1")
-        yield
-
 
 with interpreted():
     pytest.importorskip("triton", reason="triton is not installed; it comes with torch for CUDA")
@@ -39,9 +26,6 @@ with interpreted():
 def running_interpreted():
     with interpreted():
         yield
-
-
-needs_gpu = pytest.mark.skipif(not GPU, reason="there is no GPU")
 
 
 def is_recipe(spec):
