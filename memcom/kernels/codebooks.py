@@ -111,34 +111,28 @@ class _Chosen(torch.autograd.Function):
             inputs = [t for t, need in zip((queries, targets, values), needed, strict=True) if need]
             found = iter(torch.autograd.grad(vectors, inputs, grad, create_graph=again))
             return (*(next(found) if need else None for need in needed), None, None)
-        grad = grad.contiguous()
-        if ctx.nearest:
-            gradients: tuple[Tensor | None, ...] = grad, None, _of_values(grad, values, codes)
-        else:
-            gradients = load("codebooks").gradients(grad, queries, targets, values, limits, codes)
-        if ctx.sparse:
-            gradients = *gradients[:2], _rows_used(gradients[2], codes)
+        grad, kernels = grad.contiguous(), load("codebooks")
+        of_queries, of_targets = grad, None
+        if not ctx.nearest and any(needed[:2]):
+            of_queries, of_targets = kernels.gradients(
+                grad, queries, targets, values, limits, codes
+            )
+        of_values = None
+        if needed[2]:
+            of_values, used = kernels.value_gradient(grad, values, codes)
+            of_values = _rows_used(of_values, used) if ctx.sparse else of_values
+        gradients = of_queries, of_targets, of_values
         wanted = zip(gradients, needed, strict=True)
         return (*(gradient if need else None for gradient, need in wanted), None, None)
 
 
-def _rows(values: Tensor, codes: Tensor) -> Tensor:
-    groups = codes.shape[1]
-    first = torch.arange(groups, dtype=torch.int64, device=codes.device) * (len(values) // groups)
-    return (codes + first).flatten()
-
-
-def _of_values(grad: Tensor, values: Tensor, codes: Tensor) -> Tensor:
-    parts = grad.reshape(-1, values.shape[1])
-    return torch.zeros_like(values).index_add_(0, _rows(values, codes), parts)
-
-
-def _rows_used(gradient: Tensor | None, codes: Tensor) -> Tensor:
-    """Gradient of a table as a sparse one, of the rows that were read."""
-    assert gradient is not None
-    used = torch.zeros(len(gradient), dtype=torch.bool, device=gradient.device)
-    used[_rows(gradient, codes)] = True
-    rows = used.nonzero().squeeze(1)
+def _rows_used(gradient: Tensor, used: Tensor) -> Tensor:
+    """Return the gradient of a table as a sparse one, of the rows that were read."""
+    rows = used.nonzero()
     return torch.sparse_coo_tensor(
-        rows.unsqueeze(0), gradient[rows], gradient.shape, is_coalesced=True, check_invariants=False
+        rows.T,
+        gradient.index_select(0, rows.flatten()),
+        gradient.shape,
+        is_coalesced=True,
+        check_invariants=False,
     )

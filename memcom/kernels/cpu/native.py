@@ -296,3 +296,4 @@ def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
 
 _define(operator.add, "fadd", vector, quad)
 _define(operator.mul, "fmul", vector, quad)
+_define(operator.truediv, "fdiv", vector)
