@@ -80,7 +80,7 @@ def test_a_second_run_repeats_nothing_and_a_dry_run_knows(pairs, done):
 def test_a_dry_run_probes_where_nothing_is_known(pairs, tmp_path):
     result = CliRunner().invoke(main, words(pairs, tmp_path, "--dry-run", "--jobs", "2"))
     assert result.exit_code == 0, result.output
-    assert "15 trials; about" in result.output
+    assert "15 trials, " in result.output
     assert "with 2 at a time" in result.output
     assert not list(tmp_path.iterdir())
 

@@ -170,7 +170,7 @@ def _trained(row: pd.Series) -> tuple[str, str]:
     """Learning rate and epoch, marked if a better one may lie beyond those that were tried."""
     if pd.isna(row["learning_rate"]):
         return "", ""
-    end, last = row.get("rate_end"), row.get("last_epoch", 0)
+    end, last = row.get("learning_rate_end"), row.get("last_epoch", 0)
     rate, epoch = f"{row['learning_rate']:g}", f"{row['best_epoch']:.0f}"
     return (
         f"{rate}, {end}" if isinstance(end, str) else rate,

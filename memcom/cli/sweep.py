@@ -179,7 +179,7 @@ def sweep(
     wanted = _spec(spec, **options)
     if dry_run:
         at_a_time = jobs or (1 if engine == "local" else sweep.parallel_trials())
-        click.echo(sweep.dry_run(list(sweep.tables(wanted)), out, jobs=at_a_time))
+        click.echo(sweep.dry_run(sweep.tables(wanted), out, jobs=at_a_time))
         return
     running = {"engine": engine, "jobs": jobs, "retry_failed": retry_failed, "times": times}
     _run_and_report(wanted, out, None if report_only else running)

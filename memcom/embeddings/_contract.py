@@ -76,6 +76,13 @@ class CompressedEmbedding(KeepsIntegers):
     card: ClassVar[Card]
     """Facts of the method; every class of the registry has one."""
 
+    own_weights: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are no rows of vectors: multipliers and biases per id, thresholds. Training
+    may give them a learning rate and a weight decay of their own."""
+
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Parameters that weight decay must leave alone, whatever it is."""
+
     each_once: bool = False  # compose an id that a batch repeats once, and copy its vector
 
     def __new__(cls, *args: Any, **arguments: Any) -> CompressedEmbedding:

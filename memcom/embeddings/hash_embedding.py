@@ -62,6 +62,7 @@ class HashEmbedding(TableEmbedding):
         look=("hashing", 3),
         paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
     )
+    own_weights = ("weights",)
 
     def __init__(
         self,

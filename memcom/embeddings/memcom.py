@@ -62,6 +62,7 @@ class MEmComEmbedding(TableEmbedding):
         look=("memcom", 0),
         paper=PANSARE,
     )
+    own_weights = ("multiplier", "bias")
 
     def __init__(
         self,

@@ -53,6 +53,7 @@ class ScalarQREmbedding(TableEmbedding):
         look=("memcom", 3),
         paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
     )
+    own_weights = ("multiplier",)
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, *, num_buckets: int, **common: Unpack[Common]
@@ -108,6 +109,7 @@ class KMEmComEmbedding(TableEmbedding):
         look=("memcom", 2),
         paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
     )
+    own_weights = ("multiplier",)
 
     def __init__(
         self,

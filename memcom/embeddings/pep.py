@@ -10,7 +10,7 @@ The remaining weights are stored as compressed sparse rows. Training (section 3.
 
 1. Search. The loss moves the thresholds against each other. Besides, all of them rise together,
    by just enough that no more weights are above them than are allowed by now. (In the authors'
-   code weight decay raises them, at a rate that nobody chose.)
+   code weight decay raises them, at a rate that nobody chose; here they have none.)
 2. Mask. The ``num_values`` weights that are left become the mask, for good, and the thresholds are
    switched off.
 3. Retrain. Every weight of the mask goes back to its first value (the lottery ticket), and so does
@@ -74,6 +74,7 @@ class PEPEmbedding(CompressedEmbedding):
         look=("pruning", 0),
         paper=Paper("Liu et al.", 2021, "https://arxiv.org/abs/2101.07577"),
     )
+    own_weights = undecayed = ("threshold",)
 
     mask: Tensor
 

@@ -31,6 +31,8 @@ from memcom.sweep.store import Store as Store
 from memcom.sweep.table_text import terminal_section as terminal_section
 from memcom.sweep.trial import Record as Record
 from memcom.sweep.trial import Trial as Trial
+from memcom.sweep.tune import Range as Range
+from memcom.sweep.tune import Tune as Tune
 
 sweep = run
 """Former name of `run`, for one release."""

@@ -76,6 +76,8 @@ def like(name: str, default: Any, value: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be a text, got {value!r:.80}")
         return value
+    if isinstance(default, Mapping):
+        return {str(k): number(f"{name} {k}", v) for k, v in table(name, value).items()}
     if isinstance(default, list | tuple):
         return list(each(name, value, "whole numbers", whole))
     return None if value is None else whole(name, value)

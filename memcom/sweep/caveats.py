@@ -13,7 +13,12 @@ from memcom.sweep.store import Store
 
 def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
     """Return the sentences to print above a table; the first is always about the controls."""
-    found = (about_signal(table, rows), about_epochs(rows), about_rates(rows), about_seals(rows))
+    found = (
+        about_signal(table, rows),
+        about_epochs(rows),
+        *(about_ends(name, rows) for name in table.tune.space),
+        about_seals(rows),
+    )
     return [each for each in found if each]
 
 
@@ -45,22 +50,24 @@ def about_epochs(rows: Sequence[Row]) -> str:
     )
 
 
-def about_rates(rows: Sequence[Row]) -> str:
-    """Count the rows whose learning rate is an end of its grid."""
-    found = Counter(row.rate_end for row in rows if row.seeds and not math.isnan(row.learning_rate))
+def about_ends(name: str, rows: Sequence[Row]) -> str:
+    """Count the rows whose value of a tuned option is an end of those that were tried."""
+    chosen = [row.tuned[name] for row in rows if name in row.tuned]
+    found = Counter(choice.end for choice in chosen if choice.value is not None)
+    option = name.replace("_", " ")
     ends = [
         f"{found[end]} {text}"
         for end, text in (
-            ("only", "had one learning rate"),
-            ("lowest", "chose the lowest of theirs"),
-            ("highest", "chose the highest"),
+            ("only", f"had one {option}"),
+            ("lowest", f"chose the lowest {option} of those tried"),
+            ("highest", f"chose the highest {option}"),
         )
         if found[end]
     ]
     if not ends:
         return ""
     return (
-        f"Of {found.total()} rows, {', '.join(ends)}: a better rate may lie beyond (rate_end in "
+        f"Of {found.total()} rows, {', '.join(ends)}: a better one may lie beyond ({name}_end in "
         "summary.csv)."
     )
 

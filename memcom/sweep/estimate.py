@@ -1,84 +1,150 @@
-"""Estimate what a sweep would do before it runs: bytes, number of trials and time."""
+"""Estimate what a sweep would do before it runs: bytes, number of trials and time.
+
+Nothing is built but the full table, which is trained for a few epochs where no finished trial tells
+the time. Until one of its own has finished, a method takes that time by its share: the time of its
+training step over the full table's in the committed sweep of every method.
+"""
 
 from __future__ import annotations
 
+import csv
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 from textwrap import indent
 
 from memcom import _text
-from memcom.sweep.plan import Table
+from memcom._files import shipped
+from memcom.sweep.plan import Cell, Progress, Table
 from memcom.sweep.provenance import devices
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Trial, run_trial
 
+STEP_TIMES = "experiments/results/every-method/summary.csv"
+
 
 def dry_run(
-    tables: Sequence[Table], folder: Path | str, *, jobs: int = 1, probe: bool = True
+    tables: Iterable[Table], folder: Path | str, *, jobs: int = 1, probe: bool = True
 ) -> str:
     """Return the plan as text: bytes, ratio, trials and time of every row.
 
     Args:
-        tables: Planned, with their data.
+        tables: Planned, with their data; taken one by one, so that one data set is in memory at a
+            time if they come from `memcom.sweep.tables`.
         folder: Folder of the trials; those that are there are not counted again.
         jobs: Trials at a time.
         probe: Train the full table for a few epochs where no finished trial tells the time.
 
     Returns:
-        A table for each of the tables, and the totals. Times come from finished trials of the same
-        data, or from the probe; early stopping may shorten them.
+        A table for each of the tables, and the totals. Times are those of all epochs; early
+        stopping may shorten them.
     """
     store, parts = Store(folder), []
-    total, seconds, unknown = 0, 0.0, 0
+    total, tuning, seconds, unknown = 0, 0, 0.0, 0
     for table in tables:
-        known = finished_seconds(table, store)
-        fallback = median(known.values()) if known else probe_seconds(table) if probe else None
+        times = _Times(table, store, probe)
         rows = []
         for cell, found in zip(table.cells, table.progress(store), strict=True):
-            method = cell.first.method
-            row = {"method": method, "asked": _asked(cell.first)}
+            row = {"method": cell.first.method, "asked": _asked(cell.first)}
             rows.append(row)
             if cell.size is None:
                 row["time"] = f"cannot be that small: {cell.impossible}"
                 continue
-            each = known.get(method, 0.0 if method in table.task.untrained else fallback)
-            done = len(found.records)
-            left = cell.num_trials - done
             total += cell.num_trials
-            seconds += (each or 0.0) * left
-            unknown += left if each is None else 0
+            tried = 0 if cell.first.learning_rate is None else len(cell.grid)
+            tuning += tried
             nbytes, full = cell.size
             row["bytes"] = f"{nbytes:,}"
             row["ratio"] = f"{full / nbytes:.2f}" if nbytes else "-"
-            row["trials"] = str(cell.num_trials)
-            row["time"] = "?" if each is None else _text.duration(each * left)
-            row["time"] += f", {done} done" if done else ""
-        text = _text.table(rows, style="plain", right=("asked", "bytes", "ratio", "trials"))
+            row["tuning"], row["final"] = str(tried), str(cell.num_trials - tried)
+            left = times.left(cell, found)
+            seconds += left or 0.0
+            unknown += cell.num_trials - len(found.records) if left is None else 0
+            row["time"] = "?" if left is None else _text.duration(left)
+            row["time"] += f", {len(found.records)} done" if found.records else ""
+        numbers = ("asked", "bytes", "ratio", "tuning", "final")
+        text = _text.table(rows, style="plain", right=numbers)
         parts += [f"{table.label}, {table.task.name}", indent(text, "  "), ""]
     more = f", and {unknown} trials of unknown time" if unknown else ""
     about = _text.duration(seconds / jobs)
-    return "\n".join([*parts, f"{total} trials; about {about} with {jobs} at a time{more}"])
+    trials = f"{total} trials, {tuning} of them for tuning"
+    return "\n".join([*parts, f"{trials}; about {about} with {jobs} at a time{more}"])
 
 
-def finished_seconds(table: Table, store: Store) -> dict[str, float]:
-    """Return by method the median seconds of finished trials of the same data and options."""
+class _Times:
+    """Seconds of the trials of a table, by method and number of epochs."""
+
+    def __init__(self, table: Table, store: Store, probe: bool) -> None:
+        self.table, self.known = table, finished_seconds(table, store)
+        self.probed: tuple[float, float] | None = None
+        if probe and not any(method == "full" for method, _ in self.known):
+            self.probed = probe_seconds(table)
+
+    def left(self, cell: Cell, found: Progress) -> float | None:
+        """Return the seconds of the trials that a row still needs; None if they are unknown."""
+        pending = [trial for trial in cell.grid if trial not in found.records]
+        finals = found.finals or cell.finals(cell.first)
+        pending += [t for t in finals if t not in found.records and t not in cell.grid]
+        each = [self.of(trial) for trial in pending]
+        return None if None in each else sum(filter(None, each))
+
+    def of(self, trial: Trial) -> float | None:
+        """Return the seconds of a trial; None if they are unknown."""
+        method, epochs = trial.method, trial.options.get("epochs")
+        if method in self.table.task.untrained:
+            return 0.0
+        if (method, epochs) in self.known:
+            return self.known[method, epochs]
+        share = step_shares().get(method.partition("(")[0], 1.0)
+        if ("full", epochs) in self.known:
+            return share * self.known["full", epochs]
+        if self.probed is None:
+            return None
+        first, per_epoch = self.probed
+        return share * (first + ((epochs or 1) - 1) * per_epoch)
+
+
+def finished_seconds(table: Table, store: Store) -> dict[tuple[str, int | None], float]:
+    """Return the median seconds of finished trials of the same data and options.
+
+    They are told apart by method and epochs; what is tuned may be anything.
+    """
     seconds = defaultdict(list)
     wanted = table.cells[0].first
+
+    def fixed(trial: Trial) -> dict[str, object]:
+        tuned = {name.partition(".")[0] for name in (*table.tune.space, "epochs")}
+        return {name: value for name, value in trial.options.items() if name not in tuned}
+
     for record in store.records():
         trial = record.trial
         if record.outcome is None or (trial.source, trial.task) != (wanted.source, wanted.task):
             continue
-        if trial.options == wanted.options:
-            seconds[trial.method].append(record.seconds)
-    return {method: median(values) for method, values in seconds.items()}
+        if fixed(trial) == fixed(wanted):
+            seconds[trial.method, trial.options.get("epochs")].append(record.seconds)
+    return {which: median(values) for which, values in seconds.items()}
 
 
-def probe_seconds(table: Table) -> float | None:
-    """Estimate the seconds of a full-table trial with all epochs, from one and six epochs.
+@cache
+def step_shares() -> dict[str, float]:
+    """Return by method the time of a training step over the full table's, from `STEP_TIMES`."""
+    try:
+        with open(shipped(STEP_TIMES), encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["step_time"]]
+    except FileNotFoundError:
+        return {}
+    times = defaultdict(list)
+    for row in rows:
+        times[row["method"].partition("(")[0]].append(float(row["step_time"]))
+    return {method: median(values) for method, values in times.items()}
+
+
+def probe_seconds(table: Table) -> tuple[float, float] | None:
+    """Measure the full table: the seconds of a trial of one epoch, and of each further epoch.
 
     On a CPU these are seconds of CPU time, so that other load does not count. None if the task has
     no option ``epochs`` or the probe fails.
@@ -89,15 +155,14 @@ def probe_seconds(table: Table) -> float | None:
     device = devices()[0]
     clock = time.process_time if device == "cpu" else time.perf_counter
     times = []
-    for epochs in (1, 1, 6):  # the first warms up
+    for epochs in (1, 1, 3):  # the first warms up
         trial = replace(full, options={**full.options, "epochs": epochs})
         start = clock()
         record = run_trial(trial, table.data, device)
         times.append(clock() - start)
         if record.outcome is None:
             return None
-    per_epoch = max(0.0, (times[2] - times[1]) / 5)
-    return times[1] + (int(table.options["epochs"]) - 1) * per_epoch
+    return times[1], max(0.0, (times[2] - times[1]) / 2)
 
 
 def _asked(trial: Trial) -> str:

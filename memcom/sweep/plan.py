@@ -9,9 +9,10 @@ from typing import Any
 from memcom._extras import MissingExtra
 from memcom.budget import BudgetError
 from memcom.sweep.source import Source
-from memcom.sweep.spec import Spec
+from memcom.sweep.spec import Spec, value_of
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial
+from memcom.sweep.tune import Tune
 from memcom.tasks.protocol import Outcome, Size, Task, get_task
 
 
@@ -20,17 +21,19 @@ class Cell:
     """A method at a budget: one row of a table, before it is run.
 
     Attributes:
-        grid: The trials with the first seed, one per learning rate.
-        seeds: Number of seeds of the learning rate that validation chooses; 1 for a control that
-            learns nothing.
+        grid: The trials of the tuning stage, one per candidate, with the first seed.
+        seeds: Number of seeds of the candidate that validation chooses; 1 for a control that learns
+            nothing.
         size: Planned bytes of the input embedding; None if the method cannot be that small.
         impossible: Why it cannot; empty if it can.
+        epochs: Epochs of the final trials, where those of the grid have fewer.
     """
 
     grid: tuple[Trial, ...]
     seeds: int
     size: Size | None = None
     impossible: str = ""
+    epochs: int | None = None
 
     @property
     def first(self) -> Trial:
@@ -39,28 +42,39 @@ class Cell:
 
     @property
     def num_trials(self) -> int:
-        """Trials of the whole row: the grid, and the other seeds of the chosen rate."""
-        return 0 if self.impossible else len(self.grid) + self.seeds - 1
+        """Trials of the whole row: the grid, and those of the chosen candidate that it lacks."""
+        if self.impossible:
+            return 0
+        return len({*self.grid, *self.finals(self.first)})
 
     @property
     def possible_trials(self) -> list[Trial]:
-        """Every trial that the row may need, before validation chooses a learning rate."""
-        seeds = () if self.impossible else range(self.seeds)
-        return [replace(trial, seed=seed) for trial in self.grid for seed in seeds]
+        """Every trial that the row may need, before validation chooses a candidate."""
+        if self.impossible:
+            return []
+        finals = [final for trial in self.grid for final in self.finals(trial)]
+        return list(dict.fromkeys([*self.grid, *finals]))
+
+    def finals(self, chosen: Trial) -> list[Trial]:
+        """Return the trials that are measured, one per seed, if a trial of the grid is chosen."""
+        if self.epochs is not None:
+            chosen = replace(chosen, options={**chosen.options, "epochs": self.epochs})
+        return [replace(chosen, seed=seed) for seed in range(self.seeds)]
 
     def progress(self, store: Store) -> Progress:
-        """Read the cell's trials from the store; choose the learning rate if the grid is done."""
+        """Read the cell's trials from the store; choose a candidate if the grid is done."""
         trials = [] if self.impossible else list(self.grid)
         records = _stored(trials, store)
         finished = [record for record in records.values() if record.outcome is not None]
-        chosen = None
+        chosen, finals = None, []
         if finished and len(records) == len(trials):
             sign = 1 if get_task(self.first.task).higher_is_better else -1
             chosen = max(finished, key=lambda each: sign * each.outcome.valid)  # type: ignore[union-attr]
-            more = [replace(chosen.trial, seed=seed) for seed in range(1, self.seeds)]
+            finals = self.finals(chosen.trial)
+            more = [trial for trial in finals if trial not in trials]
             trials += more
             records |= _stored(more, store)
-        return Progress(trials, records, chosen)
+        return Progress(trials, records, chosen, finals)
 
 
 @dataclass(frozen=True)
@@ -68,15 +82,17 @@ class Progress:
     """The trials of one cell, as far as the store decides them.
 
     Attributes:
-        trials: Those known to be needed: the grid, and once it is complete the other seeds.
+        trials: Those known to be needed: the grid, and once it is complete the final ones.
         records: Those that have run.
-        chosen: Record of the learning rate that is best on validation, first seed; None as long as
-            one of the grid is missing, and if all failed.
+        chosen: Record of the candidate that is best on validation; None as long as one of the grid
+            is missing, and if all failed.
+        finals: The trials that are measured, of all seeds.
     """
 
     trials: list[Trial]
     records: dict[Trial, Record]
     chosen: Record | None
+    finals: list[Trial]
 
     @property
     def pending(self) -> list[Trial]:
@@ -90,15 +106,9 @@ class Progress:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """Outcomes of the chosen learning rate, one per seed that finished."""
-        if self.chosen is None:
-            return []
-        rate = self.chosen.trial.learning_rate
-        return [
-            record.outcome
-            for trial, record in self.records.items()
-            if trial.learning_rate == rate and record.outcome is not None
-        ]
+        """Outcomes of the final trials, one per seed that finished."""
+        records = [self.records[trial] for trial in self.finals if trial in self.records]
+        return [record.outcome for record in records if record.outcome is not None]
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,7 @@ class Table:
         task: The task.
         options: Complete options of the task.
         varied: Those of them that differ between the tables of the sweep.
+        tune: How every row's candidates were made.
         cells: Controls and full table first.
     """
 
@@ -119,12 +130,19 @@ class Table:
     task: Task
     options: dict[str, Any]
     varied: dict[str, Any]
+    tune: Tune
     cells: list[Cell]
 
     @property
     def label(self) -> str:
         """Name of the data set and the options that vary."""
         return " ".join([self.source.name, *(f"{k}={v}" for k, v in self.varied.items())])
+
+    @property
+    def tuned(self) -> list[str]:
+        """Names of the options that differ between the trials of a row, but for the rate."""
+        names = [name for name in self.tune.space if name != "learning_rate"]
+        return [*names, *(["epochs"] if self.tune.epochs else [])]
 
     @property
     def metric_label(self) -> str:
@@ -158,22 +176,33 @@ def tables(spec: Spec, data: Any = None) -> Iterator[Table]:
             raise ValueError(f"{task.name} needs {wanted}, {source.label} is {kind}")
         pinned = source.pinned(loaded)
         for options in spec.variants():
-            varied = {name: options[name] for name in spec.vary}
-            cells = [_cell(grid, spec.seeds, task, loaded) for grid in spec.grids(options, pinned)]
-            yield Table(pinned, loaded, task, options, varied, cells)
+            varied = {name: value_of(options, name) for name in spec.vary}
+            epochs = None if spec.tune.epochs is None else options["epochs"]
+            cells = [
+                _cell(grid, spec.seeds, epochs, task, loaded)
+                for grid in spec.grids(options, pinned)
+            ]
+            yield Table(pinned, loaded, task, options, varied, spec.stage, cells)
 
 
-def _cell(grid: tuple[Trial, ...], seeds: int, task: Task, data: Any) -> Cell:
+def _cell(grid: tuple[Trial, ...], seeds: int, epochs: int | None, task: Task, data: Any) -> Cell:
     seeds = 1 if grid[0].learning_rate is None else seeds
     try:
-        return Cell(grid, seeds, task.size(grid[0], data))
+        return Cell(grid, seeds, task.size(grid[0], data), epochs=epochs)
     except BudgetError as error:
-        return Cell(grid, seeds, None, str(error))
+        return Cell(grid, seeds, None, str(error), epochs)
     except MissingExtra:
         raise
     except Exception as error:  # the method has no such option, or not of that value
         words = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
         raise ValueError(f"{grid[0].method} cannot be planned: {words}") from error
+
+
+def tuned_value(trial: Trial, name: str) -> Any:
+    """Return what a trial has for an option of the tuning stage; None if it has no such option."""
+    if name == "learning_rate":
+        return trial.learning_rate
+    return value_of(trial.options, name)
 
 
 def _stored(trials: list[Trial], store: Store) -> dict[Trial, Record]:

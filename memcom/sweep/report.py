@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from memcom._files import write_atomically, write_csv, write_text
 from memcom.sweep.caveats import about_former
-from memcom.sweep.plan import Table
+from memcom.sweep.plan import Table, tuned_value
 from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
 from memcom.sweep.table_text import markdown_section
@@ -90,6 +90,7 @@ def _flat(record: Record, table: Table) -> dict[str, Any]:
         "ratio": trial.ratio,
         "budget": trial.nbytes,
         "learning_rate": trial.learning_rate,
+        **{name: tuned_value(trial, name) for name in table.tuned},
         "seed": trial.seed,
         "status": "failed" if outcome is None else "finished",
         "failed": record.failed,

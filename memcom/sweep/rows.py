@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from memcom.sweep.plan import Cell, Progress, Table
+from memcom.sweep.plan import Cell, Progress, Table, tuned_value
 from memcom.sweep.statistics import (
     Interval,
     bootstrap,
@@ -19,10 +20,26 @@ from memcom.sweep.statistics import (
     percentiles,
 )
 from memcom.sweep.store import Store
-from memcom.sweep.trial import Record
+from memcom.sweep.trial import Record, Trial
 from memcom.tasks.protocol import Outcome
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+
+class Choice(NamedTuple):
+    """A value that validation chose.
+
+    Attributes:
+        value: The value.
+        end: ``lowest`` or ``highest`` if it is an end of the numbers that were tried, ``only`` if
+            there was one value: a better one may lie beyond. Empty otherwise.
+    """
+
+    value: Any
+    end: str = ""
+
+
+NOTHING = Choice(None)
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,8 @@ class Row:
         p_holm: `p_value` adjusted for all rows of the table.
         valid: Validation metric, mean over seeds.
         learning_rate: Chosen on validation.
-        rate_end: ``lowest`` or ``highest`` if the chosen rate is an end of the grid, ``only`` if
-            the grid has one rate: a better one may lie beyond.
+        tuned: What validation chose for the row, by option, the learning rate included; None where
+            nothing is learned.
         best_epoch: Epoch of the weights, mean over seeds.
         last_epoch: Seeds whose weights are of the last epoch allowed: more might be better.
         seeds: Number of seeds that finished.
@@ -70,7 +87,7 @@ class Row:
     p_holm: float = math.nan
     valid: float = math.nan
     learning_rate: float = math.nan
-    rate_end: str = ""
+    tuned: dict[str, Choice] = field(default_factory=dict)
     best_epoch: float = math.nan
     last_epoch: int = 0
     seeds: int = 0
@@ -84,13 +101,20 @@ class Row:
     records: list[Record] = field(default_factory=list)
 
     def flat(self, metric: str) -> dict[str, Any]:
-        """Return the row as the fields of ``summary.csv``; `value` is named by the metric."""
+        """Return the row as the fields of ``summary.csv``.
+
+        `value` is named by the metric. Each option of `tuned` has a field of its name, and one with
+        ``_end`` behind it.
+        """
         flat: dict[str, Any] = {}
         for name in (each.name for each in fields(self)):
             value = getattr(self, name)
             if isinstance(value, Interval):
                 column = metric if name == "value" else name
                 flat |= dict(zip(_ends(column), value, strict=True))
+            elif name == "tuned":
+                for option, choice in self.tuned.items():
+                    flat |= {option: choice.value, f"{option}_end": choice.end}
             elif name not in ("others", "against", "records"):
                 flat[name] = value
         return flat | self.others
@@ -159,6 +183,7 @@ def _row(table: Table, cell: Cell, found: Progress, store: Store) -> Row:
         failed=len(found.failures),
         seconds=sum(record.seconds for record in records),
         records=records,
+        tuned=dict.fromkeys(table.tune.space, NOTHING),
     )
     if found.chosen is None or not outcomes:
         return row
@@ -175,7 +200,7 @@ def _row(table: Table, cell: Cell, found: Progress, store: Store) -> Row:
         total_nbytes=size.nbytes + outcomes[0].output_nbytes,
         valid=float(np.mean([each.valid for each in outcomes])),
         learning_rate=math.nan if rate is None else rate,
-        rate_end=_rate_end(cell, rate),
+        tuned=_tuned(table, cell, found.chosen.trial),
         best_epoch=float(np.mean([each.best_epoch for each in outcomes])),
         last_epoch=sum(each.best_epoch == table.options.get("epochs") for each in outcomes),
         seeds=len(outcomes),
@@ -200,12 +225,20 @@ def _status(cell: Cell, found: Progress) -> str:
     return f"unfinished: {ran} of {cell.num_trials} trials"
 
 
-def _rate_end(cell: Cell, rate: float | None) -> str:
-    """The end of the grid that the chosen learning rate is, or ''."""
-    rates = sorted({trial.learning_rate for trial in cell.grid if trial.learning_rate is not None})
-    if len(rates) < 2:
-        return "only" if rates else ""
-    return {rates[0]: "lowest", rates[-1]: "highest"}.get(rate, "")  # type: ignore[arg-type]
+def _tuned(table: Table, cell: Cell, chosen: Trial) -> dict[str, Choice]:
+    """What a trial of the grid has for each tuned option, and whether that is an end."""
+    if chosen.learning_rate is None:  # nothing is learned
+        return dict.fromkeys(table.tune.space, NOTHING)
+    found = {}
+    for name in table.tune.space:
+        tried = [tuned_value(trial, name) for trial in cell.grid]
+        value, end = tuned_value(chosen, name), ""
+        if all(each == value for each in tried):
+            end = "only"
+        elif all(isinstance(each, Real) and not isinstance(each, bool) for each in tried):
+            end = {min(tried): "lowest", max(tried): "highest"}.get(value, "")
+        found[name] = Choice(value, end)
+    return found
 
 
 def _scores(metric: str, outcomes: Sequence[Sequence[Outcome]], draws: int) -> dict[int, _Scores]:

@@ -1,4 +1,4 @@
-"""A sweep as written down: data x methods x budgets x seeds x learning rates.
+"""A sweep as written down: data x methods x budgets x seeds, each tuned alike.
 
 task = "ranking"
 profile = "full"
@@ -7,13 +7,22 @@ methods = ["hash", "qr", "memcom"]        # or ["every"]; controls and baselines
 ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
 seeds = 3
 learning_rates = [3e-3, 1e-2, 3e-2]       # default: those of the profile
+baselines = ["truncate"]                  # default: small-dim, low-rank and truncate
+controls = ["popular"]                    # default: all of the task's
 
-[rates_of]                                # another grid for one method
-memcom = [1e-2, 3e-2, 1e-1]
 [options]                                 # changes to the options of the task's profile
 epochs = 100
-[vary]                                    # options tried in all combinations
+weights.weight_decay = 0.0                # of one group of parameters: rows, weights or dense
+[vary]                                    # options tried in all combinations, a table for each
 embedding_dim = [64, 128]
+
+[tune]                                    # chosen on validation for each row, besides the rate
+budget = 16                               # trials of each row, the full table's too
+epochs = 50                               # default: those of the options
+[tune.space]                              # lists of values, or ranges (log = false: linear)
+learning_rate = { low = 1e-3, high = 1e-1 }
+weight_decay = { low = 1e-3, high = 1.0 }
+std = [0.05, 0.3, 1.0]
 """
 
 from __future__ import annotations
@@ -23,7 +32,6 @@ import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +42,7 @@ from memcom.embeddings import available, parse_spec
 from memcom.sweep import _values
 from memcom.sweep.source import Source
 from memcom.sweep.trial import Trial
+from memcom.sweep.tune import Range, Tune, flattened, nested
 from memcom.tasks.protocol import Task, get_task
 
 if sys.version_info >= (3, 11):
@@ -62,10 +71,13 @@ class Spec:
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
         seeds: Number of seeds: 0, 1, ...; at most 10,000.
         profile: ``"fast"`` or ``"full"``: default options and learning rates.
-        learning_rates: Grid that replaces the profile's.
-        rates_of: Grids of single methods.
-        options: Changes to the options of the profile.
+        learning_rates: Learning rates to choose from, in place of the profile's.
+        options: Changes to the options of the profile; those of a group of parameters in a mapping,
+            or by a name with a dot.
         vary: Options with several values each, tried in all combinations.
+        tune: What validation chooses for each row. The learning rate is always among it.
+        controls: Controls of the task that are trained; ``"every"`` stands for all of them.
+        baselines: Methods that are compared at every budget besides those of ``methods``.
 
     Raises:
         ValueError: A field makes no sense; the message names the value and what is allowed.
@@ -79,36 +91,41 @@ class Spec:
     seeds: int = 3
     profile: str = "full"
     learning_rates: tuple[float, ...] = ()
-    rates_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    tune: Tune = field(default_factory=Tune)
+    controls: tuple[str, ...] = (EVERY,)
+    baselines: tuple[str, ...] = BASELINES
 
     def __post_init__(self) -> None:
         task = _task(self.task)
         given = self.data if isinstance(self.data, Sequence) else (self.data,)
         given = (given,) if isinstance(given, str) else given
-        plain = (*task.controls, "full")  # in every sweep
+        plain = (*task.controls, "full")  # have no budget
         every = (*available(), *VARIANTS)
-        named = _values.listed("methods", self.methods, "names")
-        methods = [m for name in named for m in (every if name == EVERY else (name,))]
-        rates = _values.table("rates_of", self.rates_of)
+        named = _values.listed("controls", self.controls, "names")
+        controls = [c for name in named for c in (task.controls if name == EVERY else (name,))]
         normal = {
             "data": tuple(map(Source.of, given)),
-            "methods": tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain)),
+            "methods": _methods("methods", self.methods, every, plain),
             "ratios": _values.each("ratios", self.ratios, "numbers >= 1", _ratio),
             "nbytes": _values.each("nbytes", self.nbytes, "sizes such as '64 KiB'", _nbytes),
-            "learning_rates": _rates("learning_rates", self.learning_rates),
-            "rates_of": {
-                m if m in plain else canonical(m): _rates(f"rates_of {m}", grid)
-                for m, grid in rates.items()
-            },
+            "learning_rates": _values.each(
+                "learning_rates", self.learning_rates, "numbers > 0", _rate
+            ),
             "seeds": _values.whole("seeds", self.seeds, 1, MAX_SEEDS),
             "profile": _values.one_of("profile", self.profile, list(task.profiles)),
-            "options": _values.table("options", self.options),
+            "options": nested(_values.table("options", self.options)),
             "vary": {
                 name: _values.listed(f"vary {name}", values, "values to try")
-                for name, values in _values.table("vary", self.vary).items()
+                for name, values in flattened(_values.table("vary", self.vary)).items()
             },
+            "tune": Tune.of(self.tune),
+            "controls": tuple(
+                _values.one_of("each of controls", name, task.controls)
+                for name in dict.fromkeys(controls)
+            ),
+            "baselines": _methods("baselines", self.baselines, every, plain),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -116,23 +133,43 @@ class Spec:
             raise ValueError("data must name at least one data set")
         if self.methods and not self.ratios and not self.nbytes:
             raise ValueError("give ratios or nbytes: there is no budget to compress to")
-        known = set(task.profiles[self.profile]) - {"learning_rates"}
-        for name in (*self.options, *self.vary):
-            if name not in known:
+        if self.learning_rates and "learning_rate" in self.tune.space:
+            raise ValueError("give learning_rates or a tune space for learning_rate, not both")
+        self._check_names()
+        for options in self.variants():
+            if task.check is not None:
+                task.check(options)
+                for _, candidate in self.candidates(options):
+                    task.check(candidate)
+        widths = {options.get("embedding_dim", 64) for options in self.variants()}
+        with_options = [m for m in (*self.methods, *self.baselines) if "(" in m]
+        for method, width in itertools.product(with_options, widths):
+            _check_options(method, width)
+
+    @property
+    def stage(self) -> Tune:
+        """The tuning stage with the learning rate in its space."""
+        rates = self.learning_rates or get_task(self.task).profiles[self.profile]["learning_rates"]
+        return replace(self.tune, space={"learning_rate": tuple(rates), **self.tune.space})
+
+    def _check_names(self) -> None:
+        """Refuse options that the task does not have, and those with two rules for their value."""
+        defaults = get_task(self.task).profiles[self.profile]
+        known = set(defaults) - {"learning_rates"}
+        tuned = {*self.tune.space} - {"learning_rate"}
+        if self.tune.epochs is not None:
+            tuned.add("epochs")
+        for name in (*flattened(self.options), *self.vary, *tuned):
+            outer, dot, _ = name.partition(".")
+            if outer not in known or isinstance(defaults[outer], Mapping) != bool(dot):
                 raise ValueError(
                     f"{self.task} has no option {name!r}; it has {', '.join(sorted(known))}"
                 )
         for name, values in self.vary.items():
             if not values:
                 raise ValueError(f"vary {name} must have at least one value to try")
-        variants = self.variants()
-        for options in variants:
-            if task.check is not None:
-                task.check(options)
-        widths = {options.get("embedding_dim", 64) for options in variants}
-        with_options = [method for method in self.methods if "(" in method]
-        for method, width in itertools.product(with_options, widths):
-            _check_options(method, width)
+            if name in tuned:
+                raise ValueError(f"{name} is tuned, so it cannot be in vary")
 
     @classmethod
     def read(cls, path: Path | str, **changes: Any) -> Spec:
@@ -153,49 +190,81 @@ class Spec:
 
     def variants(self) -> list[dict[str, Any]]:
         """Return the complete options of every combination of `vary`."""
-        defaults = dict(get_task(self.task).profiles[self.profile])
-        del defaults["learning_rates"]
         combinations = itertools.product(*self.vary.values())
         changes = [dict(zip(self.vary, values, strict=True)) for values in combinations]
-        return [
-            {
-                name: _values.like(name, defaults[name], value)
-                for name, value in (defaults | both).items()
-            }
-            for both in ({**self.options, **change} for change in changes)
-        ]
+        return [self._complete(change) for change in changes]
 
     def grids(
         self, options: Mapping[str, Any], source: Source | None = None
     ) -> list[tuple[Trial, ...]]:
-        """Return the rows of one table: for each the trials with the first seed.
+        """Return the rows of one table: for each the trials that validation chooses from.
 
         Args:
             options: One of `variants`.
             source: The data; the first of the spec's if left out.
 
         Returns:
-            A tuple per row with a trial for each learning rate. Controls and the full table come
-            first and once, the other methods once per budget.
+            A tuple per row with a trial for each candidate, all with the first seed. Controls and
+            the full table come first and once, the other methods once per budget.
         """
         task, source = get_task(self.task), source or self.data[0]
         budgets: list[dict[str, Any]] = [{"ratio": ratio} for ratio in dict.fromkeys(self.ratios)]
         budgets += [{"nbytes": nbytes} for nbytes in dict.fromkeys(self.nbytes)]
-        rows: list[tuple[str, dict[str, Any]]] = [(m, {}) for m in (*task.controls, "full")]
-        compared = dict.fromkeys((*BASELINES, *self.methods))
+        rows: list[tuple[str, dict[str, Any]]] = [(m, {}) for m in (*self.controls, "full")]
+        compared = dict.fromkeys((*self.baselines, *self.methods))
         rows += [(method, budget) for budget in budgets for method in compared]
-        return [
-            self._grid(Trial(self.task, method, options=options, source=source, **budget))
-            for method, budget in rows
-        ]
+        candidates = self.candidates(options)
+        grids = []
+        for method, budget in rows:
+            tried = [(None, options)] if method in task.untrained else candidates
+            same = {"source": source, **budget}
+            grids.append(
+                tuple(
+                    Trial(self.task, method, learning_rate=rate, options=chosen, **same)
+                    for rate, chosen in tried
+                )
+            )
+        return grids
 
-    def _grid(self, trial: Trial) -> tuple[Trial, ...]:
+    def candidates(self, options: Mapping[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        """Return learning rate and complete options of every candidate of the tuning stage.
+
+        Args:
+            options: One of `variants`.
+        """
+        found: list[tuple[float, dict[str, Any]]] = []
+        stage, defaults = self.stage, get_task(self.task).profiles[self.profile]
+        whole = {
+            name
+            for name, values in stage.space.items()
+            if isinstance(values, Range) and type(defaults.get(name)) is int
+        }
+        varied = {name: value_of(options, name) for name in self.vary}
+        for candidate in stage.candidates():
+            candidate |= {name: round(candidate[name]) for name in whole}
+            rate = _rate("learning_rate", candidate.pop("learning_rate"))
+            if self.tune.epochs is not None:
+                candidate["epochs"] = self.tune.epochs
+            each = rate, self._complete(varied | candidate)
+            found += [each] if each not in found else []
+        return found
+
+    def _complete(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the profile with those of the spec and these changes by dotted name.
+
+        What a task learnt later is left out where nothing says otherwise.
+        """
         task = get_task(self.task)
-        if trial.method in task.untrained:
-            return (trial,)
-        rates = self.rates_of.get(trial.method) or self.learning_rates
-        rates = rates or tuple(map(float, task.profiles[self.profile]["learning_rates"]))
-        return tuple(replace(trial, learning_rate=rate) for rate in dict.fromkeys(rates))
+        defaults = dict(task.profiles[self.profile])
+        del defaults["learning_rates"]
+        given = nested({**flattened(self.options), **changes})
+        every = {
+            name: _values.like(name, defaults[name], value)
+            for name, value in (defaults | given).items()
+        }
+        of_interest = {name.partition(".")[0] for name in (*self.tune.space, *self.vary)}
+        left_out = {name for name in {*task.later} - of_interest if every[name] == defaults[name]}
+        return {name: value for name, value in every.items() if name not in left_out}
 
 
 @checked
@@ -214,7 +283,7 @@ def spec_of(
         data: A data set's name, or a file of pairs.
         columns: ``user_col`` and so on, for a file, and ``split``.
         set_options: Options of the task as ``"epochs=20"``; of several values in brackets, as in
-            ``"embedding_dim=[64,128]"``, all are tried.
+            ``"embedding_dim=[64,128]"``, all are tried. One that the file tunes is not tuned then.
         **changes: Fields of `Spec`; None leaves the value of the file, or the default.
 
     Returns:
@@ -232,16 +301,18 @@ def spec_of(
         changes["ratios"] = ()
     content = {} if path is None else _fields(path)
     content |= {name: value for name, value in changes.items() if value is not None}
-    options, vary = dict(content.get("options", {})), dict(content.get("vary", {}))
+    options, vary = flattened(content.get("options", {})), flattened(content.get("vary", {}))
+    tune = dict(content.get("tune", {}))
+    tune["space"] = flattened(tune.get("space", {}))
     for text in set_options:
         name, equals, value = map(str.strip, text.partition("="))
         if not equals:
             raise ValueError(f"an option is written name=value, got {text!r}")
-        options.pop(name, None)
-        vary.pop(name, None)
+        for rules in (options, vary, tune["space"]):
+            rules.pop(name, None)
         literal = _literal(value)
         (vary if isinstance(literal, list) else options)[name] = literal
-    return Spec(**content | {"options": options, "vary": vary})
+    return Spec(**content | {"options": options, "vary": vary, "tune": tune})
 
 
 def canonical(method: str) -> str:
@@ -316,12 +387,26 @@ def _task(name: Any) -> Task:
         raise ValueError(f"task {name!r} is no module:attribute: {error}") from error
 
 
+def value_of(options: Mapping[str, Any], name: str) -> Any:
+    """Return an option by its name, which has a dot for one of a group; None if it is not there."""
+    outer, dot, inner = name.partition(".")
+    found = options.get(outer)
+    return found.get(inner) if dot and found is not None else found
+
+
+def _methods(name: str, value: Any, every: Sequence[str], plain: Sequence[str]) -> tuple[str, ...]:
+    """Methods in one spelling each, without those that are trained anyway."""
+    named = _values.listed(name, value, "names")
+    methods = [m for each in named for m in (every if each == EVERY else (each,))]
+    return tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain))
+
+
 def _ratio(name: str, value: Any) -> float:
     return _values.number(name, value, 1)
 
 
-def _rates(name: str, value: Any) -> tuple[float, ...]:
-    return _values.each(name, value, "numbers > 0", partial(_values.number, low=0, above=True))
+def _rate(name: str, value: Any) -> float:
+    return _values.number(name, value, 0, above=True)
 
 
 def _nbytes(name: str, value: Any) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from memcom import _text
 from memcom.sweep.caveats import caveats
@@ -34,14 +35,14 @@ def markdown_section(
     label, title = _text.markdown(table.metric_label), _text.markdown(table.label)
     task, data = table.task, _text.markdown(table.source.name)
     records = [record for row in rows for record in row.records]
-    options = ", ".join(f"{name} {value}" for name, value in table.options.items())
-    options = _text.markdown(options)
+    fixed = {name: v for name, v in table.options.items() if name not in table.tune.space}
+    options = _text.markdown(", ".join(f"{name} {value}" for name, value in fixed.items()))
     lines = [
         f"## {title}, {_text.markdown(task.name)}",
         "",
         f"- Data: {data}, checksum {table.source.checksum[:12]}. Options: {options}.",
         f"- {label} on the test part, {'higher' if task.higher_is_better else 'lower'} is better; "
-        f"learning rate and epoch chosen on validation. {len(records)} trials, "
+        f"epoch and {_text.markdown(about_tuning(table))}. {len(records)} trials, "
         f"{_text.duration(sum(row.seconds for row in rows))} of computing. "
         f"Code {_text.markdown(_versions(records))}.",
         "- Ratio and bytes are those stored in the input embedding, at most what was asked for; "
@@ -101,6 +102,18 @@ def terminal_section(table: Table, rows: Sequence[Row], notes: Sequence[str] = (
     return "\n".join([f"{table.label}: {first}", *more, *notes, _layout(rows, cells, "plain")])
 
 
+def about_tuning(table: Table) -> str:
+    """Say what validation chose for each row, and from how many trials."""
+    trained = [cell for cell in table.cells if cell.first.method not in table.task.untrained]
+    names = ", ".join(name.replace("_", " ") for name in table.tune.space)
+    epochs = "" if table.tune.epochs is None else f" of at most {table.tune.epochs} epochs"
+    trials = len(trained[0].grid)
+    return (
+        f"{names} chosen on validation, for every row from {trials} trial{'s' * (trials > 1)}"
+        f"{epochs} ({table.tune})"
+    )
+
+
 def _cells(row: Row, label: str) -> dict[str, str]:
     """The cells of a row by heading; ``label`` is that of the metric."""
     if not row.seeds:
@@ -118,6 +131,11 @@ def _cells(row: Row, label: str) -> dict[str, str]:
         "loss 95 %": "" if is_full else _span(100 * row.loss.low, 100 * row.loss.high, "{:+.1f}"),
         "p": "" if math.isnan(row.p_holm) else f"{row.p_holm:.2g}",
         "rate": "-" if math.isnan(row.learning_rate) else f"{row.learning_rate:g}",
+        **{
+            name: _value(choice.value)
+            for name, choice in row.tuned.items()
+            if name != "learning_rate"
+        },
         "seeds": str(row.seeds),
         **{TIMES[name]: f"{row.others[name]:.2f}" for name in TIMES if name in row.others},
     }
@@ -139,6 +157,12 @@ def _budget(row: Row) -> str:
     if row.budget is not None:
         return f"at most {row.budget:,} bytes"
     return "controls and full table" if row.ratio is None else f"ratio {row.ratio:g}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _percent(value: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from memcom._annotations import checked
 from memcom._check import whole
@@ -63,17 +64,35 @@ def stored_nbytes(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in module.state_dict().values())
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch norm that takes a batch of one row, too."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input) > 1 or not self.training:
+            return super().forward(input)
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 @checked
 def dense_layers(
-    width: int, widths: Sequence[int], dropout: float = 0.0, *, activate_last: bool = False
+    width: int,
+    widths: Sequence[int],
+    dropout: float = 0.0,
+    *,
+    batch_norm: bool = False,
+    activate_last: bool = False,
 ) -> nn.Sequential:
-    """Return linear layers with ReLU between them.
+    """Return linear layers with ReLU between them, and batch norm after it if asked for.
 
     Args:
         width: Width of the input.
         widths: Width of the output of each layer.
         dropout: Probability of dropping an entry of the input of each layer.
-        activate_last: Treat the last layer as a hidden one: ReLU and dropout follow it.
+        batch_norm: Normalise the output of each ReLU over the batch; a batch of one row, which has
+            no spread, is normalised by the running averages, as in evaluation.
+        activate_last: Treat the last layer as a hidden one: ReLU, batch norm and dropout follow it.
 
     Returns:
         The layers, initialised as torch does.
@@ -91,6 +110,8 @@ def dense_layers(
     def add_activation() -> None:
         if layers:
             layers.append(nn.ReLU())
+            if batch_norm:
+                layers.append(_BatchNorm(width))
         if dropout:
             layers.append(nn.Dropout(dropout))
 

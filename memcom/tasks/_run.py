@@ -43,6 +43,7 @@ class TaskRun:
         options: Dataclasses of the model's and the training's options, every field with a default.
         controls: Methods without a table.
         sign: -1 if lower values of the task's metric are better.
+        sparse: Tables give sparse gradients.
         shape: The setting's options of the model.
         training: The setting's options of the training.
 
@@ -53,6 +54,7 @@ class TaskRun:
     options: ClassVar[tuple[type, type]]
     controls: ClassVar[tuple[str, ...]]
     sign: ClassVar[int] = 1
+    sparse: ClassVar[bool] = True
 
     def __init__(self, setting: Setting, data: Any, device: str = "cpu") -> None:
         self.setting, self.data, self.device = setting, data, device
@@ -86,9 +88,10 @@ class TaskRun:
         raise NotImplementedError
 
     def table(self, planned: Plan, **learned: Any) -> CompressedEmbedding:
-        """Build one table: with sparse gradients, and rows of standard deviation `shape.std`."""
-        table = planned.build(sparse=True, **learned)
-        table.reset_parameters(self.shape.std)
+        """Build one table, with rows of standard deviation `shape.std`."""
+        table = planned.build(sparse=self.sparse, **learned)
+        if self.shape.std != 1:  # rows of a new table have 1
+            table.reset_parameters(self.shape.std)
         return table
 
     def control(self) -> TaskModel:

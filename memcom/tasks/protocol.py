@@ -102,7 +102,8 @@ class Task:
             raises `memcom.BudgetError` where the method cannot be that small.
         profiles: Options by profile, ``"fast"`` and ``"full"``. ``learning_rates`` is the grid
             that is tried; the rest goes to `Setting.options`. A spec may change these options and
-            no others, so every option has a value here.
+            no others, so every option has a value here. One whose value is a mapping has an
+            option per name in it, such as ``weights.weight_decay``.
         higher_is_better: Direction of the metric.
         controls: Methods without a table, and so without a ratio: ``popular``, ``bias-only``, ...
         untrained: Controls that learn nothing: one trial each, no grid, no seeds.
@@ -111,6 +112,8 @@ class Task:
             metric's own name if empty.
         time: ``time(setting, data) -> {name: ratio}``: time of a lookup and of a training step of
             the method as a multiple of the full table's; None for a task that is not timed.
+        later: Options that the task did not have from the beginning. A setting leaves them out
+            where they have the value of the profile, so that trials of before keep their key.
         check: ``check(options)`` raises ValueError if an option is out of its range, before any
             data is loaded. The options have the types of the profile's.
     """
@@ -127,6 +130,7 @@ class Task:
     unit: str = "user"
     label: str = ""
     time: Callable[[Setting, Any], Mapping[str, float]] | None = None
+    later: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Any]], None] | None = None
 
 

@@ -83,7 +83,8 @@ def test_a_rate_or_an_epoch_at_the_end_of_what_was_tried_says_so(results):
     rows = pd.read_csv(RESULTS / "gowalla" / "summary.csv").dropna(subset=["learning_rate"])
     trained = [line for line in lines if line[head.index("rate")]]
     for line, row in zip(trained, rows.itertuples(), strict=True):
-        end = f", {row.rate_end}" if isinstance(row.rate_end, str) else ""
+        end = row.learning_rate_end
+        end = f", {end}" if isinstance(end, str) else ""
         assert line[head.index("rate")] == f"{row.learning_rate:g}{end}"
         last = ", last" if row.last_epoch > row.seeds / 2 else ""
         assert line[head.index("epoch")] == f"{row.best_epoch:.0f}{last}"

@@ -6,16 +6,18 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from memcom.sweep import Row, Spec, Store, run, summarise
-from memcom.sweep.caveats import about_epochs, about_rates, about_signal
+from memcom.sweep.caveats import about_ends, about_epochs, about_signal
+from memcom.sweep.rows import Choice
 from tests.tasks.data import planted
 
 OPTIONS = {"epochs": 16, "embedding_dim": 8, "batch_size": 50, "weight_decay": 0.0}
 
 
 def row(method, **fields):
-    known = {"seeds": 3, "learning_rate": 0.01, "rate_end": "only"}
+    known = {"seeds": 3, "learning_rate": 0.01}
     return Row(method, 4.0, None, "finished", **known | fields)
 
 
@@ -52,10 +54,13 @@ def test_rows_that_were_still_getting_better_are_counted():
     assert about_epochs([row("full"), row("hash", last_epoch=1)]) == ""
 
 
-def test_rates_at_an_end_of_their_grid_are_counted():
+@pytest.mark.parametrize("name", ["learning_rate", "weights.weight_decay"])
+def test_values_at_an_end_of_those_tried_are_counted(name):
     ends = ["lowest", "lowest", "highest", "", "only"]
-    rows = [row("hash", rate_end=end) for end in ends]
-    rows.append(row("popular", seeds=1, learning_rate=math.nan, rate_end=""))
-    for words in ("Of 5 rows", "1 had one", "2 chose the lowest", "1 chose the highest"):
-        assert words in about_rates(rows)
-    assert about_rates([row("hash", rate_end="")]) == ""
+    rows = [row("hash", tuned={name: Choice(0.1, end)}) for end in ends]
+    rows.append(row("popular", seeds=1, learning_rate=math.nan, tuned={name: Choice(None)}))
+    option = name.replace("_", " ")
+    for words in ("Of 5 rows", f"1 had one {option}", f"2 chose the lowest {option}", "1 chose"):
+        assert words in about_ends(name, rows)
+    assert f"{name}_end in summary.csv" in about_ends(name, rows)
+    assert about_ends(name, [row("hash", tuned={name: Choice(0.1)})]) == ""

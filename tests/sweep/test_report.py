@@ -46,8 +46,8 @@ def test_files_hold_every_row_and_every_trial(finished):
 
 
 SUMMARY = """data task method ratio budget status nbytes compression_ratio total_nbytes p_value
-    p_value_t p_holm valid learning_rate rate_end best_epoch last_epoch seeds failed seconds
-    score score_low score_high loss loss_low loss_high seed_half_width other"""
+    p_value_t p_holm valid learning_rate learning_rate_end best_epoch last_epoch seeds failed
+    seconds score score_low score_high loss loss_low loss_high seed_half_width other"""
 PAIRS = "data task method other ratio budget loss loss_low loss_high"
 TRIALS = """data task method ratio budget learning_rate seed status failed seconds key memcom
     commit torch python device machine load finished nbytes compression_ratio total_nbytes

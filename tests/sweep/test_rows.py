@@ -104,12 +104,12 @@ def test_rows_know_their_end_of_the_grid_and_their_last_epochs(tmp_path, data, g
     for row in rows[1:]:  # all but popular, which learns nothing
         where = grid.index(row.learning_rate)
         place = {0: "lowest", len(grid) - 1: "highest"}.get(where, "")
-        assert row.rate_end == ("only" if len(grid) == 1 else place)
+        assert row.tuned["learning_rate"].end == ("only" if len(grid) == 1 else place)
         seeds = [r for r in row.records if r.trial.learning_rate == row.learning_rate]
         assert row.last_epoch == sum(r.outcome.best_epoch == 3 for r in seeds)
-        ends.add(row.rate_end)
+        ends.add(row.tuned["learning_rate"].end)
     assert len(ends) == len(grid)
-    assert (rows[0].rate_end, rows[0].last_epoch) == ("", 0)
+    assert (rows[0].tuned["learning_rate"], rows[0].last_epoch) == ((None, ""), 0)
 
 
 def test_an_unfinished_row_says_so(tmp_path, data):

@@ -31,9 +31,6 @@ name = "pairs.csv"
 user_col = "reader"
 item_col = "paper"
 
-[rates_of]
-memcom = [1e-1]
-
 [options]
 epochs = 20
 dropout = 0
@@ -69,7 +66,6 @@ def test_a_file_in_full(path):
     ]
     rates = {grid[0].method: [trial.learning_rate for trial in grid] for grid in grids}
     assert rates["popular"] == [None]
-    assert rates["memcom"] == [0.1]
     assert rates["full"] == [3e-3, 1e-2]
     assert {trial.seed for grid in grids for trial in grid} == {0}
 
@@ -132,9 +128,6 @@ def test_one_spelling_per_method():
             for bad in (0.0, -1, NAN, INF, "x", True)
         ),
         ({"learning_rates": 0.1}, "a list of numbers"),
-        ({"rates_of": {"hash": (0.0,)}}, "rates_of hash .*> 0, got 0.0"),
-        ({"rates_of": {"hush": (0.1,)}}, "hush"),
-        ({"rates_of": [0.1]}, "a table of names"),
         *(
             ({"nbytes": (bad,)}, f"nbytes|size.*{bad}")
             for bad in ("0.5", 0, -5, "x", "1e9", 1.5, True, None, NAN)
@@ -228,8 +221,9 @@ FIELDS = st.fixed_dictionaries(
         "nbytes": st.lists(ANYTHING, max_size=2) | ANYTHING,
         "options": st.dictionaries(st.sampled_from(OPTION_NAMES), ANYTHING, max_size=2) | ANYTHING,
         "vary": st.dictionaries(st.sampled_from(OPTION_NAMES), st.lists(ANYTHING, max_size=2)),
-        "rates_of": st.dictionaries(
-            st.sampled_from(["hash", "full", "hush"]), ANYTHING, max_size=2
+        "tune": st.fixed_dictionaries(
+            {"space": st.dictionaries(st.sampled_from(OPTION_NAMES), ANYTHING, max_size=2)},
+            optional={"budget": ANYTHING | st.integers(1, 4), "seed": ANYTHING, "epochs": ANYTHING},
         ),
     },
 )

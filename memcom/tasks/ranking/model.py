@@ -76,6 +76,7 @@ class HistoryRanker(Ranker):
         embedding: The input embedding: a compressor, or `torch.nn.Embedding`.
         num_items: Number of items that are ranked; the number of the embedding's ids if None.
         hidden: Widths of the tail's ReLU layers; none is a linear model.
+        batch_norm: Normalise the output of each hidden layer over the batch, after its ReLU.
         dropout: Probability of dropping an entry of the pooled vector and of each hidden layer.
         tied: Take the composed input rows as output vectors, so that the output side stores only a
             bias per item and a projection to the embedding's width.
@@ -91,6 +92,7 @@ class HistoryRanker(Ranker):
         num_items: int | None = None,
         *,
         hidden: Sequence[int] = (),
+        batch_norm: bool = False,
         dropout: float = 0.0,
         tied: bool = False,
         item_counts: Any = None,
@@ -106,10 +108,12 @@ class HistoryRanker(Ranker):
         self.embedding = embedding
         self.tied = tied
         if tied:
-            self.tail = dense_layers(width, (*hidden, width), dropout)
+            self.tail = dense_layers(width, (*hidden, width), dropout, batch_norm=batch_norm)
             self.output = None
         else:
-            self.tail = dense_layers(width, hidden, dropout, activate_last=True)
+            self.tail = dense_layers(
+                width, hidden, dropout, batch_norm=batch_norm, activate_last=True
+            )
             self.output = nn.Linear([width, *hidden][-1], self.num_items, bias=False)
         self.output_bias = nn.Parameter(_log_counts(item_counts, self.num_items))
 

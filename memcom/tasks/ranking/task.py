@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,14 +41,18 @@ class RankerOptions:
     Attributes:
         embedding_dim: Width of the vectors.
         hidden: Widths of the dense tail.
+        batch_norm: Normalise the output of each hidden layer over the batch.
         dropout: Dropout probability.
         tied: Take the composed input rows as output vectors.
+        std: Standard deviation of the rows at the start.
     """
 
     embedding_dim: int = 64
     hidden: tuple[int, ...] = ()
+    batch_norm: bool = False
     dropout: float = 0.0
     tied: bool = False
+    std: float = 1.0
 
     def __post_init__(self) -> None:
         check_layers(self)
@@ -60,6 +63,7 @@ class RankingRun(TaskRun):
 
     options = (RankerOptions, TrainingOptions)
     controls = ("popular", "bias-only")
+    sparse = False
     data: Interactions
     shape: RankerOptions
     training: TrainingOptions
@@ -78,10 +82,6 @@ class RankingRun(TaskRun):
         items, users = self.data.item[trained], self.data.user[trained]
         return Occurrences(torch.from_numpy(items), torch.from_numpy(users), self.data.num_items)
 
-    def table(self, planned: Plan, **learned: Any) -> CompressedEmbedding:
-        """Build the input embedding: with dense gradients, and its method's initialisation."""
-        return planned.build(**learned)
-
     def control(self) -> Ranker:
         """Build the control: by training frequency, or by a score per item."""
         if self.setting.method == "popular":
@@ -93,6 +93,7 @@ class RankingRun(TaskRun):
         return HistoryRanker(
             tables["items"],
             hidden=self.shape.hidden,
+            batch_norm=self.shape.batch_norm,
             dropout=self.shape.dropout,
             tied=self.shape.tied,
             item_counts=self.data.item_counts,
@@ -196,6 +197,7 @@ def _task(name: str, run: type[RankingRun], **full: int) -> Task:
         untrained=("popular",),
         label="nDCG@{k}",
         time=run.time,
+        later=("std", "batch_norm", "rows", "weights", "dense"),
     )
 
 

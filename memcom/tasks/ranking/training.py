@@ -8,8 +8,9 @@ for tens of epochs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from memcom._annotations import checked
 from memcom._check import whole
 from memcom.data import Interactions
 from memcom.tasks._fit import FitRecord, Learner, check_options
+from memcom.tasks._groups import GROUPS, check_rates, optimizer_groups
 from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
 from memcom.tasks.ranking.loss import pairwise_loss, sampled_softmax_loss, softmax_loss
@@ -50,7 +52,13 @@ class TrainingOptions:
     Attributes:
         learning_rate: Learning rate of AdamW.
         weight_decay: Weight decay of AdamW (decoupled: a step shrinks weights by the factor
-            ``1 - learning_rate * weight_decay``). Biases of the output are not shrunk.
+            ``1 - learning_rate * weight_decay``). Biases outside the embedding, batch norm and
+            PEP's thresholds are not shrunk.
+        rows: ``{"learning_rate": ..., "weight_decay": ...}``, or one of them, where the rows of the
+            embedding are to have other values: all its parameters but its own weights.
+        weights: The same for the own weights of the embedding: multipliers and biases per id. A
+            product of k tables otherwise decays k times as fast as one table.
+        dense: The same for all that is not in the embedding.
         batch_size: Users per step.
         epochs: Maximal number of passes over the users.
         patience: Epochs without improvement on validation before training stops. Curves have
@@ -74,6 +82,9 @@ class TrainingOptions:
     num_samples: int | None = None
     popularity: float = 0.75
     k: int = 10
+    rows: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    dense: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_options(self, "batch_size", "epochs", "patience", "evaluate_every", "k")
@@ -83,11 +94,14 @@ class TrainingOptions:
             raise ValueError(f"held_out must be in (0, 1), got {self.held_out}")
         if not 0 <= self.popularity <= 4:
             raise ValueError(f"popularity must be in [0, 4], got {self.popularity}")
-        if not self.learning_rate > 0 or self.weight_decay < 0:
-            raise ValueError(
-                f"learning_rate must be > 0 and weight_decay >= 0, got {self.learning_rate} "
-                f"and {self.weight_decay}"
-            )
+        check_rates(self.rates)
+        for group in GROUPS:
+            check_rates(getattr(self, group), group)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rate and weight decay of all parameters, but for those of single groups."""
+        return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
 
     def samples_for(self, num_items: int) -> int:
         """Return the number of samples for a vocabulary; 0 is the exact softmax."""
@@ -257,16 +271,7 @@ def fit(
 
 
 def _adamw(model: Ranker, options: TrainingOptions) -> torch.optim.Optimizer | None:
-    """AdamW that shrinks every weight but the biases of items; None if nothing is to be learned."""
-    learned = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    if not learned:
-        return None
-    biases = [p for n, p in learned if n in ("output_bias", "bias")]
-    weights = [p for n, p in learned if n not in ("output_bias", "bias")]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
+    """AdamW of all groups of parameters; None if nothing is to be learned."""
+    own = {group: getattr(options, group) for group in GROUPS}
+    groups = optimizer_groups(model, options.rates, own)
+    return torch.optim.AdamW(groups, fused=True) if groups else None

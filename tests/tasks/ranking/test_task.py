@@ -131,3 +131,27 @@ def test_movielens_carries_signal(tmp_path: Path) -> None:
     about_signal = caveats(table, summarise(table, Store(tmp_path)))[0]
     assert "clearly above" in about_signal
     assert "WARNING" not in about_signal
+
+
+@pytest.mark.parametrize("method", ["full", "qr", "memcom", "low-rank"])
+def test_rows_start_with_the_spread_that_was_asked_for(method: str) -> None:
+    ratio = None if method == "full" else 2
+    ranking = RankingRun(setting(method, ratio, embedding_dim=32, std=0.05), planted())
+    table = ranking.build(ranking.plans()).embedding.materialize()
+    assert float(table.std()) == pytest.approx(0.05, rel=0.25)
+
+
+def test_a_spread_of_one_draws_what_is_drawn_without_it() -> None:
+    plain, named = (
+        RankingRun(setting("memcom", **options), planted()) for options in ({}, {"std": 1.0})
+    )
+    states = [ranking.build(ranking.plans()).state_dict() for ranking in (plain, named)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_tail_like_the_papers_learns_what_is_planted() -> None:
+    options = {"embedding_dim": 16, "hidden": [16], "batch_norm": True, "dropout": 0.1, "std": 0.1}
+    effort = {"epochs": 30, "weight_decay": 0.0}
+    tail = run("memcom", **options, **effort)
+    popular = run("popular", None)
+    assert tail.metrics["ndcg"] > 1.3 * popular.metrics["ndcg"]
