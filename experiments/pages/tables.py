@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.claims import Finding, Results
 from experiments.head_shares import RANKING
 from memcom._text import duration, table
+from memcom.embeddings import available, get
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
 FEW = METHODS[:4]
@@ -40,7 +41,7 @@ def losses(results: Results, methods: Sequence[str] = METHODS, ratio: float = 16
         found = {name: results.loss(data, name, ratio) for name in methods}
         cells = {name: f"{100 * loss.value:.1f}" if loss else "" for name, loss in found.items()}
         rows.append({"data": data, "full": f"{full['value'].iloc[0]:.4f}"} | cells)
-    return table(rows, right=["full", *methods])
+    return "\n\n".join([table(rows, right=["full", *methods]), *_notes(methods)])
 
 
 def choice(results: Results, ratio: float = 16) -> str:
@@ -133,7 +134,14 @@ def sweep_tables(results: Results, sweep: str) -> str:
                     for row in undone.itertuples()
                 )
             )
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *_notes(summary["method"].unique())])
+
+
+def _notes(methods: Iterable[str]) -> list[str]:
+    """What the cards of methods say below every table with them."""
+    names = dict.fromkeys(method.partition("(")[0] for method in methods)
+    notes = [get(name).card.note for name in names if name in available()]
+    return [note for note in notes if note]
 
 
 def _cells(row: pd.Series, timed: Sequence[str]) -> dict[str, str]:

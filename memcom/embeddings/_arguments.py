@@ -26,7 +26,7 @@ class Sizes(NamedTuple):
     """Sizes one compressor can take, from small to large.
 
     Attributes:
-        scales: Ascending integers, one for each size.
+        scales: Ascending integers, one for each size, the smallest layer first.
         arguments: The constructor's keyword arguments at a scale.
         floor: Why the smallest size is no smaller, as a clause.
     """

@@ -70,6 +70,7 @@ class Card:
         paper: The publication; None for folklore.
         slow: Reason why its lookup takes longer than three `torch.nn.Embedding` ones; else empty.
         learns: What it learns from data before training, as a noun phrase; else empty.
+        note: A sentence that stands below every table of results with the method; else empty.
 
     Raises:
         ValueError: ``distinct`` is no word of `DISTINCT`.
@@ -84,6 +85,7 @@ class Card:
     paper: Paper | None = None
     slow: str = ""
     learns: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.distinct not in DISTINCT:

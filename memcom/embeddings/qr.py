@@ -5,6 +5,10 @@ Memory-Efficient Recommendation Systems", KDD 2020, https://arxiv.org/abs/1909.0
 
     x_i = R[i mod m]  (*, + or side by side)  Q[i div m]        R: m x e,  Q: ceil(n / m) x e
 
+One of the tables is the larger one. On ids sorted by frequency it matters which: read by the
+remainder, frequent ids differ in it; read by the quotient, as in the paper's code, whose argument
+is ``num_collisions``, each row of it belongs to neighbours, and the most frequent ids share one.
+
 No two ids share both rows. Side by side, distinct rows therefore give distinct vectors (the
 paper's theorem); for + and * that holds only almost surely. The quotient is an integer division:
 in floating point it goes wrong from id 2^24 on.
@@ -27,6 +31,7 @@ from memcom.kernels import Read, Recipe
 __all__ = ["QREmbedding"]
 
 OPERATIONS = {"mult": "mult", "add": "sum", "concat": "concat"}
+LARGE = ("remainder", "quotient")
 
 
 def complementary(operation: str, card: Card) -> Statement:
@@ -47,6 +52,8 @@ class QREmbedding(TableEmbedding):
         num_collisions: The paper's measure of size, in place of ``num_remainders``: the number of
             remainders, hence ceil(n / num_collisions) quotients and a ratio of about that number.
         operation: ``"mult"``, ``"add"`` or ``"concat"``.
+        large: For a budget (`memcom.plan`): the table that is the larger one, ``"remainder"`` or
+            ``"quotient"``. Where a size is given, the size decides.
         **common: See `Common`.
 
     Raises:
@@ -63,6 +70,8 @@ class QREmbedding(TableEmbedding):
         because="the pair of rows is unique; always for concat, generic for products",
         use_when="As a strong default: no two ids collide, lookups are fast, and ratios are large.",
         look=("partitions", 0),
+        note="The larger table of qr is read by the remainder; that of qr(large=quotient) by the "
+        "quotient, as in the paper's code.",
         paper=Paper("Shi et al.", 2020, "https://arxiv.org/abs/1909.02107"),
     )
 
@@ -74,9 +83,11 @@ class QREmbedding(TableEmbedding):
         num_remainders: int | None = None,
         num_collisions: int | None = None,
         operation: str = "mult",
+        large: str = "remainder",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
+        choice("large", large, LARGE)
         if (num_remainders is None) == (num_collisions is None):
             raise ValueError(
                 "give one of num_remainders and num_collisions, "
@@ -109,11 +120,21 @@ class QREmbedding(TableEmbedding):
         return complementary(self.operation, self.card)
 
     @classmethod
-    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Offer remainder tables from about sqrt(n) rows, where both are smallest, to n.
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        large: str = "remainder",
+        **options: Any,
+    ) -> Sizes:
+        """Offer large tables from about sqrt(n) rows, where both are smallest, to n.
 
-        The large table is the one of the remainders, so that frequent ids differ in it.
+        A large table of quotients has ceil(n / 1), ceil(n / 2), ... rows and no number in between,
+        so a budget of n / 4 rows is met by ceil(n / 5).
         """
         smallest = max(1, round(num_embeddings**0.5))
         floor = "two tables of about sqrt(num_embeddings) rows are the smallest pair"
-        return Sizes.of("num_remainders", range(smallest, num_embeddings + 1), floor)
+        if choice("large", large, LARGE) == "remainder":
+            return Sizes.of("num_remainders", range(smallest, num_embeddings + 1), floor)
+        return Sizes(range(-smallest, 0), lambda scale: {"num_collisions": -scale}, floor)

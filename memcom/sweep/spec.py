@@ -231,6 +231,9 @@ class Spec:
 
         Args:
             options: One of `variants`.
+
+        Returns:
+            Pairs, none of them twice.
         """
         found: list[tuple[float, dict[str, Any]]] = []
         stage, defaults = self.stage, get_task(self.task).profiles[self.profile]

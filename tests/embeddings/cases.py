@@ -23,6 +23,7 @@ SPECS = [
     "double-hash(fusion=concat)",
     "qr(operation=add)",
     "qr(operation=concat)",
+    "qr(large=quotient)",
     "mixed-radix(operation=add)",
     "crt(operation=concat)",
     "bch(fusion=concat)",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import memcom
 from tests.embeddings.oracle import FUSE, check
@@ -46,3 +47,26 @@ def test_no_table_starts_all_positive(layer):
     # A widely used layer draws from [sqrt(1/n), 1) by giving only one bound.
     for table in (layer.remainder, layer.quotient):
         assert abs(table.mean().item()) < 0.1 * table.std().item()
+
+
+@pytest.mark.parametrize("ratio", [4, 12, 16, 24])
+@pytest.mark.parametrize("n", [3706, 10_000])
+def test_the_large_table_of_a_budget_is_read_by_the_one_or_the_other(n, ratio):
+    by_remainder, by_quotient = (
+        memcom.build("qr", n, 8, ratio=ratio, large=large) for large in ("remainder", "quotient")
+    )
+    assert by_remainder.num_remainders >= by_remainder.num_quotients
+    assert by_quotient.num_remainders <= by_quotient.num_quotients
+    # By hand: the fewest collisions whose two tables are within the budget.
+    fits = [c for c in range(1, n) if c + -(-n // c) <= n / ratio]
+    assert by_quotient.num_remainders == min(fits)
+    rows = {"remainder": np.arange(n) % min(fits), "quotient": np.arange(n) // min(fits)}
+    for name, found in by_quotient.addresses(torch.arange(n)).items():
+        assert np.array_equal(found, rows[name])
+
+
+def test_a_table_that_is_neither_is_refused():
+    with pytest.raises(ValueError, match="'remainder', 'quotient', got 'both'"):
+        memcom.plan("qr", 100, 8, ratio=4, large="both")
+    with pytest.raises(ValueError, match="'remainder', 'quotient', got 'both'"):
+        memcom.QREmbedding(100, 8, num_remainders=10, large="both")

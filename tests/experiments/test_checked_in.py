@@ -8,7 +8,6 @@ import pytest
 
 from memcom import data
 from memcom.sweep import Spec
-from memcom.sweep.spec import BASELINES
 
 SPECS = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 
@@ -24,4 +23,4 @@ def test_a_spec_is_whole(path):
     assert spec.seeds >= 3
     for options in spec.variants():
         methods = {grid[0].method for grid in spec.grids(options)}
-        assert methods > {"full", *(BASELINES if spec.methods else ())}
+        assert methods > {"full", *(spec.baselines if spec.methods else ())}
