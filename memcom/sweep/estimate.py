@@ -8,9 +8,10 @@ training step over the full table's in the committed sweep of every method.
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -80,7 +81,7 @@ class _Times:
 
     def __init__(self, table: Table, store: Store, probe: bool) -> None:
         self.table, self.known = table, finished_seconds(table, store)
-        self.probed: tuple[float, float] | None = None
+        self.probed: Callable[[int], float] | None = None
         if probe and not any(method == "full" for method, _ in self.known):
             self.probed = probe_seconds(table)
 
@@ -104,8 +105,7 @@ class _Times:
             return share * self.known["full", epochs]
         if self.probed is None:
             return None
-        first, per_epoch = self.probed
-        return share * (first + ((epochs or 1) - 1) * per_epoch)
+        return share * self.probed(epochs or 1)
 
 
 def finished_seconds(table: Table, store: Store) -> dict[tuple[str, int | None], float]:
@@ -143,26 +143,40 @@ def step_shares() -> dict[str, float]:
     return {method: median(values) for method, values in times.items()}
 
 
-def probe_seconds(table: Table) -> tuple[float, float] | None:
-    """Measure the full table: the seconds of a trial of one epoch, and of each further epoch.
+def probe_seconds(table: Table) -> Callable[[int], float] | None:
+    """Measure how long a trial of the full table takes, by its number of epochs.
 
-    On a CPU these are seconds of CPU time, so that other load does not count. None if the task has
-    no option ``epochs`` or the probe fails.
+    On a CPU these are seconds of CPU time, so that other load does not count.
+
+    Args:
+        table: A table with its data.
+
+    Returns:
+        A function of the number of epochs, which counts validations apart where the task has an
+        option ``evaluate_every``. None if it has no option ``epochs``, or the probe fails.
     """
     full = next(cell.first for cell in table.cells if cell.first.method == "full")
+    every = table.options.get("evaluate_every")
     if "epochs" not in table.options:
         return None
     device = devices()[0]
     clock = time.process_time if device == "cpu" else time.perf_counter
     times = []
-    for epochs in (1, 1, 3):  # the first warms up
-        trial = replace(full, options={**full.options, "epochs": epochs})
+    for epochs, each in ((1, 1), (1, 1), (3, 3), (3, 1)):  # the first warms up
+        changed = {"epochs": epochs} | ({} if every is None else {"evaluate_every": each})
         start = clock()
-        record = run_trial(trial, table.data, device)
+        record = run_trial(replace(full, options={**full.options, **changed}), table.data, device)
         times.append(clock() - start)
         if record.outcome is None:
             return None
-    return times[1], max(0.0, (times[2] - times[1]) / 2)
+    _, one, three, validated = times
+    per_epoch, per_validation = max(0.0, (three - one) / 2), max(0.0, (validated - three) / 2)
+
+    def seconds(epochs: int) -> float:
+        validations = 1 if every is None else math.ceil(epochs / every)
+        return one + (epochs - 1) * per_epoch + (validations - 1) * per_validation
+
+    return seconds
 
 
 def _asked(trial: Trial) -> str:

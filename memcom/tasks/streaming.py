@@ -12,6 +12,7 @@ An item without an id of its own when its segment begins cannot be found, and co
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -338,6 +339,18 @@ class StreamRankerOptions:
         check_layers(self)
 
 
+_capacities: dict[tuple[int, StreamOptions], int] = {}
+
+
+def _capacity(data: Interactions, options: StreamOptions) -> int:
+    """Return the ids of a stream; it is built once for all that ask while the data is there."""
+    key = id(data), options
+    if key not in _capacities:
+        _capacities[key] = Stream(data, options).vocabulary.capacity
+        weakref.finalize(data, _capacities.pop, key, None)
+    return _capacities[key]
+
+
 class StreamRun(TaskRun):
     """A history ranker in a stream: the first segments are for choices, the later ones the test."""
 
@@ -354,7 +367,7 @@ class StreamRun(TaskRun):
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of the input embedding, with rows for the reserve."""
-        capacity = self.stream.vocabulary.capacity
+        capacity = _capacity(self.data, self.training)
         return {"items": plan_table(self.setting, capacity, self.shape.embedding_dim)}
 
     def occurrences(self, table: str) -> Occurrences:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from memcom._files import shipped
-from memcom.sweep import dry_run, estimate, read_rows, run, tables
+from memcom.sweep import Record, Spec, dry_run, estimate, read_rows, run, tables
 from memcom.sweep.trial import run_trial
+from memcom.tasks import Outcome, Size
 from tests.sweep.toy import spec
 
 
@@ -30,12 +31,11 @@ def test_a_dry_run_knows_what_is_done_and_how_long_it_took(tmp_path, data):
 
 
 def test_times_differ_by_method_and_by_epochs(tmp_path, data, monkeypatch):
-    seconds = {1: 2.0, 3: 3.0}  # two for the first epoch, half a second for each further one
     (table,) = tables(spec(methods=["memcom", "dpq"], ratios=(2,), options={"epochs": 9}), data)
     record, now = run_trial(table.cells[1].first, data), [0.0]
 
     def probed(trial, *_):
-        now[0] += seconds[trial.options["epochs"]]
+        now[0] += 1.5 + 0.5 * trial.options["epochs"]
         return record
 
     monkeypatch.setattr(estimate, "run_trial", probed)
@@ -55,3 +55,20 @@ def test_shares_are_those_of_the_committed_sweep():
     times = rows[rows["method"] == "dhe"]["step_time"].dropna()
     assert estimate.step_shares()["dhe"] == pytest.approx(times.median())
     assert estimate.step_shares()["full"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_probe_tells_validations_from_epochs(data, monkeypatch):
+    options = {"epochs": 40, "evaluate_every": 10}
+    (table,) = tables(Spec(methods=(), ratios=(), options=options), data)
+    now = [0.0]
+
+    def probed(trial, *_):
+        epochs, every = trial.options["epochs"], trial.options["evaluate_every"]
+        now[0] += 5 + 2 * epochs + 3 * -(-epochs // every)
+        return Record(trial, outcome)
+
+    outcome = Outcome({"ndcg": 0.5}, 0.5, Size(1, 1), 1)
+    monkeypatch.setattr(estimate, "run_trial", probed)
+    monkeypatch.setattr(estimate.time, "process_time", lambda: now[0])
+    monkeypatch.setattr(estimate, "devices", lambda: ["cpu"])
+    assert estimate.probe_seconds(table)(40) == pytest.approx(5 + 2 * 40 + 3 * 4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from memcom.tasks import (
     HistoryRanker,
     ItemBias,
     MostPopular,
+    Setting,
     Stream,
     StreamOptions,
+    get_task,
     run_stream,
+    streaming,
 )
 from tests.tasks.data import events
 
@@ -146,3 +150,24 @@ def test_what_is_no_stream_is_refused() -> None:
         replace(QUICK, valid_segments=4)
     with pytest.raises(ValueError, match="window must be at least 1"):
         StreamOptions(window=0)
+
+
+def test_sizes_of_one_stream_build_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, built = events(), []
+
+    class Counted(Stream):
+        def __init__(self, *args: Any) -> None:
+            built.append(1)
+            super().__init__(*args)
+
+    monkeypatch.setattr(streaming, "Stream", Counted)
+    task = get_task("streaming")
+    settings = [Setting("streaming", "hash", ratio) for ratio in (2, 4, 8)]
+    sizes = [task.size(each, data) for each in settings]
+    assert len(built) == 1
+    capacity = Stream(data, StreamOptions()).vocabulary.capacity
+    assert {size.full_nbytes for size in sizes} == {4 * 64 * capacity}
+    task.size(replace(settings[0], options={"shared": 8}), data)
+    assert len(built) == 2
+    task.size(settings[0], replace(data))
+    assert len(built) == 3
