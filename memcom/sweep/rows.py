@@ -226,7 +226,7 @@ def _status(cell: Cell, found: Progress) -> str:
 
 
 def _tuned(table: Table, cell: Cell, chosen: Trial) -> dict[str, Choice]:
-    """What a trial of the grid has for each tuned option, and whether that is an end."""
+    """The choice of each tuned option in a trial of the grid."""
     if chosen.learning_rate is None:  # nothing is learned
         return dict.fromkeys(table.tune.space, NOTHING)
     found = {}

@@ -13,6 +13,7 @@ from memcom.sweep.caveats import caveats
 from memcom.sweep.plan import Table
 from memcom.sweep.rows import Row
 from memcom.sweep.trial import Record
+from memcom.sweep.tune import flattened
 
 TIMES = {"lookup_time": "lookup", "step_time": "step"}  # metric -> heading
 STATUS = ""  # heading of what is wrong with a row, in a terminal
@@ -35,7 +36,8 @@ def markdown_section(
     label, title = _text.markdown(table.metric_label), _text.markdown(table.label)
     task, data = table.task, _text.markdown(table.source.name)
     records = [record for row in rows for record in row.records]
-    fixed = {name: v for name, v in table.options.items() if name not in table.tune.space}
+    every = flattened(table.options)
+    fixed = {name: value for name, value in every.items() if name not in table.tune.space}
     options = _text.markdown(", ".join(f"{name} {value}" for name, value in fixed.items()))
     lines = [
         f"## {title}, {_text.markdown(task.name)}",

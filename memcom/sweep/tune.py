@@ -59,7 +59,7 @@ Space = Mapping[str, tuple[Any, ...] | Range]
 
 @dataclass(frozen=True)
 class Tune:
-    """What validation chooses for each row, from how many trials. Checked on construction.
+    """A tuning stage: the options that validation chooses for each row. Checked on construction.
 
     Attributes:
         space: Option -> values to try, or a `Range`; ``learning_rate`` is one of the options, and
