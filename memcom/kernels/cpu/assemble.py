@@ -1,8 +1,8 @@
 """The compiled lookup of any reading, without gradients: a block of ids, line by line.
 
 `memcom.kernels.assembly` says what the lines are. Each is carried out for all ids of a block before
-the next, so its numbers stay in registers and the vectors in the cache. Row numbers come first, so
-that rows can be prefetched some ids ahead.
+the next, so its numbers stay in registers and the vectors in the cache. The rows of all lines are
+found first, and prefetched: a block takes as long as its rows need to arrive, all at once.
 
 Row numbers that are looked up, rather than computed, are compared with the table before it is read:
 a file may hold anything.
@@ -82,6 +82,7 @@ from memcom.kernels.assembly import (
     Assembly,
 )
 from memcom.kernels.cpu import formats
+from memcom.kernels.cpu.arithmetic import multiply_add
 from memcom.kernels.cpu.forward import (
     AHEAD,
     NEAR,
@@ -97,13 +98,17 @@ from memcom.kernels.cpu.native import (
     CHECKED,
     address_of,
     compiled,
+    eight_zeros,
+    float32_array,
     float32s,
     four_zeros,
     int64_array,
     int64s,
     prefetch,
+    prefetch_to_write,
     read,
     spread,
+    two_zeros,
     write,
     zeros,
 )
@@ -113,7 +118,7 @@ from memcom.kernels.gate import allocate_as, pass_ids
 
 BLOCK = 128  # ids of a block: their vectors stay in the cache from line to line
 NOT_STORED = -2  # a stored number points outside the table
-_ALL, _KEYS, _OWN, _PLACES, _ROWS, _ENDS = range(6)  # lines of the block's integers
+_ALL, _KEYS, _OWN, _PLACES, _ENDS, _ROWS = range(6)  # the block's integers; rows of each line last
 _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -147,6 +152,7 @@ def find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
 
 @njit
 def seed_of(line: Any, derived: int) -> Any:
+    """Return a line's seed, or the one that follows from it; `NO_SEED` if it has none."""
     if line[SEED] == 0:
         return NO_SEED
     seed = np.int64(int64s(line[SEED], 1)[0])
@@ -174,18 +180,17 @@ def stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
     per_id, which = line[PER_ID], line[WHICH]
     highest: Any = np.int64(0)
     mask = (np.int64(1) << bits) - 1
+    step, start = per_id * bits, which * bits
     if size > NEAR and which == 0:
         for b in range(n):
-            prefetch(codes + ((keys[b] * per_id * bits) >> 3))
-    if per_id * bits % 8 == 0:  # the numbers of an id start with a byte, at most 7 bits before this
-        stride, byte, shift = per_id * bits // 8, which * bits >> 3, which * bits & 7
-        inside = (size - 8 - byte) // stride if size >= 8 + byte else -1
+            prefetch(codes + ((keys[b] * step) >> 3))
+    last: Any = np.int64(0)
+    for b in range(n):
+        last = max(last, keys[b])
+    if ((last * step + start) >> 3) + 8 <= size:  # eight bytes can be read wherever a number is
         for b in range(n):
-            key = keys[b]
-            if key <= inside:
-                row = (formats.read_word(codes + key * stride + byte) >> shift) & mask
-            else:
-                row = code_at(codes, size, bits, key * per_id + which)
+            bit = keys[b] * step + start
+            row = (formats.read_word(codes + (bit >> 3)) >> (bit & 7)) & mask
             rows[b] = row
             highest = max(highest, row)
     else:
@@ -306,26 +311,49 @@ def _row_bytes(line: Any) -> int:
     return 0
 
 
-@njit(forceinline=True)
-def _prefetch_row(table: int, scales: int, lows: int, row: int, stride: int) -> None:
-    source = table + row * stride
-    for byte in range(0, stride, BYTES):
-        prefetch(source + byte)
+@njit
+def _prefetch_rows(line: Any, rows: Any, n: int) -> None:
+    """Prefetch what a line reads, unless its table stays in the cache anyway."""
+    table, step, scales, lows = line[TABLE], line[STEP], line[SCALES], line[LOWS]
+    stride = _row_bytes(line)
+    if line[NUMBERS] // step * stride <= NEAR:
+        return
+    size = line[COLUMNS] * stride if step == 1 else stride
+    fits = BYTES % stride == 0 or stride % BYTES == 0  # rows start where cache lines do
+    last = (size - 1) // BYTES * BYTES if fits and size == stride else size - 1
+    for b in range(n):
+        source = table + rows[b] * stride
+        for byte in range(0, last, BYTES):
+            prefetch(source + byte)
+        prefetch(source + last)
     if scales != 0:
-        prefetch(scales + row * 2)
-        prefetch(lows + row * 2)
+        for b in range(n):
+            prefetch(scales + rows[b] * 2)
+            prefetch(lows + rows[b] * 2)
 
 
 def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
     """Compile the loop over a block's ids that carries out a row's line, for one format."""
     copy, put = _putter(value, scaled)
+    is_single = value is formats.single
 
     @njit
-    def put_all(source: int, size: int, table: int, columns: int, place: int, mode: int) -> None:
-        """Write a run that goes on at the start of the array after ``size`` numbers."""
-        unit, nought = np.float32(1), np.float32(0)
-        put(source, size, place, mode, unit, unit, nought, unit, nought)
-        put(table, columns - size, place + size * 4, mode, unit, unit, nought, unit, nought)
+    def each(
+        rows: Any,
+        places: Any,
+        n: int,
+        table: int,
+        stride: int,
+        offset: int,
+        adds: bool,
+        like: Any,
+    ) -> None:
+        """Set or add rows that are one vector each, of the type of ``like``."""
+        for b in range(n):
+            place, x = places[b] + offset, value(table + rows[b] * stride, 0, like)
+            if adds:
+                x = x + read(place, like)
+            write(place, x)
 
     @njit
     def move(
@@ -339,45 +367,30 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
         signed, finish, projected = line[SIGN] != NONE, line[FINISH], line[PROJECTION]
         unit, nought = np.float32(1), np.float32(0)
         scale, low, weight, factor, term = unit, nought, unit, unit, nought
-        is_far = end // line[STEP] * stride > NEAR
-        if is_far:
-            for b in range(min(AHEAD, n)):
-                _prefetch_row(table, scales, lows, rows[b], stride)
         is_plain = which == NONE and not (signed or finish or projected)
         is_copy = is_plain and mode == SET
-        if is_copy and columns == 1 and not scaled:
+        if not scaled and is_plain and mode != MULTIPLY and columns <= 16:
+            last: Any = np.int64(0)
             for b in range(n):
-                write(places[b] + offset, value(table + rows[b] * stride, 0, nought))
-            return
-        if is_copy and columns == 2 and not (scaled or wraps):
-            for b in range(n):
-                place, source = places[b] + offset, table + rows[b] * stride
-                write(place, value(source, 0, nought))
-                write(place + 4, value(source, 1, nought))
-            return
-        if is_copy and columns == 4 and not (scaled or wraps or is_far):
-            few = four_zeros()
-            for b in range(n):
-                write(places[b] + offset, value(table + rows[b] * stride, 0, few))
-            return
-        if is_plain and not scaled and columns % 4 == 0 and columns <= 16 and mode != MULTIPLY:
-            four, whole = four_zeros(), end - columns
-            for b in range(n):
-                if is_far and b + AHEAD < n:
-                    prefetch(table + rows[b + AHEAD] * stride)
-                place, source = places[b] + offset, table + rows[b] * stride
-                if wraps and rows[b] > whole:
-                    put_all(source, end - rows[b], table, columns, place, mode)
-                elif mode == SET:
-                    for k in range(0, columns, 4):
-                        write(place + 4 * k, value(source, k, four))
-                else:
-                    for k in range(0, columns, 4):
-                        write(place + 4 * k, read(place + 4 * k, four) + value(source, k, four))
-            return
+                last = max(last, rows[b])
+            if not wraps or last <= end - columns:
+                adds = mode == ADD
+                if columns == 16:
+                    each(rows, places, n, table, stride, offset, adds, zeros())
+                    return
+                if columns == 8:
+                    each(rows, places, n, table, stride, offset, adds, eight_zeros())
+                    return
+                if columns == 4:
+                    each(rows, places, n, table, stride, offset, adds, four_zeros())
+                    return
+                if columns == 2:
+                    each(rows, places, n, table, stride, offset, adds, two_zeros())
+                    return
+                if columns == 1:
+                    each(rows, places, n, table, stride, offset, adds, nought)
+                    return
         for b in range(n):
-            if is_far and b + AHEAD < n:
-                _prefetch_row(table, scales, lows, rows[b + AHEAD], stride)
             place, number = places[b] + offset, rows[b]
             source = table + number * stride
             if scaled:
@@ -396,8 +409,10 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
             if finish:
                 factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
             if projected:
-                put(source, columns, address_of(row), SET, weight, unit, nought, scale, low)
-                _project(line, address_of(row), place, factor, term)
+                if not is_single or which != NONE or signed:
+                    put(source, columns, address_of(row), SET, weight, unit, nought, scale, low)
+                    source = address_of(row)
+                _project(line, source, place, factor, term)
                 continue
             put(source, size, place, mode, weight, factor, term, scale, low)
             if size < columns:
@@ -418,10 +433,10 @@ def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
         at = matrix + k * 4
         for j in range(inner):
             number = spread(numbers[j], many)
-            x = x + number * read(at, many)
-            x1 = x1 + number * read(at + BYTES, many)
-            x2 = x2 + number * read(at + 2 * BYTES, many)
-            x3 = x3 + number * read(at + 3 * BYTES, many)
+            x = multiply_add(number, read(at, many), x)
+            x1 = multiply_add(number, read(at + BYTES, many), x1)
+            x2 = multiply_add(number, read(at + 2 * BYTES, many), x2)
+            x3 = multiply_add(number, read(at + 3 * BYTES, many), x3)
             at += columns * 4
         _place(x, place + 4 * k, mode, factor, term, many)
         _place(x1, place + 4 * k + BYTES, mode, factor, term, many)
@@ -431,7 +446,8 @@ def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
     while k + 16 <= columns:
         x = zeros()
         for j in range(inner):
-            x = x + spread(numbers[j], many) * read(matrix + (j * columns + k) * 4, many)
+            line_of = read(matrix + (j * columns + k) * 4, many)
+            x = multiply_add(spread(numbers[j], many), line_of, x)
         _place(x, place + 4 * k, mode, factor, term, many)
         k += 16
     while k < columns:
@@ -573,10 +589,26 @@ def room_for(code: Any, size: int) -> Any:
     """Working memory of `assemble_block`, for blocks of up to ``size`` ids."""
     head = code[0]
     return (
-        np.empty((6, size), np.int64),
+        np.empty((_ROWS + code.shape[0], size), np.int64),
         np.empty((3, size), np.float32),
         np.empty((size, max(1, head[MOST_WEIGHTS])), np.float32),
         np.empty(max(1, head[MOST_COLUMNS]), np.float32),
+    )
+
+
+@njit(forceinline=True)
+def lend(room: Any) -> Any:
+    """Return the arrays of `room_for` as views, which are not counted.
+
+    Whoever has the room keeps it until after the block. Counting the references of a block's arrays
+    takes longer than a short row does.
+    """
+    whole, numbers, weights, row = room
+    return (
+        int64_array(address_of(whole), whole.shape),
+        float32_array(address_of(numbers), numbers.shape),
+        float32_array(address_of(weights), weights.shape),
+        float32_array(address_of(row), row.shape),
     )
 
 
@@ -609,7 +641,7 @@ def assemble_block(
     whole, numbers, weights, row = spare
     head, step = code[0], code[0, WIDTH] * 4
     every, keys, own, places = whole[_ALL], whole[_KEYS], whole[_OWN], whole[_PLACES]
-    rows, ends = whole[_ROWS], whole[_ENDS]
+    ends = whole[_ENDS]
     bad = load_ids(ids, id_bytes, first, n, head[LIMIT], every)
     if bad >= 0:
         return first + bad
@@ -618,16 +650,24 @@ def assemble_block(
     count: Any = np.int64(0)
     number, lines = 1, code.shape[0]
     while number < lines:
-        line = code[number]
+        line, rows = code[number], whole[_ROWS + number]
         number += 1
         op = line[OP]
         if op == PART:
             count = _take_up(line, keys, n, own, places, out, step)
             if count == 0:
                 number = line[NEXT]
-            elif line[BLANK]:
+                continue
+            if line[BLANK]:
                 for b in range(count):
                     _blank(places[b], head[WIDTH])
+            # All rows are found, and prefetched, before the first is read.
+            for later in range(number, line[NEXT]):
+                found, whose = whole[_ROWS + later], code[later]
+                if whose[OP] != RAGGED and whose[COLUMNS] != 0:
+                    if not find_rows(whose, own, ends, found, count):
+                        return NOT_STORED
+                    _prefetch_rows(whose, found, count)
         elif op == MAP:
             if not stored_rows(line, every, keys, n):
                 return NOT_STORED
@@ -637,8 +677,6 @@ def assemble_block(
         elif line[COLUMNS] == 0:
             numbers[_FACTOR, :count], numbers[_TERM, :count] = np.float32(1), np.float32(0)
         else:
-            if not find_rows(line, own, ends, rows, count):
-                return NOT_STORED
             if op == FACTOR and line[FORMAT] == SINGLE:
                 table = line[TABLE]
                 for b in range(count):
@@ -695,13 +733,16 @@ def assemble_task(address: int) -> None:
     code = int64_array(task[PROGRAM], (task[ENTRIES], LINE))
     start, stop = part_of(task[COUNT], task[THREADS])
     size, width, kind = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
-    spare = room_for(code, size)
+    room = room_for(code, size)
     tile = np.empty(1 if kind == SINGLE else size * width, np.float32)
     for first in range(start, stop, size):
         n = min(size, stop - first)
         place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
         target = place if kind == SINGLE else address_of(tile)
-        bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, spare, target)
+        if kind == SINGLE:  # pieces of rows would wait for the output's memory, one by one
+            for byte in range(0, n * width * 4, BYTES):
+                prefetch_to_write(place + byte)
+        bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, lend(room), target)
         if bad != -1:
             task[BAD] = bad
             break

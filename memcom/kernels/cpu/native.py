@@ -187,19 +187,25 @@ def _checked_row_address(table: int, row: int, size: int, end: int) -> int:
 row_address: Any = njit(forceinline=True)(_checked_row_address if CHECKED else _row_address)
 
 
-@_intrinsic
-def prefetch(context: Any, address: Any) -> Any:
-    """Prefetch the cache line at ``address``."""
+def _prefetcher(will_write: bool) -> Any:
+    """An intrinsic that prefetches the cache line at an address."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        read, keep, data = ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)
-        builder.call(function, [builder.inttoptr(args[0], byte), read, keep, data])
-        return context.get_dummy_value()
+    @_intrinsic
+    def prefetch(context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+            what, keep, data = (ir.Constant(word, number) for number in (int(will_write), 3, 1))
+            builder.call(function, [builder.inttoptr(args[0], byte), what, keep, data])
+            return context.get_dummy_value()
 
-    return types.void(types.int64), generate
+        return types.void(types.int64), generate
+
+    return prefetch
+
+
+prefetch, prefetch_to_write = _prefetcher(False), _prefetcher(True)
 
 
 # --- vectors --------------------------------------------------------------------------------------
@@ -213,7 +219,7 @@ class Vector(types.Type):
         super().__init__(name=f"float32x{lanes}")
 
 
-vector, quad = Vector(LANES), Vector(4)
+vector, octet, quad, pair = map(Vector, (LANES, 8, 4, 2))
 
 
 def several(kind: Any, like: Any) -> Any:
@@ -276,7 +282,7 @@ def _zeros(kind: Vector) -> Any:
     return zeros
 
 
-zeros, four_zeros = _zeros(vector), _zeros(quad)
+zeros, eight_zeros, four_zeros, two_zeros = map(_zeros, (vector, octet, quad, pair))
 
 
 def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
@@ -294,6 +300,6 @@ def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
     infer_global(operation)(Operation)
 
 
-_define(operator.add, "fadd", vector, quad)
+_define(operator.add, "fadd", vector, octet, quad, pair)
 _define(operator.mul, "fmul", vector, quad)
 _define(operator.truediv, "fdiv", vector)
