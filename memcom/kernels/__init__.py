@@ -1,9 +1,8 @@
 """The one lookup under all address-based compressors, written plainly and compiled.
 
 `recipe` says what a lookup reads, `plain` carries it out with torch. `program` turns rows that are
-fused into numbers, and their gradients; `assembly` turns any other reading, without gradients.
-`cached` keeps these with a layer, `gate` lets tensors through to the kernels in `cpu` and `gpu`,
-and `backend` chooses among them.
+fused into numbers, `assembly` any other reading; `cached` keeps these with a layer, `gate` lets
+tensors through to the kernels in `cpu` and `gpu`, and `backend` chooses among them.
 """
 
 from memcom.kernels.backend import Backend as Backend

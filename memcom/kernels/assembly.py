@@ -1,4 +1,4 @@
-"""Any reading of recipe as numbers, for lookups without a gradient.
+"""Any reading of recipe as numbers, one kernel for all of them.
 
 An assembly is a list of lines that `memcom.kernels.cpu.assemble`, or on a GPU
 `memcom.kernels.gpu.assemble`, carries out for a block of ids, from top to bottom. The first says
@@ -14,6 +14,8 @@ how many numbers a vector has and where ids end. Then
 
 so that a method is a list of lines, not a kernel. A line holds an address (from `SOURCE` on),
 what is read there (from `TABLE` on), and what becomes of it (from `OFFSET` on).
+
+For gradients each line has *ties* to others: `ties_of` says which.
 """
 
 from __future__ import annotations
@@ -86,6 +88,12 @@ SET, ADD, MULTIPLY = range(3)  # of MODE
 NONE = -1
 # A ragged line reads its values from TABLE on, its starts from CODES on, and its places here.
 PLACES, PLACES_SIZE, PLACE_BITS = DIVISOR, MODULUS, STRIDE
+# The ties of a row's line: the first line of its group, rows that are multiplied; whether it is the
+# last; the lines of the numbers that scale and shift the group; where the gradients of a row that
+# is multiplied by others are kept, in columns before; whether weights, signs, numbers or other rows
+# scale it; whether weights or factors need the dot product of the row and the gradient.
+BEGIN, LAST, SCALARS, SCALARS_END, VECTORS, SCALED, DOTTED = range(7)
+TIES = 8
 
 FORMATS = {torch.float32: SINGLE, torch.float16: HALF, torch.bfloat16: BRAIN}
 _ADDRESSES = (TABLE, SEED, CODES, SCALES, LOWS, PROJECTION)
@@ -108,6 +116,9 @@ class Assembly(NamedTuple):
         sources: Every tensor that is read.
         marks: Where they lie.
         constants: Pairs of a seed and the value it had: the lines hold numbers that follow from it.
+        held: The sources' memory as it was. A table may get other memory; this stays alive.
+        ties: The ties of each line.
+        without_gradients: Why it has no gradients; ``""`` if it has.
     """
 
     lines: NDArray[np.int64]
@@ -119,6 +130,26 @@ class Assembly(NamedTuple):
     sources: tuple[Tensor, ...]
     marks: tuple[gate.Mark, ...]
     constants: tuple[tuple[Tensor, int], ...]
+    held: tuple[Tensor, ...]
+    ties: NDArray[np.int64]
+    without_gradients: str
+
+    def in_place(self) -> Assembly:
+        """Return the assembly for where its memory lies now, to be called before a backward pass.
+
+        Returns:
+            This assembly, or one with other addresses.
+
+        Raises:
+            RuntimeError: The memory that the forward pass read is gone.
+        """
+        if all(mark.holds(held) for mark, held in zip(self.marks, self.held, strict=True)):
+            return self
+        for held in self.held:
+            gate.require_memory(held)
+        code = _bound(self.lines, self.held)
+        marks = tuple(map(gate.Mark, self.held))
+        return self._replace(code=code, address=code.ctypes.data, marks=marks)
 
 
 def assemble(
@@ -169,6 +200,9 @@ def assemble(
         sources=tuple(maker.sources),
         marks=tuple(map(gate.Mark, held)),
         constants=tuple(maker.constants),
+        held=held,
+        ties=ties_of(lines),
+        without_gradients=_without_gradients(lines, dtype, device),
     )
 
 
@@ -181,6 +215,54 @@ def _bound(lines: NDArray[np.int64], sources: Sequence[Tensor]) -> NDArray[np.in
                 source = sources[line[field] - 1]
                 line[field] = gate.address(source, source.dtype)
     return code
+
+
+def _without_gradients(lines: NDArray[np.int64], dtype: torch.dtype, device: torch.device) -> str:
+    """Return why there are no compiled gradients, or ``""``."""
+    if device != gate.CPU:
+        return "gradients of these rows are left to torch"
+    if dtype != torch.float32:
+        return f"gradients of {dtype} rows are left to torch"
+    matrices = {int(line[PROJECTION]) for line in lines[1:]} - {0}
+    if matrices & {int(line[TABLE]) for line in lines[1:]}:
+        return "gradients of a matrix that is read by rows too are left to torch"
+    return ""
+
+
+def ties_of(lines: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which lines belong together, a row of `TIES` for each line."""
+    ties = np.zeros((len(lines), TIES), np.int64)
+    ties[:, VECTORS] = NONE
+    begin, scalars, kept = 0, 0, 0
+    for number, line in enumerate(lines.tolist()):
+        if line[OP] == FACTOR and not line[COLUMNS]:
+            scalars = number + 1
+        if line[OP] != ROW:
+            continue
+        if line[MODE] != MULTIPLY:
+            begin = number
+        ties[number, BEGIN] = begin
+        following = lines[number + 1] if number + 1 < len(lines) else None
+        if following is not None and following[OP] == ROW and following[MODE] == MULTIPLY:
+            continue
+        group, numbers = slice(begin, number + 1), range(0)
+        if line[FINISH]:
+            numbers = range(scalars, _end_of_scalars(lines, scalars))
+        several, weighted = number > begin, line[WEIGHT] != NONE
+        signed = bool((lines[group, SIGN] != NONE).any())
+        ties[number, LAST : SCALARS_END + 1] = 1, numbers.start, numbers.stop
+        ties[group, SCALED] = several or weighted or signed or bool(line[FINISH])
+        ties[group, DOTTED] = weighted or any(lines[j, OP] == FACTOR for j in numbers)
+        for j in range(begin, number + 1) if several else ():
+            ties[j, VECTORS] = kept
+            kept += int(lines[j, PROJECTED] or lines[j, COLUMNS])
+    return ties
+
+
+def _end_of_scalars(lines: NDArray[np.int64], number: int) -> int:
+    while lines[number, OP] in (FACTOR, TERM):
+        number += 1
+    return number
 
 
 class _Maker:
@@ -268,10 +350,16 @@ class _Maker:
         for piece in narrow:
             self.line(op, self.address(piece, count), self.read(piece))
         if recipe.shift is not None:
+            if _width(recipe.shift) != 1:
+                raise Unsupported("the shift is not a single number")
+            if recipe.shift.projection is not None:
+                raise Unsupported("the shift is projected")
             self.line(TERM, self.address(recipe.shift, count), self.read(recipe.shift))
         if recipe.weights is not None:
             if _width(recipe.weights) != len(recipe.reads):
                 raise Unsupported("there is not one weight per row")
+            if recipe.weights.projection is not None:
+                raise Unsupported("the weights are projected")
             read = self.read(recipe.weights)
             self.line(WEIGHTS, self.address(recipe.weights, count), read)
 

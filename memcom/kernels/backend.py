@@ -81,7 +81,7 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
     device = CPU if ids.is_cpu else ids.device
     cached = cached_program(layer, device)
     if cached.inner is not None:
-        why = _needs_more(cached)
+        why = _needs_more(cached, layer.sparse)
         if why:
             return _plainly(why, layer)
     if cached.backend is None:
@@ -243,7 +243,7 @@ def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) ->
         return Backend("triton", f"rows on {device}, without gradients", run, program)
     if isinstance(program, Assembly):
         run = partial(_run_assembly, program, layer)
-        return Backend("compiled", "rows on the CPU, without gradients", run, program)
+        return Backend("compiled", "any rows on the CPU", run, program)
     assert isinstance(recipe, Recipe)
     if device == CPU:
         run = partial(_run_on_cpu, program, recipe, layer.sparse, cached.deferred)
@@ -253,11 +253,19 @@ def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) ->
     return Backend("triton", f"{dtype} rows on {device}", run, program)
 
 
-def _needs_more(cached: CachedProgram) -> str:
-    """Return what a lookup wants that an assembly cannot do, or ``""``."""
-    if torch.is_grad_enabled() and any(table.requires_grad for table in cached.program.tables):
-        return "gradients of these rows are left to torch; torch.no_grad() does without"
+def _needs_more(cached: CachedProgram, sparse: bool) -> str:
+    """Return what a lookup wants that an assembly cannot do now, or ``""``."""
+    if _wants_gradients(cached.program):
+        why: str = cached.program.without_gradients or loading.pending("assembled")
+        if why:
+            return f"{why}; torch.no_grad() does without"
+        if any(getattr(module, "sparse", sparse) != sparse for module in cached.inner or ()):
+            return "only some of its gradients are sparse"
     return "" if cached.calls_nobody() else "a module in the layer has hooks"
+
+
+def _wants_gradients(program: Assembly) -> bool:
+    return torch.is_grad_enabled() and any(table.requires_grad for table in program.tables)
 
 
 def _choose_in_graph(layer: TableLayer, device: torch.device) -> Backend:
@@ -273,11 +281,16 @@ def _choose_in_graph(layer: TableLayer, device: torch.device) -> Backend:
 
 
 def _run_assembly(program: Assembly, layer: TableLayer, ids: Tensor) -> Tensor:
-    vectors: Tensor | None = loading.load("assemble").assembled(program, ids)
-    if vectors is None:  # torch has better words for what is wrong
+    def plainly(ids: Tensor) -> Tensor:
         with plain():
-            vectors = layer(ids)
-    return vectors
+            return layer(ids)
+
+    if _wants_gradients(program):
+        vectors: Tensor = loading.load("assembled").lookup(program, layer.sparse, plainly, ids)
+        return vectors
+    found: Tensor | None = loading.load("assemble").assembled(program, ids)
+    # Torch has better words for a stored number that points outside a table.
+    return plainly(ids) if found is None else found
 
 
 def _run_on_cpu(program: Any, recipe: Recipe, sparse: bool, deferred: bool, ids: Tensor) -> Tensor:

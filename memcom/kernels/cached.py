@@ -47,7 +47,7 @@ class CachedProgram:
     Attributes:
         reading: What the layer says that it reads.
         unsupported: Why it has no program; ``""`` if it has one.
-        program: See `compile_for`; or an `Assembly`, which has no gradients.
+        program: See `compile_for`; or an `Assembly`, which no step is fused with.
         backend: What `memcom.kernels.backend.choose` made of it.
         inner: The modules in the layer, which an assembly does not call; None for a program.
         deferred: Gradients are computed when they are read: see `memcom.optim`.
@@ -99,8 +99,8 @@ class CachedProgram:
         return self._sources is not None
 
     @property
-    def has_gradients(self) -> bool:
-        """True if the program can be differentiated, and its steps fused."""
+    def can_be_fused(self) -> bool:
+        """True if an optimizer's steps can be fused with the program."""
         return self.program is not None and not isinstance(self.program, Assembly)
 
     def holds(self, layer: TableLayer, device: torch.device) -> bool:

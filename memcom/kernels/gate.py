@@ -52,6 +52,15 @@ def has_memory(tensor: Tensor) -> bool:
     return numbers == 0 or tensor.untyped_storage().nbytes() >= needed
 
 
+def require_memory(table: Tensor) -> None:
+    """Raise RuntimeError if memory that a forward pass read is gone before the backward pass."""
+    if not has_memory(table):
+        raise RuntimeError(
+            f"a table of shape {list(table.shape)} that the forward pass read has lost its "
+            "memory: its storage was resized before the backward pass"
+        )
+
+
 def readable(tensor: Tensor) -> Tensor:
     """Return the same numbers as the kernels read them: contiguous, and not lazily negated."""
     return tensor.resolve_neg().contiguous()

@@ -32,7 +32,7 @@ except ImportError:  # on Windows every process compiles for itself
     fcntl = None  # type: ignore[assignment]
 
 # Of `memcom.kernels.cpu`, in the order in which they are compiled.
-MODULES = ("autograd", "assemble", "networks", "tensor_train", "codebooks", "bag")
+MODULES = ("autograd", "assemble", "assembled", "networks", "tensor_train", "codebooks", "bag")
 MODE = "MEMCOM_COMPILE"
 SECONDS = 0.2  # between two looks at the disk
 _OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")

@@ -87,11 +87,7 @@ class Program(NamedTuple):
         if all(mark.holds(tensor) for mark, tensor in zip(self.marks, tensors, strict=True)):
             return self
         for tensor in tensors:
-            if not gate.has_memory(tensor):
-                raise RuntimeError(
-                    f"a table of shape {list(tensor.shape)} that the forward pass read has lost "
-                    "its memory: its storage was resized before the backward pass"
-                )
+            gate.require_memory(tensor)
         return bind(self.held)._replace(tables=self.tables)
 
 

@@ -65,7 +65,7 @@ def defer_gradients(layer: TableLayer, wanted: bool = True) -> bool:
         False if the kernels cannot run the layer.
     """
     cached = cached_program(layer)
-    if not cached.is_reusable or not cached.has_gradients or not HAVE_NUMBA:
+    if not cached.is_reusable or not cached.can_be_fused or not HAVE_NUMBA:
         return False
     if wanted:
         load()

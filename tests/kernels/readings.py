@@ -1,8 +1,13 @@
-"""Any reading of recipe, drawn by Hypothesis, and its vectors by NumPy from what is stored."""
+"""Any reading of recipe, drawn by Hypothesis, and its vectors by NumPy from what is stored.
+
+By torch in float64, too, which can be differentiated.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 
 import numpy as np
 import torch
@@ -141,11 +146,14 @@ def ranges(draw, width, count, dtype):
     return Ranges(tuple((size, simple(draw, width, size, dtype)) for size in sizes))
 
 
+DTYPES = torch.float32, torch.float32, torch.float16, torch.bfloat16
+
+
 @st.composite
-def readings(draw):
+def readings(draw, dtypes=DTYPES):
     """A reading, how many ids it has, and the width of its vectors."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
-    dtype = draw(st.sampled_from([torch.float32, torch.float32, torch.float16, torch.bfloat16]))
+    dtype = draw(st.sampled_from(dtypes))
     width, count = draw(st.sampled_from([1, 2, 4, 5, 16, 21, 70])), draw(st.integers(1, 60))
     kind = draw(st.sampled_from(["simple", "ranges", "mapped"]))
     if kind == "simple":
@@ -258,3 +266,65 @@ def vectors_of(reading, ids):
         rows = [row.astype(np.float32) for row in rows]
     fused = FUSE[reading.fusion](rows)
     return fused if reading.shift is None else fused + vectors_of(reading.shift, ids)
+
+
+class Doubles(dict):
+    """The float64 numbers of each table, leaves of a graph, by the table's identity."""
+
+    def of(self, table):
+        if id(table) not in self:
+            self[id(table)] = torch.from_numpy(stored(table)).double().requires_grad_()
+        return self[id(table)]
+
+
+def differentiable(reading, ids, doubles):
+    """The vectors of ``ids`` as `vectors_of` has them, by torch from `Doubles`."""
+    if isinstance(reading, Mapped):
+        return differentiable(reading.reading, rows_of(reading.address, ids), doubles)
+    if isinstance(reading, Ranges):
+        low, found, order = 0, [], []
+        for size, part in reading.parts:
+            inside = np.flatnonzero((ids >= low) & (ids < low + size))
+            found.append(differentiable(part, ids[inside] - low, doubles))
+            order.append(inside)
+            low += size
+        return torch.cat(found)[np.argsort(np.concatenate(order))]
+    if isinstance(reading, Ragged):
+        values = doubles.of(reading.values)
+        vectors = [values.new_zeros(0, reading.columns)]
+        chunk = values.shape[1]
+        for i in ids:
+            start, end = number_at(reading.starts.packed, reading.starts.bits, [i, i + 1])
+            places = {}
+            for k, piece in enumerate(range(start, end)):
+                place = k
+                if reading.places is not None:
+                    (place,) = number_at(reading.places.packed, reading.places.bits, [piece])
+                places[place] = values[piece]
+            pieces = -(-reading.columns // chunk)
+            nothing = values.new_zeros(chunk)
+            row = torch.cat([places.get(k, nothing) for k in range(pieces)])
+            vectors.append(row[None, : reading.columns])
+        return torch.cat(vectors)
+    if isinstance(reading, Read):
+        rows = doubles.of(reading.table)[rows_of(reading.address, ids) + reading.first]
+        return rows if reading.projection is None else rows @ doubles.of(reading.projection)
+    if isinstance(reading, Run):
+        cells = rows_of(reading.start, ids)[:, None] + np.arange(reading.columns)
+        numbers = doubles.of(reading.table)
+        numbers = numbers[cells % len(numbers), 0]
+        if reading.sign is None:
+            return numbers
+        return numbers * torch.from_numpy(1 - 2 * rows_of(reading.sign, ids))[:, None]
+    rows = [differentiable(read, ids, doubles) for read in reading.reads]
+    if reading.weights is not None:
+        weights = differentiable(reading.weights, ids, doubles)
+        rows = [row * weights[:, j, None] for j, row in enumerate(rows)]
+    if reading.fusion == "concat":
+        fused = torch.cat(rows, 1)
+    else:
+        fused = functools.reduce(FUSE_TWO[reading.fusion], rows)
+    return fused if reading.shift is None else fused + differentiable(reading.shift, ids, doubles)
+
+
+FUSE_TWO = {"sum": operator.add, "mult": operator.mul}

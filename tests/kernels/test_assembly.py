@@ -182,17 +182,6 @@ def test_half_precision_is_compiled(spec, dtype):
     torch.testing.assert_close(got, exact.to(dtype))
 
 
-@pytest.mark.parametrize("spec", ["robe", "cce", "lhf", "mixed-dim", "memcom(head=20)"])
-def test_gradients_are_left_to_torch(spec):
-    layer, ids = make(spec), some_ids(600)
-    assert "gradients" in kernels.explain(layer).reason
-    assert layer(ids).requires_grad
-    for table in layer.parameters():
-        table.requires_grad_(False)
-    assert kernels.explain(layer).name == "compiled"
-    assert not layer(ids).requires_grad
-
-
 def seeds_loaded(layer):
     state = layer.state_dict()
     state["seeds"] = state["seeds"] + 12

@@ -173,6 +173,13 @@ def _update_task(task_address: int) -> None:
     rows, constants = int64s(task[ROWS], count), float32s(task[NUMBERS], MOST_NUMBERS)
     first, second = task[FIRST], task[SECOND]
     start, stop = part_of(count, task[THREADS])
+    if rule == SGD and width == 1:  # cells of an array: many, and a call takes longer than a step
+        gradients, rate = float32s(task[VALUES], count), constants[0]
+        table, end = task[TABLE], task[END]
+        for k in range(start, stop):
+            cell = float32s(row_address(table, rows[k], 4, end), 1)
+            cell[0] -= rate * gradients[k]
+        return
     for k in range(start, stop):
         later = rows[min(k + AHEAD, count - 1)]
         prefetch_row(rule, task[TABLE], later, size, first, second)
