@@ -122,8 +122,10 @@ def sweep_tables(results: Results, sweep: str) -> str:
             title = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in names.items())
             blocks.append(f"## {title}")
         done = rows[rows["status"] == "finished"]
-        timed = [name for name in TIMES if name in rows and rows[name].notna().any()]
-        lines = [_cells(row, timed) for _, row in done.iterrows()]
+        filled = [name for name in rows if rows[name].notna().any()]
+        timed = [name for name in TIMES if name in filled]
+        tuned = [n for n in filled if f"{n}_end" in rows and n != "learning_rate"]
+        lines = [_cells(row, timed, tuned) for _, row in done.iterrows()]
         blocks.append(table(lines, right=[name for name in lines[0] if name != "method"]))
         undone = rows[rows["status"] != "finished"]
         if len(undone):
@@ -144,8 +146,9 @@ def _notes(methods: Iterable[str]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _cells(row: pd.Series, timed: Sequence[str]) -> dict[str, str]:
-    rate, epoch = _trained(row)
+def _cells(row: pd.Series, timed: Sequence[str], tuned: Sequence[str]) -> dict[str, str]:
+    epoch, last = f"{row['best_epoch']:.0f}", 2 * row.get("last_epoch", 0) > row["seeds"]
+    trained = not pd.isna(row["learning_rate"])
     return {
         "ratio": _ratio(row["ratio"], row["compression_ratio"]),
         "method": row["method"],
@@ -153,8 +156,9 @@ def _cells(row: pd.Series, timed: Sequence[str]) -> dict[str, str]:
         f"{row['metric']} (95 %)": _estimate(row, "value", 1, "{:.4f}"),
         "loss, % (95 %)": _estimate(row, "loss", 100, "{:+.1f}"),
         "p": _unless_nan(row["p_holm"], "{:.1g}"),
-        "rate": rate,
-        "epoch": epoch,
+        "rate": _chosen(row, "learning_rate"),
+        **{name: _chosen(row, name) for name in tuned},
+        "epoch": f"{epoch}{', last' * last}" if trained else "",
         **{TIMES[name]: _unless_nan(row[name], "{:.2f}") for name in timed},
     }
 
@@ -174,16 +178,13 @@ def _estimate(row: pd.Series, name: str, scale: float, form: str) -> str:
     return f"{form.format(value)}{span}".replace(" ", "\u00a0")
 
 
-def _trained(row: pd.Series) -> tuple[str, str]:
-    """Learning rate and epoch, marked if a better one may lie beyond those that were tried."""
-    if pd.isna(row["learning_rate"]):
-        return "", ""
-    end, last = row.get("learning_rate_end"), row.get("last_epoch", 0)
-    rate, epoch = f"{row['learning_rate']:g}", f"{row['best_epoch']:.0f}"
-    return (
-        f"{rate}, {end}" if isinstance(end, str) else rate,
-        f"{epoch}, last" if 2 * last > row["seeds"] else epoch,
-    )
+def _chosen(row: pd.Series, name: str) -> str:
+    """A value that validation chose, marked if it is an end of those that were tried."""
+    value, end = row[name], row.get(f"{name}_end")
+    if pd.isna(value):
+        return ""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text}, {end}" if isinstance(end, str) else text
 
 
 def _versions(name: str, column: pd.Series) -> str:

@@ -27,6 +27,8 @@ def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
 def about_signal(table: Table, rows: Sequence[Row]) -> str:
     """Say whether the full table beats the controls; if it does not, losses mean little."""
     full = next(row for row in rows if row.method == "full")
+    if not any(row.method in table.task.controls for row in rows):
+        return "WARNING: without a control nothing tells how much signal this task carries."
     controls = [row for row in rows if row.method in table.task.controls and row.seeds]
     if not full.seeds or not controls:
         return "WARNING: the full table or the controls have no score to compare with."

@@ -4,8 +4,8 @@ Every process that works on a folder decides by the folder alone: a trial with a
 locked one is being run. So a sweep can be killed at any time and resumes where it was, and several
 processes can share a folder.
 
-A cell (a method at a budget) first tries each learning rate with the first seed. Validation chooses
-one, and the remaining seeds use it. The test part decides nothing.
+A cell (a method at a budget) first tries each candidate of the tuning stage with the first seed.
+Validation chooses one, and the final seeds use it. The test part decides nothing.
 """
 
 from __future__ import annotations

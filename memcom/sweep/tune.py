@@ -82,9 +82,11 @@ class Tune:
         space = {}
         for name, values in flattened(_values.table("tune space", self.space)).items():
             label = f"tune {name}"
+            if isinstance(values, Range):
+                values = values._asdict()
             if isinstance(values, Mapping):
                 values = Range.of(label, values)
-            elif not isinstance(values, Range):
+            else:
                 values = tuple(_values.listed(label, values, "values, or have low and high"))
                 if not values:
                     raise ValueError(f"{label} must have at least one value to try")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pd = pytest.importorskip("pandas")
@@ -192,3 +194,19 @@ def test_a_sentence_that_no_longer_holds_stops_the_page():
     assert check(True) == ""
     with pytest.raises(ValueError, match="no longer agrees"):
         check(False)
+
+
+def test_what_was_tuned_has_columns(tmp_path):
+    rows = pd.read_csv(RESULTS / "gowalla" / "summary.csv")
+    place = rows.columns.get_loc("best_epoch")
+    rows.insert(place, "std", np.where(rows["learning_rate"].isna(), np.nan, 0.05))
+    rows.insert(place + 1, "std_end", np.where(rows["method"] == "qr", "lowest", None))
+    (tmp_path / "gowalla").mkdir()
+    rows.to_csv(tmp_path / "gowalla" / "summary.csv", index=False)
+    for name in ("pairs.csv", "trials.csv"):
+        shutil.copy(RESULTS / "gowalla" / name, tmp_path / "gowalla" / name)
+    for path in RESULTS.glob("*.csv"):
+        shutil.copy(path, tmp_path / path.name)
+    head, *lines = cells(tables.sweep_tables(Results(tmp_path), "gowalla"))
+    found = {line[head.index("method")]: line[head.index("std")] for line in lines}
+    assert (found["popular"], found["full"], found["qr"]) == ("", "0.05", "0.05, lowest")

@@ -260,3 +260,17 @@ def test_every_stands_for_the_registry_and_is_told_once():
     assert found[0] == "memcom"
     assert len(found) == len(set(found))
     assert set(found) == {*memcom.available(), "qr(operation='concat')"} - {"full"}
+
+
+def test_baselines_and_controls_can_be_left_out():
+    def rows(**fields):
+        spec = Spec(methods=("hash",), ratios=(4,), **fields)
+        return [grid[0].method for grid in spec.grids(spec.variants()[0])]
+
+    assert rows() == ["popular", "bias-only", "full", *BASELINES, "hash"]
+    assert rows(baselines=(), controls=["popular"]) == ["popular", "full", "hash"]
+    assert rows(baselines=["qr"], controls=()) == ["full", "qr", "hash"]
+    with pytest.raises(ValueError, match="controls must be one of popular, bias-only, got 'hash'"):
+        rows(controls=["hash"])
+    with pytest.raises(ValueError, match="hush"):
+        rows(baselines=["hush"])

@@ -62,6 +62,7 @@ def test_options_of_groups_have_names_with_a_dot():
         ({"space": {"std": {"low": 0.1, "high": 1}}}, "range for std, so it needs a budget"),
         ({"space": {"std": {"low": 0, "high": 1}}, "budget": 4}, "low.*> 0, got 0"),
         ({"space": {"std": {"low": 1, "high": 1}}, "budget": 4}, "high.*> 1, got 1"),
+        ({"space": {"std": Range(2.0, 1.0)}, "budget": 4}, "high.*> 2, got 1.0"),
         ({"space": {"std": {"low": 1}}, "budget": 4}, "low, high and at most log"),
         ({"space": {"std": {"low": 1, "high": 2, "by": 1}}, "budget": 4}, "at most log"),
         ({"space": {"std": []}}, "at least one value"),

@@ -1,7 +1,8 @@
 """Rankers: from the items a user had to scores over all items.
 
-`HistoryRanker` is the task model of the MEmCom paper: look up, average over the history, a small
-dense tail, scores over all items. The compressor under test is the *input* embedding; the output
+`HistoryRanker` looks up, averages over the history, and scores all items after a dense tail, which
+is empty by default. (The tail of the MEmCom paper's model is not known to us; what may resemble it
+is in experiments/paper-like.toml.) The compressor under test is the *input* embedding; the output
 side is an ordinary layer whose bytes are reported apart.
 
     history  [3 1 7 | 4 | 9 9 2]  ->  rows composed  ->  one mean per user  ->  tail  ->  (users, n)
