@@ -165,6 +165,9 @@ class Spec:
                 raise ValueError(
                     f"{self.task} has no option {name!r}; it has {', '.join(sorted(known))}"
                 )
+        for name in flattened(self.options):
+            if name in self.tune.space:
+                raise ValueError(f"{name} is tuned, so it cannot be in options")
         for name, values in self.vary.items():
             if not values:
                 raise ValueError(f"vary {name} must have at least one value to try")
@@ -255,7 +258,7 @@ class Spec:
     def _complete(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the profile with those of the spec and these changes by dotted name.
 
-        What a task learnt later is left out where nothing says otherwise.
+        Those that the task got later are left out at their default, but where they are tried.
         """
         task = get_task(self.task)
         defaults = dict(task.profiles[self.profile])
@@ -304,17 +307,22 @@ def spec_of(
         changes["ratios"] = ()
     content = {} if path is None else _fields(path)
     content |= {name: value for name, value in changes.items() if value is not None}
-    options, vary = flattened(content.get("options", {})), flattened(content.get("vary", {}))
-    tune = dict(content.get("tune", {}))
-    tune["space"] = flattened(tune.get("space", {}))
+    options, vary = (
+        flattened(_values.table(name, content.get(name, {}))) for name in ("options", "vary")
+    )
+    tune = Tune.of(content.get("tune", {}))
+    space = dict(tune.space)
+    if changes.get("learning_rates") is not None:
+        space.pop("learning_rate", None)
     for text in set_options:
         name, equals, value = map(str.strip, text.partition("="))
         if not equals:
             raise ValueError(f"an option is written name=value, got {text!r}")
-        for rules in (options, vary, tune["space"]):
+        for rules in (options, vary, space):
             rules.pop(name, None)
         literal = _literal(value)
         (vary if isinstance(literal, list) else options)[name] = literal
+    tune = replace(tune, space=space)
     return Spec(**content | {"options": options, "vary": vary, "tune": tune})
 
 

@@ -88,6 +88,11 @@ def test_what_makes_no_sense_is_named(fields, message):
         ({"tune": {"space": {"weights": {"lr": [1.0]}}}}, "weights.*got 'lr'"),
         ({"tune": {"space": {"std": [0.0]}}}, "std must be > 0"),
         ({"tune": {"space": {"std": [1.0]}}, "vary": {"std": [1.0]}}, "std is tuned"),
+        (
+            {"tune": {"space": {"weights": {"weight_decay": [1.0]}}}}
+            | {"options": {"weights": {"weight_decay": 0.0}}},
+            "weights.weight_decay is tuned, so it cannot be in options",
+        ),
         ({"tune": {"epochs": 5}, "vary": {"epochs": [5, 9]}}, "epochs is tuned"),
         (
             {"tune": {"space": {"learning_rate": [1.0]}}, "learning_rates": [0.1]},
@@ -137,6 +142,17 @@ def test_an_option_of_the_command_line_is_not_tuned(tmp_path):
     assert set(found.tune.space) == {"std"}
     assert found.options == {"weights": {"weight_decay": 0.5}}
     assert len(spec_of(file).candidates(found.variants()[0])) == 2
+    file.write_text("[tune.space]\nlearning_rate = [0.1]\n")
+    assert spec_of(file, learning_rates=[0.2]).stage.space == {"learning_rate": (0.2,)}
+    assert spec_of(None, tune=Tune({"std": [2.0]})).tune.space == {"std": (2.0,)}
+
+
+@pytest.mark.parametrize("text", ["tune = 3", "options = 3", "vary = [1]", "[tune]\nspace = 3"])
+def test_a_file_with_a_value_for_a_table_is_refused_in_a_sentence(tmp_path, text):
+    file = tmp_path / "spec.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match="must be a table of names and values"):
+        spec_of(file)
 
 
 @pytest.fixture(scope="module")
