@@ -2,15 +2,15 @@
 
 `recipe` says what a lookup reads, `plain` carries it out with torch. `program` turns rows that are
 fused into numbers, `assembly` any other reading; `cached` keeps these with a layer, `gate` lets
-tensors through to the kernels in `cpu` and `gpu`, and `backend` chooses among them.
+tensors through to the kernels in `cpu` and `gpu`, `backend` chooses among them, and `bags` pools.
 """
 
 from memcom.kernels.backend import Backend as Backend
 from memcom.kernels.backend import choose as choose
 from memcom.kernels.backend import explain as explain
-from memcom.kernels.backend import fused_bag as fused_bag
 from memcom.kernels.backend import lookup as lookup
 from memcom.kernels.backend import warm_up as warm_up
+from memcom.kernels.bags import fused_bag as fused_bag
 from memcom.kernels.codebooks import CodewordChoice as CodewordChoice
 from memcom.kernels.codebooks import chosen_codes as chosen_codes
 from memcom.kernels.codebooks import chosen_codewords as chosen_codewords

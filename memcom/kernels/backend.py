@@ -26,7 +26,7 @@ from memcom.kernels.gpu import lookup as gpu
 from memcom.kernels.gpu.lines import specialise
 from memcom.kernels.loading import HAVE_NUMBA, NO_NUMBA
 from memcom.kernels.plain import plain, plain_lookup, switch
-from memcom.kernels.program import Program, unsupported_reason
+from memcom.kernels.program import unsupported_reason
 from memcom.kernels.recipe import Recipe, TableLayer
 
 # Bound here because each attribute lookup is felt in a lookup of one id.
@@ -131,53 +131,6 @@ def lookup(ids: Tensor, recipe: Recipe, *, sparse: bool = False) -> Tensor:
     return choose(_Unbound(recipe, sparse), ids).run(ids)
 
 
-def fused_bag(
-    layer: TableLayer,
-    ids: Tensor,
-    offsets: Tensor,
-    mode: str = "mean",
-    per_sample_weights: Tensor | None = None,
-) -> Tensor | None:
-    """Compose and pool the rows of a layer in one compiled sweep, where it is a recipe alone.
-
-    Args:
-        layer: As for `choose`.
-        ids: ``(total,)``, not yet checked.
-        offsets: int64 ``(bags + 1,)``: where each bag starts, and at last the number of ids.
-        mode: ``"sum"`` or ``"mean"``. Padding does not count in a mean.
-        per_sample_weights: float32 ``(total,)``, for ``"sum"``; each multiplies its row.
-
-    Returns:
-        Tensor of shape ``(bags, width)``; None if `choose` does not choose the compiled backend,
-        the weights want a gradient, the mode is another, or the offsets do not rise from 0 to the
-        number of ids.
-
-    Raises:
-        IndexError: An id is out of range.
-    """
-    weights = per_sample_weights
-    if mode not in ("sum", "mean") or not ids.is_cpu or ids.ndim != 1:
-        return None
-    if weights is not None:
-        fits = weights.is_cpu and weights.dtype is torch.float32 and weights.shape == ids.shape
-        if mode != "sum" or weights.requires_grad or not fits:
-            return None
-    backend = choose(layer, ids)
-    if not isinstance(backend.program, Program) or offsets.ndim != 1 or len(offsets) < 1:
-        return None
-    if loading.pending("bag"):
-        return None
-    offsets = offsets.to(torch.int64, copy=True)  # nobody else can change a copy after the check
-    if int(offsets[0]) or int(offsets[-1]) != len(ids) or bool((offsets.diff() < 0).any()):
-        return None
-    load()
-    recipe = cached_program(layer).reading
-    pooled: Tensor = loading.load("bag").pooled(
-        backend.program, recipe, layer.sparse, ids, offsets, mode, weights
-    )
-    return pooled
-
-
 @checked
 def explain(layer: Any, ids: Tensor | None = None) -> Backend:
     """Explain how ``layer(ids)`` looks up its rows now.
@@ -255,7 +208,7 @@ def _compiled(layer: TableLayer, cached: CachedProgram, device: torch.device) ->
 
 def _needs_more(cached: CachedProgram, sparse: bool) -> str:
     """Return what a lookup wants that an assembly cannot do now, or ``""``."""
-    if _wants_gradients(cached.program):
+    if wants_gradients(cached.program):
         why: str = cached.program.without_gradients or loading.pending("assembled")
         if why:
             return f"{why}; torch.no_grad() does without"
@@ -264,7 +217,8 @@ def _needs_more(cached: CachedProgram, sparse: bool) -> str:
     return "" if cached.calls_nobody() else "a module in the layer has hooks"
 
 
-def _wants_gradients(program: Assembly) -> bool:
+def wants_gradients(program: Assembly) -> bool:
+    """Return True if a lookup by an assembly is to be differentiated now."""
     return torch.is_grad_enabled() and any(table.requires_grad for table in program.tables)
 
 
@@ -285,7 +239,7 @@ def _run_assembly(program: Assembly, layer: TableLayer, ids: Tensor) -> Tensor:
         with plain():
             return layer(ids)
 
-    if _wants_gradients(program):
+    if wants_gradients(program):
         vectors: Tensor = loading.load("assembled").lookup(program, layer.sparse, plainly, ids)
         return vectors
     found: Tensor | None = loading.load("assemble").assembled(program, ids)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numba import cfunc, njit, types
 from torch import Tensor
 
@@ -91,6 +92,7 @@ from memcom.kernels.cpu.forward import (
     digit_rows,
     load_ids,
     murmur3,
+    pool_block,
     sweep_forward,
 )
 from memcom.kernels.cpu.native import (
@@ -113,8 +115,8 @@ from memcom.kernels.cpu.native import (
     zeros,
 )
 from memcom.kernels.cpu.sweeps import SERIAL, refuse
-from memcom.kernels.cpu.threads import num_threads, part_of
-from memcom.kernels.gate import allocate_as, pass_ids
+from memcom.kernels.cpu.threads import num_threads, part_by_length, part_of, run_task
+from memcom.kernels.gate import CPU, address, allocate_as, pass_ids
 
 BLOCK = 128  # ids of a block: their vectors stay in the cache from line to line
 NOT_STORED = -2  # a stored number points outside the table
@@ -723,30 +725,42 @@ def _narrower(write_as: Callable[..., Any]) -> Callable[..., None]:
 _to_half, _to_brain = map(_narrower, [formats.write_half, formats.write_brain])
 
 
-THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OUT = range(8)  # as `forward_task`'s
+# As `forward_task`'s; or `COUNT` bags, which start at `OFFSETS`, of vectors times `FACTORS`.
+THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OUT, OFFSETS, FACTORS = range(10)
 
 
 @compiled(cfunc, types.void(types.int64))
 def assemble_task(address: int) -> None:
-    """Write one thread's part of the vectors of a task."""
-    task = int64_array(address, (OUT + 1,))
+    """Write one thread's part of the vectors of a task, or of the bags."""
+    task = int64_array(address, (FACTORS + 1,))
     code = int64_array(task[PROGRAM], (task[ENTRIES], LINE))
-    start, stop = part_of(task[COUNT], task[THREADS])
+    pooled, bags = task[OFFSETS] != 0, task[COUNT] if task[OFFSETS] != 0 else 0
+    offsets = int64s(task[OFFSETS], bags + 1)
+    bag: Any = np.int64(0)
+    if pooled:
+        bag, end = part_by_length(offsets, bags, task[THREADS])
+        start, stop = offsets[bag], offsets[end]
+    else:
+        start, stop = part_of(task[COUNT], task[THREADS])
+    factors = float32s(task[FACTORS], stop if pooled else 0)
     size, width, kind = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
+    in_place = kind == SINGLE and not pooled
     room = room_for(code, size)
-    tile = np.empty(1 if kind == SINGLE else size * width, np.float32)
+    tile = np.empty(1 if in_place else size * width, np.float32)
     for first in range(start, stop, size):
         n = min(size, stop - first)
         place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
-        target = place if kind == SINGLE else address_of(tile)
-        if kind == SINGLE:  # pieces of rows would wait for the output's memory, one by one
+        target = place if in_place else address_of(tile)
+        if in_place:  # pieces of rows would wait for the output's memory, one by one
             for byte in range(0, n * width * 4, BYTES):
                 prefetch_to_write(place + byte)
         bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, lend(room), target)
         if bad != -1:
             task[BAD] = bad
             break
-        if kind == HALF:
+        if pooled:
+            bag = pool_block(target, width, first, n, factors, offsets, bags, bag, task[OUT])
+        elif kind == HALF:
             _to_half(target, place, n * width)
         elif kind == BRAIN:
             _to_brain(target, place, n * width)
@@ -781,3 +795,28 @@ def assembled(assembly: Assembly, ids: Tensor) -> Tensor | None:
     if bad >= 0:
         refuse(ids, bad, int(assembly.code[0, LIMIT]))
     return out
+
+
+def pooled(assembly: Assembly, ids: Tensor, offsets: Tensor, factors: Tensor) -> Tensor | None:
+    """Sum the vectors of each bag times ``factors``, one for each id.
+
+    Returns:
+        Tensor of shape ``(bags, width)``; None as for `assembled`.
+
+    Raises:
+        IndexError: An id is out of range.
+    """
+    bags = len(offsets) - 1
+    out = torch.zeros((bags, assembly.width), dtype=torch.float32, device=CPU)
+    ids, keys, id_bytes = pass_ids(ids)
+    task = np.zeros(FACTORS + 1, np.int64)
+    task[THREADS] = num_threads() if ids.numel() * assembly.width >= SERIAL else 1
+    task[BAD:IDS] = -1, assembly.address, len(assembly.code)
+    task[IDS:OFFSETS] = keys, id_bytes, bags, address(out, torch.float32)
+    task[OFFSETS:] = address(offsets, torch.int64), address(factors, torch.float32)
+    run_task(assemble_task, task)
+    if task[BAD] == NOT_STORED:
+        return None
+    if task[BAD] >= 0:
+        refuse(ids, int(task[BAD]), int(assembly.code[0, LIMIT]))
+    return out.to(assembly.dtype)

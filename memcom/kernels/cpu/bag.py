@@ -10,19 +10,18 @@ from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.autograd import table_gradients
-from memcom.kernels.cpu.forward import BLOCK, compose_block, scratch
+from memcom.kernels.cpu.forward import BLOCK, compose_block, pool_block, scratch
 from memcom.kernels.cpu.native import (
     address_of,
     compiled,
     float32s,
     int64_array,
     int64s,
-    row_address,
 )
 from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
-from memcom.kernels.gate import CPU, address, pass_ids, readable
-from memcom.kernels.program import FIELDS, LIMIT, PADDING, WIDTH, Program
+from memcom.kernels.gate import CPU, address, pass_ids
+from memcom.kernels.program import FIELDS, LIMIT, WIDTH, Program
 from memcom.kernels.recipe import Recipe
 
 THREADS, BAD, PROGRAM, ENTRIES, IDS, ID_BYTES, COUNT, OFFSETS, WEIGHTS, OUT = range(10)
@@ -34,32 +33,12 @@ def pooled(
     sparse: bool,
     ids: Tensor,
     offsets: Tensor,
-    mode: str,
-    per_sample_weights: Tensor | None,
+    factors: Tensor,
 ) -> Tensor:
-    """Pool the composed rows of bags; see `memcom.kernels.fused_bag` for the arguments."""
-    if per_sample_weights is not None:
-        factors = readable(per_sample_weights)
-        padding = int(program.code[0, PADDING])
-        if padding >= 0:  # a zero vector times an infinite weight is not zero
-            factors = factors.masked_fill(ids == padding, 0)
-    elif mode == "sum":
-        factors = torch.ones(len(ids), dtype=torch.float32, device=CPU)
-    else:
-        factors = _mean_factors(program, ids, offsets)
+    """Sum the composed rows of each bag times ``factors``, one for each id."""
     arguments = ids, offsets, factors, program, recipe, sparse, *program.tables
     pooled: Tensor = FusedBag.apply(*arguments)
     return pooled
-
-
-def _mean_factors(program: Program, ids: Tensor, offsets: Tensor) -> Tensor:
-    """1 / the number of ids in each id's bag, padding not counted."""
-    counted = ids != int(program.code[0, PADDING])
-    none = torch.zeros(1, dtype=torch.int64, device=CPU)
-    before = torch.cat([none, counted.cumsum(0)])
-    sizes = before[offsets].diff().clamp(min=1)
-    weights = sizes.float().reciprocal()
-    return torch.repeat_interleave(weights, offsets.diff(), output_size=len(ids))
 
 
 class FusedBag(torch.autograd.Function):
@@ -117,8 +96,7 @@ def _pool_task(task_address: int) -> None:
     factors = float32s(task[WEIGHTS], offsets[task[COUNT]])
     width, spare = program[0, WIDTH], scratch(program, BLOCK)
     vectors = np.empty(BLOCK * width, np.float32)
-    source, size = address_of(vectors), width * 4
-    out, out_end = task[OUT], task[OUT] + task[COUNT] * size
+    source = address_of(vectors)
     bag, end = part_by_length(offsets, task[COUNT], task[THREADS])
     for first in range(offsets[bag], offsets[end], BLOCK):
         n = min(BLOCK, offsets[end] - first)
@@ -126,10 +104,4 @@ def _pool_task(task_address: int) -> None:
         if bad >= 0:
             task[BAD] = bad
             break
-        for b in range(n):
-            while first + b >= offsets[bag + 1]:
-                bag += 1
-            total = float32s(row_address(out, bag, size, out_end), width)
-            row, factor = float32s(source + b * size, width), factors[first + b]
-            for k in range(width):
-                total[k] += row[k] * factor
+        bag = pool_block(source, width, first, n, factors, offsets, task[COUNT], bag, task[OUT])

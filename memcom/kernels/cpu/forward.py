@@ -421,6 +421,34 @@ def forward_task(address: int) -> None:
             break
 
 
+@njit
+def pool_block(
+    vectors: int,
+    width: int,
+    first: int,
+    n: int,
+    factors: Any,
+    offsets: Any,
+    bags: int,
+    bag: int,
+    out: int,
+) -> int:
+    """Add the vectors of ids ``first``, ... times their factors to the bags from ``bag`` on.
+
+    Returns the bag of the last one.
+    """
+    size = width * 4
+    out_end = out + bags * size
+    for b in range(n):
+        while first + b >= offsets[bag + 1]:
+            bag += 1
+        total = float32s(row_address(out, bag, size, out_end), width)
+        row, factor = float32s(vectors + b * size, width), factors[first + b]
+        for k in range(width):
+            total[k] += row[k] * factor
+    return bag
+
+
 _word = types.int64
 
 
@@ -439,6 +467,6 @@ def sweep_forward(
 
     Returns -1, or the position of an id that is out of range; the output is then unfinished.
     """
-    task = np.array([threads, -1, program, entries, ids, id_bytes, count, out])
+    task = np.array([threads, -1, program, entries, ids, id_bytes, count, out, 0, 0])
     launch(function, address_of(task))
     return task[BAD]

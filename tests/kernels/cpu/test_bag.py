@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+import memcom
 from memcom import kernels
 from tests.embeddings.cases import make, some_ids
 
@@ -48,6 +50,72 @@ def test_a_bag_is_the_pool_of_composed_rows(spec, mode, lengths):
     want = torch.autograd.grad(expected, parameters, upstream)
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+
+
+PACKED = [
+    *("memcom(bits=8)", "qr(bits=4)", "hash(bits=16)", "robe(signs=True)", "jagged", "dpq"),
+    *("low-rank(bits=4)", "memcom(head=20,bits=8)", "lhf"),
+]
+
+
+@pytest.mark.parametrize("spec", PACKED)
+@pytest.mark.parametrize("mode", ["sum", "mean", "weighted"])
+def test_a_bag_of_any_reading_is_the_pool_of_what_numpy_makes_of_it(spec, mode):
+    layer = make(spec, padding_idx=7).freeze()
+    lengths = np.array([700, 0, 5, 127, 1, 0, 3000, 128, *[3] * 300, 0])
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    ids = some_ids(int(offsets[-1]))
+    ids[::4] = 7
+    weights = torch.randn(len(ids)) if mode == "weighted" else None
+    table = layer.materialize().numpy().astype(np.float64)
+    rows = table[ids.numpy()] * (1 if weights is None else weights.numpy()[:, None])
+    counted = np.add.reduceat(np.r_[ids.numpy() != 7, False], offsets[:-1]) * (lengths > 0)
+    sums = np.zeros((len(lengths), table.shape[1]))
+    np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), rows)
+    want = sums / np.maximum(counted, 1)[:, None] if mode == "mean" else sums
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            with torch.no_grad():
+                got = kernels.fused_bag(
+                    layer,
+                    ids,
+                    torch.from_numpy(offsets),
+                    "mean" if mode == "mean" else "sum",
+                    weights,
+                )
+            np.testing.assert_allclose(got.numpy(), want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_bag_of_half_precision_is_rounded_once(dtype):
+    layer, ids = make("memcom-bias").to(dtype), some_ids(900)
+    offsets = torch.tensor([0, 500, 500, 900])
+    with torch.no_grad():
+        got = kernels.fused_bag(layer, ids, offsets, "mean")
+        assert kernels.fused_bag(layer, ids, offsets, "sum", torch.ones(900)) is None
+        want = kernels.fused_bag(layer.float(), ids, offsets, "mean")
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, want.to(dtype))
+
+
+def test_a_bag_of_any_reading_is_refused_where_one_lookup_is():
+    layer = make("lhf").freeze()
+    ids, offsets = some_ids(900), torch.tensor([0, 900])
+    ids[801] = 501
+    with torch.no_grad(), pytest.raises(IndexError, match=r"id 501 is out of range.*\[0, 501\)"):
+        kernels.fused_bag(layer, ids, offsets)
+    layer.map.fill_(255)
+    with torch.no_grad():
+        assert kernels.fused_bag(layer, some_ids(900), offsets) is None
+        with pytest.raises(IndexError, match="out of range"):
+            memcom.EmbeddingBag(layer)(some_ids(900), offsets[:1])
+    layer = make("robe")
+    found = memcom.EmbeddingBag(layer)(some_ids(900), offsets[:1])
+    assert torch.autograd.grad(found.sum(), list(layer.parameters()))[0].abs().sum() > 0
 
 
 def test_torchs_own_bag_agrees():
