@@ -14,11 +14,11 @@ from memcom.kernels.bags import fused_bag as fused_bag
 from memcom.kernels.codebooks import CodewordChoice as CodewordChoice
 from memcom.kernels.codebooks import chosen_codes as chosen_codes
 from memcom.kernels.codebooks import chosen_codewords as chosen_codewords
+from memcom.kernels.distinct import dedup as dedup
 from memcom.kernels.grouped import class_product as class_product
 from memcom.kernels.networks import hash_numbers as hash_numbers
 from memcom.kernels.networks import mish as mish
 from memcom.kernels.plain import all_rows as all_rows
-from memcom.kernels.plain import dedup as dedup
 from memcom.kernels.plain import gather_rows as gather_rows
 from memcom.kernels.plain import plain as plain
 from memcom.kernels.plain import plain_lookup as plain_lookup

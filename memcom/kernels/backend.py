@@ -169,7 +169,9 @@ def warm_up() -> bool:
 
 def is_wanted(module: str) -> bool:
     """Return True if a module of compiled kernels for the CPU may be used now."""
-    return HAVE_NUMBA and not switch.plain and not _is_compiling() and not loading.pending(module)
+    if switch.plain or _is_compiling() or _tracing_state() is not None:
+        return False
+    return HAVE_NUMBA and not loading.pending(module)
 
 
 def load() -> ModuleType:

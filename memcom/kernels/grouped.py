@@ -5,7 +5,9 @@
     class_product   y_i = x_i W[c_i]                       W: C x a x b
     class_outer     D[c] = sum of x_i^T g_i over class c   D: C x a x b
 
-Each is the other's derivative, so both can be differentiated as often as wanted.
+Each is the other's derivative, so both can be differentiated as often as wanted. Small products are
+computed in one compiled sweep over all classes, large ones by torch: a call of it takes as long as
+200,000 multiplications.
 """
 
 from __future__ import annotations
@@ -15,6 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from memcom.addresses import is_traced
+from memcom.kernels.backend import WORTH_LOADING, is_wanted
+from memcom.kernels.gate import flaw
+from memcom.kernels.loading import load
+
+LANES = 16  # the compiled products take widths that are a multiple of it
+MOST_ROWS = 1024  # of a class, on average, up to which they are quicker
 
 
 def class_product(rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -52,11 +62,26 @@ def is_batched(tensor: Tensor) -> bool:
     )
 
 
+def _is_compiled(rows: Tensor, others: Tensor, sizes: Sequence[int], columns: int) -> bool:
+    """Return True if the compiled kernels can take a product, and are quicker than torch."""
+    count = len(rows)
+    if not WORTH_LOADING <= count <= MOST_ROWS * len(sizes) or columns % LANES:
+        return False
+    if any(flaw(tensor, (torch.float32,)) for tensor in (rows, others)) or is_traced(rows):
+        return False
+    return sum(sizes) == count and min(sizes) >= 0 and is_wanted("grouped")
+
+
 class _ClassProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weights: Tensor, sizes: Sequence[int]) -> Tensor:
         ctx.save_for_backward(rows, weights)
         ctx.sizes = sizes
+        turned = not weights.is_contiguous()
+        stored = weights.transpose(1, 2) if turned else weights
+        if len(weights) == len(sizes) and _is_compiled(rows, stored, sizes, weights.shape[2]):
+            product: Tensor = load("grouped").class_product(rows, stored, sizes, turned)
+            return product
         out = rows.new_empty(len(rows), weights.shape[2])
         groups = zip(rows.split(sizes), weights.unbind(), out.split(sizes), strict=True)
         for x, weight, y in groups:
@@ -80,6 +105,9 @@ class _ClassOuter(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, others: Tensor, sizes: Sequence[int]) -> Tensor:
         ctx.save_for_backward(rows, others)
         ctx.sizes = sizes
+        if len(rows) == len(others) and _is_compiled(rows, others, sizes, others.shape[1]):
+            outer: Tensor = load("grouped").class_outer(rows, others, sizes)
+            return outer
         out = rows.new_zeros(len(sizes), rows.shape[1], others.shape[1])
         for x, g, total in zip(rows.split(sizes), others.split(sizes), out.unbind(), strict=True):
             if len(x):

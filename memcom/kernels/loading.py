@@ -32,7 +32,16 @@ except ImportError:  # on Windows every process compiles for itself
     fcntl = None  # type: ignore[assignment]
 
 # Of `memcom.kernels.cpu`, in the order in which they are compiled.
-MODULES = ("autograd", "assemble", "assembled", "networks", "tensor_train", "codebooks", "bag")
+MODULES = (
+    "autograd",
+    "assemble",
+    "assembled",
+    "networks",
+    "tensor_train",
+    "codebooks",
+    "bag",
+    "grouped",
+)
 MODE = "MEMCOM_COMPILE"
 SECONDS = 0.2  # between two looks at the disk
 _OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -71,6 +80,11 @@ def pending(module: str) -> str:
     if _background is None:
         _background = Background(find_cache())
     return _background.pending(module)
+
+
+def is_loaded(module: str) -> bool:
+    """Return True if a module of kernels has been loaded: for work that is not worth loading it."""
+    return module in _loaded
 
 
 def load(module: str) -> ModuleType:

@@ -10,7 +10,7 @@ import functools
 import itertools
 import operator
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memcom.kernels.recipe import Read, Recipe
-
-DEDUP_FROM = 512  # ids in a lookup from which sorting them pays
 
 
 class _Switch(threading.local):
@@ -127,29 +125,3 @@ def differentiable_gradients(
     wanted = list(itertools.compress(tables, needed))
     found = iter(torch.autograd.grad(vectors, wanted, grad, create_graph=again))
     return [next(found) if need else None for need in needed]
-
-
-def dedup(ids: Tensor, compose: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return ``compose(ids)``, computed once per distinct id.
-
-    Falls back to ``compose(ids)`` for few ids, and where the number of distinct ids cannot be
-    known: in graphs, in transforms and on the meta device.
-
-    Args:
-        ids: int64 tensor of any shape.
-        compose: From ids of any shape to ``(*ids.shape, width)``; each id for itself.
-
-    Returns:
-        Tensor of shape ``(*ids.shape, width)``.
-    """
-    if (
-        torch.compiler.is_compiling()
-        or ids.is_meta
-        or ids.numel() < DEDUP_FROM
-        or type(ids) is not Tensor
-        or torch._C._are_functorch_transforms_active()
-    ):
-        return compose(ids)
-    distinct, place = torch.unique(ids, return_inverse=True)
-    # The gradient of index_select sums rows more quickly than that of F.embedding.
-    return compose(distinct).index_select(0, place.flatten()).unflatten(0, ids.shape)

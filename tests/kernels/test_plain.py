@@ -9,7 +9,7 @@ import torch
 from memcom import kernels
 from memcom.addresses import Clamp, Digit
 from memcom.kernels import Read, Recipe
-from memcom.kernels.plain import DEDUP_FROM, switch
+from memcom.kernels.plain import switch
 
 
 @pytest.mark.parametrize("fusion", kernels.FUSIONS)
@@ -34,21 +34,6 @@ def test_the_plain_lookup_is_its_formula(fusion, weighted):
     expected = fused[fusion](*rows) + shift[ids]
     got = kernels.plain_lookup(torch.from_numpy(ids), recipe)
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
-
-
-def test_distinct_ids_are_composed_once():
-    seen = []
-
-    def compose(ids):
-        seen.append(ids)
-        return torch.stack([ids, ids**2], -1).float()
-
-    ids = torch.randint(100, (DEDUP_FROM // 2, 2))
-    assert torch.equal(kernels.dedup(ids, compose), compose(ids))
-    assert torch.equal(seen[0], ids.unique())
-    few = ids[:3]
-    kernels.dedup(few, compose)
-    assert seen[-1] is few
 
 
 def test_plain_contexts_may_be_nested():

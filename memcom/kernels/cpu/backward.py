@@ -30,6 +30,7 @@ from memcom.kernels.cpu.native import (
     prefetch,
     row_address,
 )
+from memcom.kernels.cpu.sorting import sort_keys
 from memcom.kernels.cpu.threads import member, part_by_length, part_of
 from memcom.kernels.cpu.update import MOST_NUMBERS, NO_RULE, change_row, prefetch_row
 from memcom.kernels.program import (
@@ -53,7 +54,6 @@ from memcom.kernels.program import (
 
 AHEAD = 12  # reads between prefetching a gradient row and reading it
 ROWS_AHEAD = 6  # the same for rows of the table
-RADIX = 11  # bits sorted by in one pass; their counts fit the first-level cache
 
 # A task. `LINES` holds the row numbers of all reads; `FACTORS` the weights and the product of the
 # scales, `DOTS` the dot products that the gradients of scalars are made of, per id.
@@ -132,27 +132,6 @@ def prepare_task(address: int) -> None:
                 for b in range(n):
                     if keys[b] == head[PADDING]:
                         lines[j, first + b] = -1
-
-
-@njit
-def sort_keys(source: int, target: int, count: int, low: int, high: int) -> int:
-    """Sort int64 keys stably by their bits ``[low, high)``; returns the buffer they end up in."""
-    begins = np.empty(1 << RADIX, np.int64)
-    for bit in range(low, high, RADIX):
-        keys, out = int64s(source, count), int64s(target, count)
-        mask = (1 << min(RADIX, high - bit)) - 1
-        begins[: mask + 1] = 0
-        for k in range(count):
-            begins[(keys[k] >> bit) & mask] += 1
-        total = 0
-        for digit in range(mask + 1):
-            total, begins[digit] = total + begins[digit], total
-        for k in range(count):
-            digit = (keys[k] >> bit) & mask
-            out[begins[digit]] = keys[k]
-            begins[digit] += 1
-        source, target = target, source
-    return source
 
 
 @njit

@@ -17,6 +17,7 @@ from memcom.kernels.cpu.native import (
     prefetch,
     row_address,
 )
+from memcom.kernels.cpu.sorting import summed
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import address, readable
 
@@ -65,14 +66,13 @@ def update(table: Tensor, gradient: Tensor, step: Step) -> None:
         shapes = f"{list(gradient.shape)} for a table of shape {list(table.shape)}"
         raise ValueError(f"a sparse gradient has shape {shapes}")
     if not _ascending(address(rows, torch.int64), rows.shape[1]):
-        gradient = gradient.coalesce()
-        rows, values = readable(gradient.indices()), readable(gradient.values())
+        found = summed(rows[0], values)
+        if found is None:
+            raise _outside(rows, table)
+        rows, values = found[0].unsqueeze(0), found[1]
     # The rows rise, so the first and the last say whether all are in the table.
     if rows.numel() and (int(rows[0, 0]) < 0 or int(rows[0, -1]) >= table.shape[0]):
-        raise IndexError(
-            f"a sparse gradient names rows {int(rows[0, 0])} to {int(rows[0, -1])}, "
-            f"but the table has {table.shape[0]}"
-        )
+        raise _outside(rows, table)
     count, width = rows.shape[1], table.shape[1]
     rule, *addresses = step.code(table)
     gradients = address(rows, torch.int64), address(values, torch.float32), count, width
@@ -81,6 +81,13 @@ def update(table: Tensor, gradient: Tensor, step: Step) -> None:
     end = place + table.numel() * table.element_size()
     fields = threads, rule, *gradients, place, end, *addresses
     run_task(_update_task, np.array(fields, np.int64))
+
+
+def _outside(rows: Tensor, table: Tensor) -> IndexError:
+    least, most = int(rows.min()), int(rows.max())
+    return IndexError(
+        f"a sparse gradient names rows {least} to {most}, but the table has {table.shape[0]}"
+    )
 
 
 @compiled(njit, types.boolean(types.int64, types.int64), nogil=True)
