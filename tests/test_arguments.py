@@ -28,6 +28,7 @@ from memcom._annotations import checked
 from memcom._text import parse_nbytes
 from memcom.data import load as load_data
 from memcom.export import load, save
+from memcom.sweep import Interval
 from tests.embeddings.cases import make
 
 # Of torch's own words for the shape of a bag the docstring speaks.
@@ -422,7 +423,7 @@ WELL = {
     "memcom.sweep.bootstrap": {"values": {"a": np.ones((2, 5))}, "draws": 9},
     "memcom.sweep.holm": {"p_values": [0.1, 0.2]},
     "memcom.sweep.mean_interval": {"values": [1, 2, 3]},
-    "memcom.sweep.paired_tests": {"values": np.arange(5.0), "reference": np.ones(5)},
+    "memcom.sweep.p_value": {"interval": Interval(0.1, 0.05, 0.15)},
     "memcom.sweep.parallel_trials": {},
     "memcom.sweep.spec_of": {"path": None},
     "memcom.tasks.accuracy": {"scores": SCORES, "label": LABEL},

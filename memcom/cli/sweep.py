@@ -41,8 +41,10 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split "page,shop" into names."""
-    return None if value is None else [name.strip() for name in value.split(",")]
+    """Split "page,shop" into names; "none" is an empty list."""
+    if value is None:
+        return None
+    return [name.strip() for name in value.split(",") if value != "none"]
 
 
 def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -137,6 +139,12 @@ def compare(data: str | None, out: Path, **options: Any) -> None:
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 3]")
 @click.option("--learning-rates", callback=_numbers, help="Grid for all methods, as in 3e-3,1e-2.")
 @click.option("--profile", type=click.Choice(["fast", "full"]), help="Effort.  [default: full]")
+@click.option(
+    "--references",
+    callback=_names,
+    help="Models of another kind to compare with, as in ease,ials, or none.  [default: all of "
+    "the task in the full profile]",
+)
 @click.option(
     "--set",
     "set_options",

@@ -142,8 +142,12 @@ FAMILIES = {
 CONTROLS = {
     "popular": MethodStyle("most popular", FAINT, "", "none", (0, (1, 1.6))),
     "bias-only": MethodStyle("item bias only", FAINT, "", "none", (0, (5, 2, 1, 2))),
+    "ease": MethodStyle("EASE", INK, "", "none", (0, (9, 3))),
+    "ials": MethodStyle("iALS", INK, "", "none", (0, (5, 2, 1, 2, 1, 2))),
+    "itemknn": MethodStyle("item neighbours", INK, "", "none", (0, (3, 2))),
+    "bpr": MethodStyle("BPR", INK, "", "none", (0, (1, 2))),
 }
-"""Look of the rows that are no compressors."""
+"""Look of the rows that are no compressors: controls in grey, references in black, all dashed."""
 
 
 @checked

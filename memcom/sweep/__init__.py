@@ -25,7 +25,7 @@ from memcom.sweep.statistics import Interval as Interval
 from memcom.sweep.statistics import bootstrap as bootstrap
 from memcom.sweep.statistics import holm as holm
 from memcom.sweep.statistics import mean_interval as mean_interval
-from memcom.sweep.statistics import paired_tests as paired_tests
+from memcom.sweep.statistics import p_value as p_value
 from memcom.sweep.store import DamagedRecordError as DamagedRecordError
 from memcom.sweep.store import Store as Store
 from memcom.sweep.table_text import terminal_section as terminal_section

@@ -53,14 +53,14 @@ def dry_run(
             row = {"method": cell.first.method, "asked": _asked(cell.first)}
             rows.append(row)
             if cell.size is None:
-                row["time"] = f"cannot be that small: {cell.impossible}"
+                row["time"] = cell.why_not
                 continue
             total += cell.num_trials
             tried = 0 if cell.first.learning_rate is None else len(cell.grid)
             tuning += tried
             nbytes, full = cell.size
             row["bytes"] = f"{nbytes:,}"
-            row["ratio"] = f"{full / nbytes:.2f}" if nbytes else "-"
+            row["ratio"] = f"{full / nbytes:.2f}" if full else "-"
             row["tuning"], row["final"] = str(tried), str(cell.num_trials - tried)
             left = times.left(cell, found)
             seconds += left or 0.0

@@ -22,8 +22,7 @@ class Cell:
 
     Attributes:
         grid: The trials of the tuning stage, one per candidate, with the first seed.
-        seeds: Number of seeds of the candidate that validation chooses; 1 for a control that learns
-            nothing.
+        seeds: Number of seeds of the candidate that validation chooses; 1 where nothing is random.
         size: Planned bytes of the input embedding; None if the method cannot be that small.
         impossible: Why it cannot; empty if it can.
         epochs: Epochs of the final trials, where those of the grid have fewer.
@@ -39,6 +38,13 @@ class Cell:
     def first(self) -> Trial:
         """The first of the grid, for method and budget."""
         return self.grid[0]
+
+    @property
+    def why_not(self) -> str:
+        """The reason why there is no such row, in words; empty if there is one."""
+        no_budget = self.first.ratio is None and self.first.nbytes is None
+        what = "cannot be computed" if no_budget else "cannot be that small"
+        return f"{what}: {self.impossible}" if self.impossible else ""
 
     @property
     def num_trials(self) -> int:
@@ -186,7 +192,7 @@ def tables(spec: Spec, data: Any = None) -> Iterator[Table]:
 
 
 def _cell(grid: tuple[Trial, ...], seeds: int, epochs: int | None, task: Task, data: Any) -> Cell:
-    seeds = 1 if grid[0].learning_rate is None else seeds
+    seeds = 1 if grid[0].method in task.untrained else seeds
     try:
         return Cell(grid, seeds, task.size(grid[0], data), epochs=epochs)
     except BudgetError as error:

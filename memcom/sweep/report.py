@@ -21,6 +21,7 @@ from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
 from memcom.sweep.table_text import markdown_section
 from memcom.sweep.trial import Record
+from memcom.tasks.protocol import Outcome
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
 Draw = Callable[..., Any]
@@ -65,7 +66,7 @@ def write_report(
     trials: list[dict[str, Any]] = []
     for table in tables:
         rows, picture = summarise(table, store), None
-        plain = (*table.task.controls, "full")  # a picture of these alone has no axis
+        plain = (*table.task.controls, "full", *table.task.references)  # these alone have no axis
         if draw is not None and any(row.seeds and row.method not in plain for row in rows):
             picture = files[f"picture {table.label}"] = _picture(table, rows, folder, draw)
         found.append(rows)
@@ -74,7 +75,8 @@ def write_report(
         common = {"data": table.source.name, "task": table.task.name, **table.varied}
         summary += [common | row.flat(table.task.metric) for row in rows]
         pairs += [common | pair for row in rows for pair in row.pairs()]
-        trials += [common | _flat(each, table) for row in rows for each in row.records]
+        records = [each for row in rows for each in row.records]
+        trials += [common | line for each in records for line in _flat(each, table)]
     files["report"] = write_text(folder / "report.md", "\n\n".join(sections) + "\n")
     files["summary"] = write_csv(folder / "summary.csv", summary)
     files["pairs"] = write_csv(folder / "pairs.csv", pairs)
@@ -82,8 +84,8 @@ def write_report(
     return Report(files, found, notes)
 
 
-def _flat(record: Record, table: Table) -> dict[str, Any]:
-    """A trial as the fields of ``trials.csv``."""
+def _flat(record: Record, table: Table) -> list[dict[str, Any]]:
+    """A trial as the fields of ``trials.csv``, then what was derived from it, at no cost."""
     trial, outcome = record.trial, record.outcome
     row: dict[str, Any] = {
         "method": trial.method,
@@ -99,11 +101,18 @@ def _flat(record: Record, table: Table) -> dict[str, Any]:
         **record.about,
     }
     if outcome is None:
-        return row
+        return [row]
+    lines = [row | _measured(outcome, table)]
+    for name, each in outcome.derived.items():
+        lines.append(row | {"method": name, "seconds": 0.0} | _measured(each, table))
+    return lines
+
+
+def _measured(outcome: Outcome, table: Table) -> dict[str, Any]:
     nbytes, full = outcome.size
-    return row | {
+    return {
         "nbytes": nbytes,
-        "compression_ratio": full / nbytes if nbytes else None,
+        "compression_ratio": full / nbytes if full else None,
         "total_nbytes": nbytes + outcome.output_nbytes,
         f"valid_{table.task.metric}": outcome.valid,
         "best_epoch": outcome.best_epoch,

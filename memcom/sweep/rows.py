@@ -16,7 +16,7 @@ from memcom.sweep.statistics import (
     bootstrap,
     holm,
     mean_interval,
-    paired_tests,
+    p_value,
     percentiles,
 )
 from memcom.sweep.store import Store
@@ -54,8 +54,7 @@ class Row:
         nbytes: Bytes stored in the input embedding.
         compression_ratio: Bytes of the full fp32 table over `nbytes`; NaN without a table.
         total_nbytes: Stored bytes of the whole model.
-        p_value: p of Wilcoxon's signed-rank test against the full table, paired by unit.
-        p_value_t: p of the paired t test against the full table.
+        p_value: p of "it loses nothing against the full table", that of the interval of `loss`.
         p_holm: `p_value` adjusted for all rows of the table.
         valid: Validation metric, mean over seeds.
         learning_rate: Chosen on validation.
@@ -83,7 +82,6 @@ class Row:
     compression_ratio: float = math.nan
     total_nbytes: int = 0
     p_value: float = math.nan
-    p_value_t: float = math.nan
     p_holm: float = math.nan
     valid: float = math.nan
     learning_rate: float = math.nan
@@ -130,10 +128,9 @@ class Row:
 
 @dataclass(frozen=True)
 class _Scores:
-    """Scores of one row: ``(seeds,)`` means, ``(seeds, units)`` values, ``(draws,)`` bootstrap."""
+    """Scores of one row: ``(seeds,)`` means, and ``(draws,)`` of the bootstrap if it has units."""
 
     means: np.ndarray
-    units: np.ndarray | None
     drawn: np.ndarray | None
 
 
@@ -146,11 +143,20 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Row]:
         draws: Number of bootstrap samples.
 
     Returns:
-        A row per cell of the plan, in its order.
+        A row per cell of the plan, in its order; behind a row those that were derived from its
+        models without training.
     """
     found = table.progress(store)
-    rows = [_row(table, *each, store) for each in zip(table.cells, found, strict=True)]
-    scores = _scores(table.task.metric, [each.outcomes for each in found], draws)
+    rows, outcomes = [], []
+    for cell, progress in zip(table.cells, found, strict=True):
+        row = _row(table, cell, progress, store)
+        rows.append(row)
+        outcomes.append(progress.outcomes)
+        for name in progress.outcomes[0].derived if progress.outcomes else ():
+            outcomes.append([each.derived[name] for each in progress.outcomes])
+            same = replace(row, method=name, failed=0, seconds=0.0, records=[])
+            rows.append(_measured(same, table, outcomes[-1]))
+    scores = _scores(table, rows, outcomes, draws)
     full = next(i for i, row in enumerate(rows) if row.method == "full")
     better = table.task.higher_is_better
     for i, own in scores.items():
@@ -163,10 +169,8 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Row]:
         if own.drawn is not None:
             row = replace(row, value=percentiles(row.value.value, own.drawn))
         if full in scores and i != full:
-            row = replace(row, loss=_loss(own, scores[full], better))
-            if own.units is not None and (units := scores[full].units) is not None:
-                wilcoxon, t = paired_tests(own.units.mean(0), units.mean(0))
-                row = replace(row, p_value=wilcoxon, p_value_t=t)
+            loss = _loss(own, scores[full], better)
+            row = replace(row, loss=loss, p_value=p_value(loss))
         rows[i] = row
     adjusted = holm([row.p_value for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]
@@ -187,33 +191,40 @@ def _row(table: Table, cell: Cell, found: Progress, store: Store) -> Row:
     )
     if found.chosen is None or not outcomes:
         return row
+    rate = found.chosen.trial.learning_rate
+    row = replace(
+        _measured(row, table, outcomes),
+        learning_rate=math.nan if rate is None else rate,
+        tuned=_tuned(table, cell, found.chosen.trial),
+    )
+    return replace(row, others=row.others | store.times(found.chosen.trial))
+
+
+def _measured(row: Row, table: Table, outcomes: Sequence[Outcome]) -> Row:
+    """A row with the means of its outcomes, one per seed."""
     metric, size = table.task.metric, outcomes[0].size
     means = {
         name: np.mean([each.metrics[name] for each in outcomes]) for name in outcomes[0].metrics
     }
     mean, half = mean_interval([each.metrics[metric] for each in outcomes])
-    rate = found.chosen.trial.learning_rate
     return replace(
         row,
         nbytes=size.nbytes,
-        compression_ratio=size.full_nbytes / size.nbytes if size.nbytes else math.nan,
+        compression_ratio=size.full_nbytes / size.nbytes if size.full_nbytes else math.nan,
         total_nbytes=size.nbytes + outcomes[0].output_nbytes,
         valid=float(np.mean([each.valid for each in outcomes])),
-        learning_rate=math.nan if rate is None else rate,
-        tuned=_tuned(table, cell, found.chosen.trial),
         best_epoch=float(np.mean([each.best_epoch for each in outcomes])),
         last_epoch=sum(each.best_epoch == table.options.get("epochs") for each in outcomes),
         seeds=len(outcomes),
         value=Interval(mean, mean - half, mean + half),
         seed_half_width=half,
-        others={name: float(mean) for name, mean in means.items() if name != metric}
-        | store.times(found.chosen.trial),
+        others={name: float(mean) for name, mean in means.items() if name != metric},
     )
 
 
 def _status(cell: Cell, found: Progress) -> str:
     if cell.impossible:
-        return f"cannot be that small: {cell.impossible}"
+        return cell.why_not
     ran, finished, failures = len(found.records), len(found.outcomes), found.failures
     if finished == cell.seeds:
         return "finished"
@@ -241,17 +252,21 @@ def _tuned(table: Table, cell: Cell, chosen: Trial) -> dict[str, Choice]:
     return found
 
 
-def _scores(metric: str, outcomes: Sequence[Sequence[Outcome]], draws: int) -> dict[int, _Scores]:
+def _scores(
+    table: Table, rows: Sequence[Row], outcomes: Sequence[Sequence[Outcome]], draws: int
+) -> dict[int, _Scores]:
     """The scores of the rows that have any, by place in the table."""
+    metric = table.task.metric
     scored = {i: each for i, each in enumerate(outcomes) if each}
     units = {
         i: np.stack([each.units[metric] for each in seeds])
         for i, seeds in scored.items()
         if all(metric in each.units for each in seeds)
     }
-    drawn = bootstrap(units, draws=draws)
+    fixed = [i for i, row in enumerate(rows) if row.method in table.task.untrained]
+    drawn = bootstrap(units, draws=draws, fixed=fixed)
     return {
-        i: _Scores(np.array([each.metrics[metric] for each in seeds]), units.get(i), drawn.get(i))
+        i: _Scores(np.array([each.metrics[metric] for each in seeds]), drawn.get(i))
         for i, seeds in scored.items()
     }
 

@@ -212,7 +212,7 @@ def time_methods(table: Table, store: Store, *, progress: bool = True) -> None:
     never aborts a sweep.
     """
     assert table.task.time is not None
-    sized = [cell for cell in table.cells if cell.size and cell.size.nbytes]
+    sized = [cell for cell in table.cells if cell.size and cell.size.full_nbytes]
     chosen = [cell.progress(store).chosen for cell in sized]
     trials = [each.trial for each in chosen if each and not store.times(each.trial)]
     threads = torch.get_num_threads()

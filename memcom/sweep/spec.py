@@ -6,6 +6,7 @@ data = ["movielens"]                      # or [[data]] tables with name, user_c
 methods = ["hash", "qr", "memcom"]        # or ["every"]; controls and baselines are added
 ratios = [4, 8, 16]                       # and, or instead: nbytes = ["256 KiB"]
 seeds = 3
+references = ["ease", "itemknn"]          # default: all in the full profile, none in the fast
 learning_rates = [3e-3, 1e-2, 3e-2]       # default: those of the profile
 baselines = ["truncate"]                  # default: small-dim, low-rank and truncate
 controls = ["popular"]                    # default: all of the task's
@@ -71,6 +72,8 @@ class Spec:
         nbytes: Byte budgets of the input embedding, besides the ratios or instead.
         seeds: Number of seeds: 0, 1, ...; at most 10,000.
         profile: ``"fast"`` or ``"full"``: default options and learning rates.
+        references: Models of another kind to stand beside the full table, of those that the task
+            has, or ``"every"``; None for all of them in the full profile and none in the fast.
         learning_rates: Learning rates to choose from, in place of the profile's.
         options: Changes to the options of the profile; those of a group of parameters in a mapping,
             or by a name with a dot.
@@ -90,6 +93,7 @@ class Spec:
     nbytes: tuple[int, ...] = ()
     seeds: int = 3
     profile: str = "full"
+    references: tuple[str, ...] | None = None
     learning_rates: tuple[float, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -101,7 +105,7 @@ class Spec:
         task = _task(self.task)
         given = self.data if isinstance(self.data, Sequence) else (self.data,)
         given = (given,) if isinstance(given, str) else given
-        plain = (*task.controls, "full")  # have no budget
+        plain = (*task.controls, "full", *task.references)  # no methods at a budget
         every = (*available(), *VARIANTS)
         named = _values.listed("controls", self.controls, "names")
         controls = [c for name in named for c in (task.controls if name == EVERY else (name,))]
@@ -115,6 +119,7 @@ class Spec:
             ),
             "seeds": _values.whole("seeds", self.seeds, 1, MAX_SEEDS),
             "profile": _values.one_of("profile", self.profile, list(task.profiles)),
+            "references": self._references(task),
             "options": nested(_values.table("options", self.options)),
             "vary": {
                 name: _values.listed(f"vary {name}", values, "values to try")
@@ -207,19 +212,21 @@ class Spec:
             source: The data; the first of the spec's if left out.
 
         Returns:
-            A tuple per row with a trial for each candidate, all with the first seed. Controls and
-            the full table come first and once, the other methods once per budget.
+            A tuple per row with a trial for each candidate, all with the first seed. Controls,
+            full table and references come first and once, the other methods once per budget.
         """
         task, source = get_task(self.task), source or self.data[0]
         budgets: list[dict[str, Any]] = [{"ratio": ratio} for ratio in dict.fromkeys(self.ratios)]
         budgets += [{"nbytes": nbytes} for nbytes in dict.fromkeys(self.nbytes)]
-        rows: list[tuple[str, dict[str, Any]]] = [(m, {}) for m in (*self.controls, "full")]
+        plain = (*self.controls, "full", *(self.references or ()))
+        rows: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in plain]
         compared = dict.fromkeys((*self.baselines, *self.methods))
         rows += [(method, budget) for budget in budgets for method in compared]
         candidates = self.candidates(options)
         grids = []
         for method, budget in rows:
-            tried = [(None, options)] if method in task.untrained else candidates
+            alone = method in (*task.untrained, *task.references)
+            tried = [(None, options)] if alone else candidates
             same = {"source": source, **budget}
             grids.append(
                 tuple(
@@ -271,6 +278,18 @@ class Spec:
         of_interest = {name.partition(".")[0] for name in (*self.tune.space, *self.vary)}
         left_out = {name for name in {*task.later} - of_interest if every[name] == defaults[name]}
         return {name: value for name, value in every.items() if name not in left_out}
+
+    def _references(self, task: Task) -> tuple[str, ...]:
+        """The references of the sweep; a control may be named, it is in every sweep."""
+        if self.references is None:
+            return task.references if self.profile == "full" else ()
+        known = (*task.references, *task.controls)
+        listed = _values.listed("references", self.references, "names")
+        named = [r for name in listed for r in (task.references if name == EVERY else (name,))]
+        if named and not known:
+            raise ValueError(f"task {task.name} has no references, got {named!r:.80}")
+        given = dict.fromkeys(_values.one_of("each of references", name, known) for name in named)
+        return tuple(name for name in given if name in task.references)
 
 
 @checked

@@ -1,15 +1,17 @@
 """Intervals and tests: over seeds, over users and seeds, and paired against another method.
 
-A score varies because users differ and because seeds differ. The bootstrap resamples both: each
-draw takes users with replacement, the same for all methods so that differences are paired, and for
-each method takes seeds with replacement. Percentiles give the interval. With three seeds the part
-of the seeds is underestimated; Student's interval over seeds is reported beside it.
+A score varies because users differ and because seeds differ. Users are resampled: each draw takes
+users with replacement, the same for all methods, so that differences are paired. Three seeds tell
+little of how seeds vary, and resampling them makes it a third too small; so the relative variance
+of the seeds is pooled over all rows of a table, and each draw adds an error of that variance, from
+Student's t with the degrees of freedom of the pool. Percentiles of the draws give the interval. A
+p-value is that of the interval, so it is over users and seeds too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,6 +22,7 @@ from memcom._check import shown, whole
 
 Name = TypeVar("Name", str, int)
 _CHUNK = 50  # bootstrap draws at a time
+SMALLEST_P = 1e-6
 
 
 class Interval(NamedTuple):
@@ -55,15 +58,20 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 
 @checked
 def bootstrap(
-    values: Mapping[Name, np.ndarray], *, draws: int = 2000, seed: int = 0
+    values: Mapping[Name, np.ndarray],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    fixed: Collection[Name] = (),
 ) -> dict[Name, np.ndarray]:
-    """Return bootstrap means over users and seeds.
+    """Return draws of the means over users and seeds.
 
     Args:
         values: By name ``(seeds, users)``, one value per seed and user. The users are the same for
             all names, the numbers of seeds may differ.
-        draws: Number of bootstrap samples.
-        seed: Seed of the samples.
+        draws: Number of draws.
+        seed: Seed of the draws.
+        fixed: Names in which nothing is random but the choice of users.
 
     Returns:
         By name ``(draws,)`` float64 means. Draw d uses the same users for every name.
@@ -79,26 +87,51 @@ def bootstrap(
     if len(numbers) > 1 or 0 in numbers or any(not len(array) for array in values.values()):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in values.items())
         raise ValueError(f"values must be (seeds, users) with the same users, got {shapes}")
-    means = {name: np.empty(draws) for name in values}
     if not values:
-        return means
+        return {}
     users = numbers.pop()
+    of_user = np.stack([np.asarray(array, np.float64).mean(0) for array in values.values()])
+    found = np.empty((len(values), draws))
     rng = np.random.default_rng([seed, 0])
-    rng_of = {name: np.random.default_rng([seed, 1 + i]) for i, name in enumerate(values)}
-    stacked = np.concatenate([np.asarray(array, np.float64) for array in values.values()])
     for first in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - first)
         drawn = rng.integers(0, users, (size, users)) + users * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * users).reshape(size, users)
-        by_run = stacked @ counts.T / users  # (all seeds of all names, size)
-        row = 0
-        for name, array in values.items():
-            seeds = len(array)
-            chosen = rng_of[name].integers(0, seeds, (seeds, size))
-            of_name = by_run[row : row + seeds]
-            means[name][first : first + size] = np.take_along_axis(of_name, chosen, 0).mean(0)
-            row += seeds
-    return means
+        found[:, first : first + size] = of_user @ counts.T / users
+    spread, freedom = pooled_spread(values)
+    for place, (name, array) in enumerate(values.items()):
+        if freedom and name not in fixed:
+            error = np.random.default_rng([seed, 1 + place]).standard_t(freedom, draws)
+            found[place] *= 1 + spread / math.sqrt(len(array)) * error
+    return dict(zip(values, found, strict=True))
+
+
+def pooled_spread(values: Mapping[Name, np.ndarray]) -> tuple[float, int]:
+    """Return how much a seed shifts the scores of all users alike, pooled over names.
+
+    The variance of a name's seed means is that of the seeds plus that of the noise of single users,
+    which the bootstrap over users has already: the latter is subtracted (two-way analysis of
+    variance, one value per cell).
+
+    Args:
+        values: By name ``(seeds, users)``. Those with one seed, or a mean of 0, tell nothing.
+
+    Returns:
+        The standard deviation relative to the mean, and its degrees of freedom, which are 0 if no
+        name has two seeds.
+    """
+    total, freedom = 0.0, 0
+    for array in values.values():
+        seeds, users = array.shape
+        mean = array.mean(dtype=np.float64)
+        if seeds < 2 or not mean:
+            continue
+        of_seed, of_user = (array.mean(axis, dtype=np.float64) / mean for axis in (1, 0))
+        rest = array / mean - of_seed[:, None] - of_user + 1
+        noise = (rest**2).sum() / (seeds - 1) / max(1, users - 1) / users
+        total += (seeds - 1) * (of_seed.var(ddof=1) - noise)
+        freedom += seeds - 1
+    return math.sqrt(max(0.0, total / max(1, freedom))), freedom
 
 
 def percentiles(value: float, draws: np.ndarray) -> Interval:
@@ -110,31 +143,25 @@ def percentiles(value: float, draws: np.ndarray) -> Interval:
 
 
 @checked
-def paired_tests(values: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Return two-sided p-values of "no difference" between paired values.
+def p_value(interval: Interval, at: float = 0.0) -> float:
+    """Return the two-sided p-value of "it is ``at``" that belongs to a 95 % interval.
 
     Args:
-        values: ``(users,)`` scores, averaged over seeds.
-        reference: ``(users,)`` scores of the same users.
+        interval: An estimate with its interval, taken as normal.
+        at: The value to be tested.
 
     Returns:
-        p of Wilcoxon's signed-rank test and of the t test; NaN for fewer than two users.
+        p, at least `SMALLEST_P`: a few seeds say nothing of tails further out. NaN without ends.
     """
     from scipy import stats
 
-    if values.ndim != 1 or values.shape != reference.shape:
-        raise ValueError(
-            f"values and reference must be (users,), got {values.shape} and {reference.shape}"
-        )
-    difference = np.asarray(values, np.float64) - reference
-    if len(difference) < 2:
-        return math.nan, math.nan
-    if not difference.any():
-        return 1.0, 1.0
-    wilcoxon = float(stats.wilcoxon(difference).pvalue)
-    if np.ptp(difference) == 0:
-        return wilcoxon, 0.0
-    return wilcoxon, float(stats.ttest_1samp(difference, 0.0).pvalue)
+    value, low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        return math.nan
+    error = (high - low) / (2 * stats.norm.ppf(0.975))
+    if not error:
+        return 1.0 if value == at else SMALLEST_P
+    return max(SMALLEST_P, float(2 * stats.norm.sf(abs(value - at) / error)))
 
 
 @checked

@@ -48,17 +48,18 @@ def markdown_section(
         f"{_text.duration(sum(row.seconds for row in rows))} of computing. "
         f"Code {_text.markdown(_versions(records))}.",
         "- Ratio and bytes are those stored in the input embedding, at most what was asked for; "
-        "total is the whole model. Loss is relative to the full table, positive is worse. 95 % "
-        f"intervals are bootstrapped over {task.unit}s and seeds, or Student's over seeds where "
-        f"the metric has no value per {task.unit}. ± is Student's over seeds; p is Wilcoxon's "
-        f"against the full table, paired by {task.unit}, adjusted by Holm for all rows. Lookup and "
-        "step, where they were taken, are times over the full table's, one thread.",
+        "whole model has the rest too, and how much smaller it is than with the full table. Loss "
+        "is relative to the full table, positive is worse. 95 % intervals are over "
+        f"{task.unit}s, by bootstrap, and over seeds, whose variance is pooled over all rows; or "
+        f"Student's over seeds where the metric has no value per {task.unit}. ± is Student's over "
+        "seeds; p is that of the loss's interval, adjusted by Holm for all rows. Lookup and step, "
+        "where they were taken, are times over the full table's, one thread.",
         *(f"- {_text.markdown(note)}" for note in (*caveats(table, rows), *notes)),
         "",
     ]
     if picture is not None:
         lines += [f"![{label} against compression on {title}]({picture.name})", ""]
-    cells = [_cells(row, table.metric_label) for row in rows]
+    cells = _cells(rows, table.metric_label)
     escaped = [{_text.markdown(k): _text.markdown(v) for k, v in cell.items()} for cell in cells]
     lines.append(_layout(rows, escaped, "markdown"))
     if any(row.seeds and row.seeds < 3 for row in rows if row.method not in task.untrained):
@@ -92,9 +93,9 @@ def terminal_section(table: Table, rows: Sequence[Row], notes: Sequence[str] = (
         The lines.
     """
     label = table.metric_label
-    cells = [_cells(row, label) for row in rows]
+    cells = _cells(rows, label)
     for row, cell in zip(rows, cells, strict=True):
-        for name in ("total bytes", f"{label} 95 %", "seeds"):
+        for name in (f"{label} 95 %", "seeds"):
             cell.pop(name, None)
         if row.status != "finished":
             cell[STATUS] = row.status
@@ -116,8 +117,13 @@ def about_tuning(table: Table) -> str:
     )
 
 
-def _cells(row: Row, label: str) -> dict[str, str]:
-    """The cells of a row by heading; ``label`` is that of the metric."""
+def _cells(rows: Sequence[Row], label: str) -> list[dict[str, str]]:
+    """The cells of rows by heading; ``label`` is that of the metric."""
+    full = next((row.total_nbytes for row in rows if row.method == "full"), 0)
+    return [_row_cells(row, label, full) for row in rows]
+
+
+def _row_cells(row: Row, label: str, full_nbytes: int) -> dict[str, str]:
     if not row.seeds:
         return {"method": row.method, "ratio": row.status.partition(":")[0]}
     is_full = row.method == "full"
@@ -125,13 +131,15 @@ def _cells(row: Row, label: str) -> dict[str, str]:
         "method": row.method,
         "ratio": "-" if math.isnan(row.compression_ratio) else f"{row.compression_ratio:.2f}",
         "bytes": f"{row.nbytes:,}",
-        "total bytes": f"{row.total_nbytes:,}",
+        "whole model": whole_model(
+            row.total_nbytes, 0 if math.isnan(row.compression_ratio) else full_nbytes
+        ),
         label: f"{row.value.value:.4f}",
         f"{label} 95 %": _span(row.value.low, row.value.high, "{:.4f}"),
         "±": "-" if math.isnan(row.seed_half_width) else f"{row.seed_half_width:.4f}",
         "loss %": "0" if is_full else _percent(row.loss.value),
         "loss 95 %": "" if is_full else _span(100 * row.loss.low, 100 * row.loss.high, "{:+.1f}"),
-        "p": "" if math.isnan(row.p_holm) else f"{row.p_holm:.2g}",
+        "p": p_text(row.p_holm),
         "rate": "-" if math.isnan(row.learning_rate) else f"{row.learning_rate:g}",
         **{
             name: _value(choice.value)
@@ -158,7 +166,17 @@ def _layout(rows: Sequence[Row], cells: Sequence[dict[str, str]], style: str) ->
 def _budget(row: Row) -> str:
     if row.budget is not None:
         return f"at most {row.budget:,} bytes"
-    return "controls and full table" if row.ratio is None else f"ratio {row.ratio:g}"
+    return "controls, full table and references" if row.ratio is None else f"ratio {row.ratio:g}"
+
+
+def whole_model(nbytes: int, full_nbytes: int) -> str:
+    """Bytes of a whole model, and in brackets how often they go into those with the full table."""
+    return f"{nbytes:,}" + (f" ({full_nbytes / nbytes:.2f}x)" if full_nbytes and nbytes else "")
+
+
+def p_text(p: float) -> str:
+    """A p-value, below 0.001 no more than that."""
+    return "" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _value(value: Any) -> str:

@@ -95,16 +95,7 @@ class Record:
         if self.outcome is None:
             content |= {"failed": self.failed, "traceback": self.traceback}
         else:
-            outcome = self.outcome
-            content["outcome"] = {
-                "metrics": dict(outcome.metrics),
-                "valid": outcome.valid,
-                "nbytes": outcome.size.nbytes,
-                "full_nbytes": outcome.size.full_nbytes,
-                "output_nbytes": outcome.output_nbytes,
-                "best_epoch": outcome.best_epoch,
-                "units": {name: _pack(values) for name, values in outcome.units.items()},
-            }
+            content["outcome"] = _plain(self.outcome)
         return sealed(content | {"seconds": self.seconds, "about": dict(self.about)})
 
     @classmethod
@@ -121,11 +112,7 @@ class Record:
             raise ValueError(f"its setting has key {trial.key}, it says {content.get('key')!r}")
         outcome, failed, trace = None, "", ""
         if content.get("status") == "finished":
-            values = dict(_part(content, "outcome", dict))
-            values["size"] = Size(values.pop("nbytes", None), values.pop("full_nbytes", None))
-            packed = _part(values, "units", dict)
-            values["units"] = {name: _unpack(array) for name, array in packed.items()}
-            outcome = checked(Outcome(**values))
+            outcome = _outcome(_part(content, "outcome", dict))
         elif content.get("status") == "failed":
             failed, trace = _part(content, "failed", str), _part(content, "traceback", str)
         else:
@@ -165,6 +152,7 @@ def checked(outcome: Outcome) -> Outcome:
         _count("output_nbytes", outcome.output_nbytes),
         _count("best_epoch", outcome.best_epoch),
         outcome.units,
+        {str(name): checked(each) for name, each in outcome.derived.items()},
     )
 
 
@@ -197,6 +185,33 @@ def run_trial(trial: Trial, data: Any, device: str = "cpu") -> Record:
     finally:
         torch.set_num_threads(threads)
     return Record(trial, outcome, failed, trace, time.perf_counter() - start, provenance(device))
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON values; those derived from it only where there are any."""
+    values = {
+        "metrics": dict(outcome.metrics),
+        "valid": outcome.valid,
+        "nbytes": outcome.size.nbytes,
+        "full_nbytes": outcome.size.full_nbytes,
+        "output_nbytes": outcome.output_nbytes,
+        "best_epoch": outcome.best_epoch,
+        "units": {name: _pack(array) for name, array in outcome.units.items()},
+    }
+    if outcome.derived:
+        values["derived"] = {name: _plain(each) for name, each in outcome.derived.items()}
+    return values
+
+
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    """The outcome of `_plain`; ValueError says what is wrong with it."""
+    values = dict(content)
+    values["size"] = Size(values.pop("nbytes", None), values.pop("full_nbytes", None))
+    packed = _part(values, "units", dict)
+    values["units"] = {name: _unpack(array) for name, array in packed.items()}
+    derived = _part({"derived": {}} | values, "derived", dict)
+    values["derived"] = {name: _outcome(_part(derived, name, dict)) for name in derived}
+    return checked(Outcome(**values))
 
 
 def _pack(values: np.ndarray) -> dict[str, Any]:

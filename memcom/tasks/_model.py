@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from memcom._annotations import checked
 from memcom._check import whole
 from memcom.embeddings import CompressedEmbedding
+from memcom.embeddings.quantized import quantize
 
 
 class TaskModel(nn.Module):
@@ -30,6 +31,11 @@ class TaskModel(nn.Module):
         """Replace each table by the layer that is stored; see `CompressedEmbedding.freeze`."""
         for name, table in self.tables().items():
             self.set_submodule(name, table.freeze())
+
+    def round_tables(self, bits: int) -> None:
+        """Store the rows of each table in few bits, without training; see `memcom.quantize`."""
+        for name, table in self.tables().items():
+            self.set_submodule(name, quantize(table, bits))
 
     @property
     def device(self) -> torch.device:

@@ -7,8 +7,9 @@ A task is a subclass of `TaskRun`: it gives the plans, builds, fits and measures
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -44,6 +45,7 @@ class TaskRun:
         controls: Methods without a table.
         sign: -1 if lower values of the task's metric are better.
         sparse: Tables give sparse gradients.
+        rounded_to: Bits of the rows that a trained full table is rounded to and measured in, too.
         shape: The setting's options of the model.
         training: The setting's options of the training.
 
@@ -55,6 +57,7 @@ class TaskRun:
     controls: ClassVar[tuple[str, ...]]
     sign: ClassVar[int] = 1
     sparse: ClassVar[bool] = True
+    rounded_to: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, setting: Setting, data: Any, device: str = "cpu") -> None:
         self.setting, self.data, self.device = setting, data, device
@@ -113,7 +116,7 @@ class TaskRun:
     # --- the same for all tasks ---
 
     def outcome(self) -> Outcome:
-        """Build, train, freeze and measure one model.
+        """Build, train, freeze and measure one model; of a full table its rounded forms, too.
 
         The compiled lookups are loaded first. Else the first small batches of a process would take
         the plain path, whose sums are rounded in another order, and the last digits of a trial
@@ -123,6 +126,14 @@ class TaskRun:
         model = self.prepared()
         record = self.fit(model)
         model.freeze_tables()
+        outcome, derived = self._measured(model, record), {}
+        for bits in self.rounded_to if self.setting.method == "full" else ():
+            rounded = copy.deepcopy(model)
+            rounded.round_tables(bits)
+            derived[f"int{bits}"] = self._measured(rounded, record)
+        return replace(outcome, derived=derived)
+
+    def _measured(self, model: TaskModel, record: FitRecord) -> Outcome:
         units, others = self.measure(model)
         return Outcome(
             metrics=mean_metrics(units) | others,

@@ -32,12 +32,14 @@ class Setting:
 
     Attributes:
         task: Name of the task.
-        method: A compressor such as ``"qr(operation=concat)"``, or one of the task's controls.
+        method: A compressor such as ``"qr(operation=concat)"``, or one of the task's controls or
+            references.
         ratio: Compression ratio asked of the input embedding, or None.
-        nbytes: Bytes the input embedding may take, or None. ``"full"`` and the controls have
-            neither ratio nor bytes, every other method has one of the two.
+        nbytes: Bytes the input embedding may take, or None. ``"full"``, controls and references
+            have neither ratio nor bytes, every other method has one of the two.
         seed: Seed of initialisation, batches and all other random numbers.
-        learning_rate: Learning rate of the optimizer; None for a control that learns nothing.
+        learning_rate: Learning rate of the optimizer; None for a control that learns nothing, and
+            for references, which choose among a grid of their own.
         options: All other options of the task: width, epochs, ... JSON values only.
     """
 
@@ -54,7 +56,7 @@ class Size(NamedTuple):
     """Bytes of the input embedding, all its tables together.
 
     Attributes:
-        nbytes: Stored bytes.
+        nbytes: Stored bytes; of a reference those of the whole model.
         full_nbytes: Bytes of the full fp32 table or tables; 0 where there is no table.
     """
 
@@ -76,6 +78,8 @@ class Outcome:
         units: For metrics that are a mean over users, rows or documents: ``(units,)`` float32
             value of each, in an order that depends on the data only. Intervals over units and
             paired tests use them. A metric like AUC has none.
+        derived: By name, what was measured of models that were made of this one without training,
+            as the trained full table in 8 bits a number: ``int8``.
     """
 
     metrics: Mapping[str, float]
@@ -84,6 +88,7 @@ class Outcome:
     output_nbytes: int
     best_epoch: int = 0
     units: Mapping[str, np.ndarray] = field(default_factory=dict)
+    derived: Mapping[str, Outcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ class Task:
             option per name in it, such as ``weights.weight_decay``.
         higher_is_better: Direction of the metric.
         controls: Methods without a table, and so without a ratio: ``popular``, ``bias-only``, ...
-        untrained: Controls that learn nothing: one trial each, no grid, no seeds.
+        references: Models of another kind, to know what a full table has to stand up to. Each
+            chooses among a grid of its own on validation, so its trials have no learning rate.
+        untrained: Controls and references in which nothing is random: one trial each, no seeds.
         unit: Singular of the units of `Outcome.units`, for headings.
         label: Name of the metric in headings, with options in braces, as in ``nDCG@{k}``; the
             metric's own name if empty.
@@ -126,6 +133,7 @@ class Task:
     profiles: Mapping[str, Mapping[str, Any]]
     higher_is_better: bool = True
     controls: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
     untrained: tuple[str, ...] = ()
     unit: str = "user"
     label: str = ""

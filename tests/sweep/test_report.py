@@ -46,7 +46,7 @@ def test_files_hold_every_row_and_every_trial(finished):
 
 
 SUMMARY = """data task method ratio budget status nbytes compression_ratio total_nbytes p_value
-    p_value_t p_holm valid learning_rate learning_rate_end best_epoch last_epoch seeds failed
+    p_holm valid learning_rate learning_rate_end best_epoch last_epoch seeds failed
     seconds score score_low score_high loss loss_low loss_high seed_half_width other"""
 PAIRS = "data task method other ratio budget loss loss_low loss_high"
 TRIALS = """data task method ratio budget learning_rate seed status failed seconds key memcom
@@ -170,3 +170,20 @@ def test_names_and_errors_are_shown_and_do_nothing(tmp_path, data, monkeypatch):
     assert shown.tags.count("details") == 4
     assert name in shown.text
     assert "</summary><script>x</script>" in shown.text
+
+
+def test_what_was_derived_stands_in_the_report_and_beside_its_trial(tmp_path, data, monkeypatch):
+    monkeypatch.setenv("TOY_DERIVED", "1")
+    changes = {"methods": (), "ratios": (), "references": ["still"]}
+    files = write_report(run(spec(**changes), tmp_path, data=data, progress=False), tmp_path).files
+    trials = rows_of(files["trials"])
+    halved, full = ([t for t in trials if t["method"] == m] for m in ("halved", "full"))
+    assert len(halved) == len(full) == 4  # two rates, two more seeds
+    for one, other in zip(halved, full, strict=True):
+        assert one["key"] == other["key"]
+        assert (one["seconds"], one["compression_ratio"]) == ("0.0", "2.0")
+    lines = files["report"].read_text().splitlines()
+    cells = next(line.split("|") for line in lines if line.startswith("| halved "))
+    assert [cell.strip() for cell in cells[2:5]] == ["2.00", "3,200", "3,300 (1.97x)"]
+    cells = next(line.split("|") for line in lines if line.startswith("| still "))
+    assert [cell.strip() for cell in cells[2:5]] == ["-", "1,000", "1,100"]

@@ -264,7 +264,7 @@ def test_every_stands_for_the_registry_and_is_told_once():
 
 def test_baselines_and_controls_can_be_left_out():
     def rows(**fields):
-        spec = Spec(methods=("hash",), ratios=(4,), **fields)
+        spec = Spec(methods=("hash",), ratios=(4,), references=(), **fields)
         return [grid[0].method for grid in spec.grids(spec.variants()[0])]
 
     assert rows() == ["popular", "bias-only", "full", *BASELINES, "hash"]
@@ -274,3 +274,27 @@ def test_baselines_and_controls_can_be_left_out():
         rows(controls=["hash"])
     with pytest.raises(ValueError, match="hush"):
         rows(baselines=["hush"])
+
+
+def test_references_are_all_of_the_task_in_the_full_profile_and_none_in_the_fast():
+    assert Spec(profile="full").references == get_task("ranking").references
+    assert Spec(profile="fast").references == ()
+    assert Spec(profile="full", references=()).references == ()
+    named = Spec(references=["ease", "popular", "bpr"])
+    assert named.references == ("ease", "bpr")  # popular is a control, there anyhow
+    rows = [grid[0] for grid in named.grids(named.variants()[0])]
+    assert [row.method for row in rows[:5]] == ["popular", "bias-only", "full", "ease", "bpr"]
+    assert [row.learning_rate for row in rows[3:5]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"references": ["svd"]}, "each of references must be one of ease, .* got 'svd'"),
+        ({"references": "ease"}, "references must be a list"),
+        ({"task": "text", "references": ["ease"]}, "must be one of prior"),
+    ],
+)
+def test_references_that_the_task_does_not_have(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        Spec(**fields)

@@ -148,3 +148,15 @@ def test_a_trial_gives_the_same_digits_whatever_its_process_ran_before():
         said.append(json.loads(subprocess.run(words, capture_output=True, check=True).stdout))
     assert said[0] == said[1]
     assert said[0]["abundance"] > 1
+
+
+def test_what_is_derived_is_kept_with_its_trial(data, monkeypatch):
+    monkeypatch.setenv("TOY_DERIVED", "1")
+    table = next(tables(toy.spec(), data))
+    trial = next(cell.first for cell in table.cells if cell.first.method == "full")
+    record = trials.run_trial(trial, data)
+    again = Record.from_json(json.loads(json.dumps(record.as_json())))
+    (name, derived), (_, before) = again.outcome.derived.popitem(), *record.outcome.derived.items()
+    assert name == "halved"
+    assert derived.size == before.size
+    assert np.array_equal(derived.units["score"], before.units["score"])

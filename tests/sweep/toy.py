@@ -3,7 +3,8 @@
 Environment variables steer it: TOY_LOG is a file that gets a line per trial that is run, TOY_FAIL
 a method that fails, or * for all, TOY_KILL a folder: two trials of the method `truncate` kill their
 process unless they find a file named after them there, which they leave behind first.
-TOY_KILL_ALWAYS names a method that always kills its process.
+TOY_KILL_ALWAYS names a method that always kills its process. With TOY_DERIVED the full table has an
+outcome derived from it, of half its bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from memcom.budget import BudgetError
 from memcom.data import Interactions
 from memcom.sweep import Spec
-from memcom.tasks import Outcome, Setting, Task, get_task
+from memcom.tasks import Outcome, Setting, Size, Task, get_task
 
 FAILURE = "as it was told to"
 
@@ -48,7 +50,7 @@ def run(setting: Setting, data: Interactions, device: str) -> Outcome:
     units = rng.random(50).astype(np.float32) + {"full": 1.0, "popular": -0.5}.get(
         setting.method, 0
     )
-    return Outcome(
+    outcome = Outcome(
         metrics={"score": float(units.mean()), "other": 1.0},
         valid=float(rng.random()),
         size=toy_size(setting, data),
@@ -56,9 +58,17 @@ def run(setting: Setting, data: Interactions, device: str) -> Outcome:
         best_epoch=int(rng.integers(1, setting.options["epochs"] + 1)),
         units={"score": units},
     )
+    if os.environ.get("TOY_DERIVED") and setting.method == "full":
+        half = replace(outcome, size=Size(outcome.size.nbytes // 2, outcome.size.full_nbytes))
+        return replace(outcome, derived={"halved": half})
+    return outcome
 
 
 def toy_size(setting: Setting, data: Any) -> Any:
+    if setting.method in TASK.references:
+        if setting.method == "too-large":
+            raise BudgetError("too-large is too large")
+        return Size(1000, 0)
     options = {"embedding_dim": setting.options["embedding_dim"]}
     return get_task("ranking").size(replace(setting, learning_rate=None, options=options), data)
 
@@ -74,7 +84,8 @@ TASK = Task(
         "full": {"learning_rates": [0.1], "embedding_dim": 16, "epochs": 3, "work": 1},
     },
     controls=("popular",),
-    untrained=("popular",),
+    references=("still", "random", "too-large"),
+    untrained=("popular", "still"),
 )
 NAME = "tests.sweep.toy:TASK"
 

@@ -109,7 +109,7 @@ def evaluate(model: Ranker, held_out: HeldOut, *, k: int = 10) -> Evaluation:
     with evaluating(model):
         for users in everyone.split(batch):
             known, wanted = held_out.known.take(users), held_out.wanted.take(users)
-            scores = model(known.items, known.offsets)
+            scores = model.rank(held_out.users[users], known)
             scores[known.rows, known.items] = -torch.inf
             found = ndcg_and_recall_at_k(scores, (wanted.offsets, wanted.items), k)
             values.append(torch.stack(found))

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memcom.tasks._model import TaskModel, dense_layers, stored_nbytes
+from memcom.tasks.histories import Histories
 
 
 class Ranker(TaskModel):
@@ -49,6 +50,18 @@ class Ranker(TaskModel):
             ``(users, num_items)`` floating point, higher is better.
         """
         return self.score(self.encode(items, offsets))
+
+    def rank(self, users: Tensor, known: Histories) -> Tensor:
+        """Score all items for users, whom a model may know by id.
+
+        Args:
+            users: int64 ``(m,)`` ids.
+            known: Their histories, in that order.
+
+        Returns:
+            ``(m, num_items)``, newly allocated. Here of the histories alone, as `forward`.
+        """
+        return self(known.items, known.offsets)
 
     def encode(self, items: Tensor, offsets: Tensor) -> Tensor:
         """Return a vector per user, ``(users, width)``, from histories as in `forward`."""

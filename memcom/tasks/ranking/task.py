@@ -18,10 +18,12 @@ from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
 from memcom.profiling import interleave, time_lookup
 from memcom.tasks._fit import FitRecord, check_layers
-from memcom.tasks._run import TaskRun, default_options, plan_table
-from memcom.tasks.protocol import Setting, Task
+from memcom.tasks._model import stored_nbytes
+from memcom.tasks._run import TaskRun, default_options, mean_metrics, plan_table
+from memcom.tasks.protocol import Outcome, Setting, Size, Task
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
 from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
+from memcom.tasks.ranking.references import REFERENCES, fit_reference
 from memcom.tasks.ranking.training import (
     DividedHistories,
     PairwiseOptions,
@@ -64,9 +66,34 @@ class RankingRun(TaskRun):
     options = (RankerOptions, TrainingOptions)
     controls = ("popular", "bias-only")
     sparse = False
+    rounded_to = (8, 4)
     data: Interactions
     shape: RankerOptions
     training: TrainingOptions
+
+    @classmethod
+    def size(cls, setting: Setting, data: Interactions) -> Size:
+        """Return the planned bytes; those of a reference are of all that it stores."""
+        if setting.method in REFERENCES:
+            return Size(REFERENCES[setting.method].size(setting.method, data), 0)
+        return super().size(setting, data)
+
+    def outcome(self) -> Outcome:
+        """Measure a model, as `TaskRun.outcome`; a reference is computed at its whole grid."""
+        name, options = self.setting.method, self.training
+        if name not in REFERENCES:
+            return super().outcome()
+        chosen = fit_reference(
+            name, self.data, k=options.k, seed=self.setting.seed, device=self.device
+        )
+        units, _ = self.measure(chosen.model)
+        return Outcome(
+            metrics=mean_metrics(units) | chosen.point,
+            valid=chosen.valid,
+            size=Size(stored_nbytes(chosen.model), 0),
+            output_nbytes=0,
+            units=units,
+        )
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of the input embedding."""
@@ -142,7 +169,7 @@ class RankingRun(TaskRun):
             BudgetError: The method cannot be that small.
             ValueError: The setting has no table.
         """
-        if setting.method in cls.controls:
+        if setting.method in (*cls.controls, *REFERENCES):
             raise ValueError(f"{setting.method} has no embedding to time")
         full = replace(setting, method="full", ratio=None, nbytes=None)
         runs = [cls(each, data) for each in (setting, full)]
@@ -194,7 +221,8 @@ def _task(name: str, run: type[RankingRun], **full: int) -> Task:
             "full": default_options([3e-3, 1e-2, 3e-2], *defaults, **full),
         },
         controls=run.controls,
-        untrained=("popular",),
+        references=tuple(REFERENCES),
+        untrained=("popular", *(n for n, each in REFERENCES.items() if not each.random)),
         label="nDCG@{k}",
         time=run.time,
         later=("std", "batch_norm", "rows", "weights", "dense"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,24 @@ def test_a_tail_like_the_papers_learns_what_is_planted() -> None:
     tail = run("memcom", **options, **effort)
     popular = run("popular", None)
     assert tail.metrics["ndcg"] > 1.3 * popular.metrics["ndcg"]
+
+
+def test_a_trained_full_table_is_measured_in_8_and_4_bits_too() -> None:
+    outcome = run("full", None)
+    assert list(outcome.derived) == ["int8", "int4"]
+    ranking = RankingRun(setting("full", None), planted())
+    model = ranking.prepared()
+    ranking.fit(model)
+    table = model.embedding.materialize()
+    for name, bits in (("int8", 8), ("int4", 4)):
+        low, high = table.aminmax(dim=1, keepdim=True)
+        scale = ((high - low) / (2**bits - 1)).half().float()
+        rounded = low.half().float() + scale * torch.round((table - low.half().float()) / scale)
+        by_hand = copy.deepcopy(model)
+        by_hand.embedding = torch.nn.Embedding.from_pretrained(rounded)
+        expected = evaluate(by_hand, HeldOut.of(planted(), "test")).ndcg
+        derived = outcome.derived[name]
+        assert derived.units["ndcg"].mean() == pytest.approx(float(expected.mean()), abs=0.01)
+        assert derived.size.nbytes == 60 * (8 * bits // 8 + 4)
+        assert derived.output_nbytes == outcome.output_nbytes
+    assert not run("hash").derived
