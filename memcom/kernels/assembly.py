@@ -43,8 +43,8 @@ from memcom.kernels.recipe import (
     address_flaw,
 )
 
-# The first line.
-WIDTH, LIMIT, PADDING, OUT_FORMAT, MOST_WEIGHTS, MOST_COLUMNS = range(1, 7)
+# The first line. `KEPT` is where a lookup leaves the rows that each line read, or 0.
+WIDTH, LIMIT, PADDING, OUT_FORMAT, MOST_WEIGHTS, MOST_COLUMNS, KEPT = range(1, 8)
 # Every other line.
 (
     OP,

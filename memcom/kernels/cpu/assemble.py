@@ -37,6 +37,7 @@ from memcom.kernels.assembly import (
     GROUP,
     HALF,
     HIGH,
+    KEPT,
     LIMIT,
     LINE,
     LOW,
@@ -706,6 +707,32 @@ def assemble_block(
     return -1
 
 
+@njit
+def _keep_rows(code: Any, whole: Any, first: int, n: int, total: int) -> None:
+    """Copy the rows that a block's ids read, line by line; -1 where a line is not for the id."""
+    kept = int64_array(code[0, KEPT], (code.shape[0], total))
+    every, keys = whole[_ALL], whole[_KEYS]
+    for part in range(1, code.shape[0]):
+        line, count = code[part], np.int64(0)
+        if line[OP] != PART:
+            continue
+        low, high = line[LOW], line[HIGH]
+        for b in range(n):
+            count += np.int64(keys[b] >= low) & np.int64(keys[b] < high)
+        for j in range(part, line[NEXT]):
+            place = np.int64(0)
+            for b in range(n if count == n else 0):
+                kept[j, first + b] = whole[_ROWS + j, b]
+            for b in range(0 if count == n else n):  # a range has the rows of its own ids only
+                is_own = low <= keys[b] < high
+                kept[j, first + b] = whole[_ROWS + j, place] if is_own else np.int64(-1)
+                place += np.int64(is_own)
+    for b in range(n if code[0, PADDING] != NONE else 0):
+        if every[b] == code[0, PADDING]:
+            for j in range(1, code.shape[0]):
+                kept[j, first + b] = -1
+
+
 def _narrower(write_as: Callable[..., Any]) -> Callable[..., None]:
     """Compile the loop that writes float32 numbers in a narrower format."""
 
@@ -758,6 +785,8 @@ def assemble_task(address: int) -> None:
         if bad != -1:
             task[BAD] = bad
             break
+        if code[0, KEPT] != 0:
+            _keep_rows(code, room[0], first, n, task[COUNT])
         if pooled:
             bag = pool_block(target, width, first, n, factors, offsets, bags, bag, task[OUT])
         elif kind == HALF:
@@ -768,6 +797,17 @@ def assemble_task(address: int) -> None:
 
 _TASK: Any = assemble_task.address
 _sweep = sweep_forward
+
+
+def sweep(code: Any, threads: int, ids: int, count: int, out: Any) -> int:
+    """Look up int64 ids at an address, by lines that keep the rows, into a float32 array.
+
+    Returns:
+        -1, the position of an id that is out of range, or `NOT_STORED`.
+    """
+    lines, target = (code.ctypes.data, len(code)), out.ctypes.data
+    found: int = _sweep(_TASK, threads, *lines, ids, 8, count, target)
+    return found
 
 
 def assembled(assembly: Assembly, ids: Tensor) -> Tensor | None:

@@ -2,9 +2,10 @@
 
 Equal ids come first: their gradients are summed, so that what follows is done once per distinct id.
 
-    collect     sort the ids, each with its position
-    prepare     sum the gradients of equal ids; find the rows that each line reads, what multiplies
-                the gradient there, and the dot products that gradients of numbers are made of
+    collect     sort the ids, each with its position; the lookup of the distinct ones keeps the rows
+    spread      copy each vector to all positions of its id
+    prepare     sum the gradients of equal ids; find what multiplies the gradient of each row, and
+                the dot products that gradients of numbers are made of
     mark        note which rows of a table were read: a bit each, and how many come before
     accumulate  add up the gradients of the rows
 
@@ -70,14 +71,13 @@ from memcom.kernels.assembly import (
 )
 from memcom.kernels.cpu.assemble import (
     code_at,
-    find_rows,
     move_by_number,
     move_single,
     number_at,
     seed_of,
     stored_rows,
 )
-from memcom.kernels.cpu.backward import segment, sort_keys
+from memcom.kernels.cpu.backward import segment
 from memcom.kernels.cpu.forward import load_ids, murmur3
 from memcom.kernels.cpu.native import (
     address_of,
@@ -95,6 +95,7 @@ from memcom.kernels.cpu.native import (
     write,
     zeros,
 )
+from memcom.kernels.cpu.sorting import sort_keys
 from memcom.kernels.cpu.threads import member, part_by_length
 
 BLOCK = 64  # ids of a block: the gradients of their vectors stay in the cache from line to line
@@ -105,9 +106,10 @@ WORD, PAGE = 6, 12  # bits of a row's number: 64 rows share a word of marks, 64 
 # or its complement if the line is not for the id; what multiplies the id's gradient there; and the
 # gradient of a scalar or of a weight. `OWN` is where each distinct id's gradient is.
 THREADS, BAD, CODE, PLAN, LINKS, LINES, IDS, ID_BYTES, COUNT, GRAD = range(10)
-KEYS, SPARE, STARTS, ID_BITS, ORDERED, FOUND = range(10, 16)
-OWN, SUMS, ROWS, SCALES, DOTS, PRODUCTS, JOBS, NUM_JOBS = range(16, 24)
-TASK = 24
+KEYS, SPARE, STARTS, DISTINCT, ID_BITS, ORDERED, FOUND = range(10, 17)
+OWN, SUMS, ROWS, SCALES, DOTS, PRODUCTS, JOBS, NUM_JOBS = range(17, 25)
+DISTINCT_VECTORS, OUT = SUMS, GRAD  # in the forward pass
+TASK = 25
 
 # A job is one of the assembly's sources: `SIZE` rows of `ACROSS` numbers. `MARKS` has two numbers
 # for 64 rows: a bit for each, and how many marks come before; `PAGES` says that of 4,096 rows.
@@ -140,15 +142,14 @@ _ones, _zeros_below = _counter("ctpop"), _counter("cttz")
 
 @compiled(cfunc, types.void(types.int64))
 def collect_task(address: int) -> None:
-    """Sort the ids but for the padding, and note where each distinct one begins.
+    """Sort the ids, and note where each distinct one begins.
 
-    `BAD` becomes the position of an id that has left the range since the forward pass.
+    `BAD` becomes the position of an id that is out of range.
     """
     task = int64_array(address, (TASK,))
     head = int64_array(task[CODE], (task[LINES], LINE))[0]
-    count, bits, padding = task[COUNT], task[ID_BITS], head[PADDING]
+    count, bits = task[COUNT], task[ID_BITS]
     keys, some = int64s(task[KEYS], count), np.empty(BLOCK, np.int64)
-    kept: Any = np.int64(0)
     for first in range(0, count, BLOCK):
         n = min(BLOCK, count - first)
         bad = load_ids(task[IDS], task[ID_BYTES], first, n, head[LIMIT], some)
@@ -156,13 +157,42 @@ def collect_task(address: int) -> None:
             task[BAD] = first + bad
             return
         for b in range(n):
-            keys[kept] = (some[b] << bits) | (first + b)
-            kept += np.int64(some[b] != padding)
+            keys[first + b] = (some[b] << bits) | (first + b)
     largest: Any = np.int64(1)
     while head[LIMIT] > np.int64(1) << largest:
         largest += 1
-    task[ORDERED] = sort_keys(task[KEYS], task[SPARE], kept, bits, bits + largest)
-    task[FOUND] = segment(task[ORDERED], kept, bits, task[STARTS])
+    task[ORDERED] = sort_keys(task[KEYS], task[SPARE], count, bits, bits + largest)
+    task[FOUND] = segment(task[ORDERED], count, bits, task[STARTS])
+    starts, distinct = int64s(task[STARTS], task[FOUND]), int64s(task[DISTINCT], task[FOUND])
+    ordered = int64s(task[ORDERED], count)
+    for k in range(task[FOUND]):
+        distinct[k] = ordered[starts[k]] >> bits
+
+
+@njit
+def _copy(place: int, source: int, columns: int) -> None:
+    many, one, k = zeros(), np.float32(0), np.int64(0)
+    while k + 16 <= columns:
+        write(place + 4 * k, read(source + 4 * k, many))
+        k += 16
+    while k < columns:
+        write(place + 4 * k, read(source + 4 * k, one))
+        k += 1
+
+
+@compiled(cfunc, types.void(types.int64))
+def spread_task(address: int) -> None:
+    """Copy one thread's part of the distinct ids' vectors to all their positions."""
+    task = int64_array(address, (TASK,))
+    width, found = int64_array(task[CODE], (task[LINES], LINE))[0, WIDTH], task[FOUND]
+    starts, mask = int64s(task[STARTS], found + 1), (np.int64(1) << task[ID_BITS]) - 1
+    ordered, size = int64s(task[ORDERED], task[COUNT]), width * 4
+    end = task[OUT] + task[COUNT] * size
+    start, stop = part_by_length(starts, found, task[THREADS])
+    for k in range(start, stop):
+        source = task[DISTINCT_VECTORS] + k * size
+        for p in range(starts[k], starts[k + 1]):
+            _copy(row_address(task[OUT], ordered[p] & mask, size, end), source, width)
 
 
 @njit
@@ -232,6 +262,12 @@ def _sum_equal(task: Any, width: int, first: int, n: int, keys: Any) -> None:
 # --- the lines once more --------------------------------------------------------------------------
 
 
+@njit(forceinline=True)
+def _valid(row: int) -> int:
+    """Return a row that can be read, the complement of one that is not for the id."""
+    return row ^ (row >> 63)
+
+
 @njit
 def _values(line: Any, rows: Any, target: int, columns: int, n: int, projected: bool) -> None:
     """Write the numbers that a line reads for ``n`` ids, ``columns`` each, without their scale."""
@@ -240,7 +276,7 @@ def _values(line: Any, rows: Any, target: int, columns: int, n: int, projected: 
     if not projected:
         bare[PROJECTION] = 0
     for b in range(n):
-        valid[b], places[b] = rows[b] ^ (rows[b] >> 63), target + b * columns * 4
+        valid[b], places[b] = _valid(rows[b]), target + b * columns * 4
     numbers, weights = np.empty((3, n), np.float32), np.empty((1, 1), np.float32)
     row = np.empty(line[COLUMNS], np.float32)
     if line[FORMAT] == SINGLE:
@@ -262,7 +298,7 @@ def _others(code: Any, ties: Any, rows: Any, last: int, factor: int, at: int) ->
     for j in range(ties[last, SCALARS], ties[last, SCALARS_END]):
         if code[j, OP] == FACTOR and j != factor:
             row = rows[j, at]
-            product *= number_at(code[j], row ^ (row >> 63))
+            product *= number_at(code[j], _valid(row))
     return product
 
 
@@ -334,13 +370,6 @@ def _product(task: Any, code: Any, ties: Any, number: int, at: int) -> int:
 
 
 @njit
-def _skip(rows: Any, number: int, until: int, first: int, n: int) -> None:
-    for j in range(number, until):
-        for b in range(n):
-            rows[j, first + b] = -1
-
-
-@njit
 def _read_block(
     task: Any, code: Any, ties: Any, arrays: Any, first: int, n: int, keys: Any, room: Any
 ) -> bool:
@@ -348,7 +377,7 @@ def _read_block(
     rows, scales, dots = arrays
     factors, weights, _tile, _product = room
     every, own, inside = keys.copy(), np.empty(n, np.int64), np.empty(n, np.int64)
-    words, found = np.empty(n, np.int64), np.empty(n, np.int64)
+    padding = code[0, PADDING]
     number: Any = np.int64(0)
     while number < code.shape[0] - 1:
         number += 1
@@ -357,11 +386,11 @@ def _read_block(
             count = np.int64(0)
             for b in range(n):
                 inside[b] = np.int64(keys[b] >= line[LOW]) & np.int64(keys[b] < line[HIGH])
+                inside[b] &= np.int64(every[b] != padding)
                 own[b] = (keys[b] - line[LOW]) * inside[b]
                 inside[b] -= 1  # 0, and -1 for other ids: x ^ -1 is the complement
                 count += inside[b]
             if count == -n:
-                _skip(rows, number, line[NEXT], first, n)
                 number = line[NEXT] - 1
         elif op == MAP:
             if not stored_rows(line, every, keys, n):
@@ -376,19 +405,16 @@ def _read_block(
         elif line[COLUMNS] == 0:
             factors[:n] = np.float32(1)
         else:
-            if not find_rows(line, own, words, found, n):
-                return False
-            for b in range(n):
-                rows[number, first + b] = found[b] ^ inside[b]
+            found = rows[number, first : first + n]
             if op in (FACTOR, TERM):
                 dots[number, first : first + n] = np.float32(0)
             if op == FACTOR:
                 for b in range(n):
-                    factors[b] *= number_at(line, found[b])
+                    factors[b] *= number_at(line, _valid(found[b]))
             elif op == WEIGHTS:
                 for b in range(n):
                     for k in range(line[COLUMNS]):
-                        weights[b, k] = number_at(line, found[b] * line[COLUMNS] + k)
+                        weights[b, k] = number_at(line, _valid(found[b]) * line[COLUMNS] + k)
             elif op == ROW and ties[number, SCALED] != 0:
                 seed = np.uint32(seed_of(line, line[SIGN]) if line[SIGN] != NONE else 0)
                 for b in range(n):
@@ -642,17 +668,28 @@ def _sources(task: Any, code: Any, ties: Any, number: int, first: int, n: int, i
 
 @njit
 def _add_rows(
-    job: Any, line: Any, some: Any, scales: Any, sources: Any, low: int, high: int, n: int
+    job: Any,
+    line: Any,
+    some: Any,
+    scales: Any,
+    sources: Any,
+    places: Any,
+    low: int,
+    high: int,
+    n: int,
 ) -> None:
     """Add the gradients of rows, or of runs of an array."""
     columns, step, size = line[COLUMNS], line[STEP], job[SIZE]
     # Fields are read once: numba cannot know that the gradients do not overlap them.
     width, target, marks = line[PROJECTED], job[TARGET], job[MARKS]
     if columns == 1 and width == 0:
+        if low >= high:
+            return
+        for b in range(n):  # many at once: the sums below wait for each other
+            places[b] = target + _place(marks, min(max(some[b], low), high - 1)) * 4
         for b in range(n):
-            row = some[b]
-            if low <= row < high:
-                place = float32s(target + _place(marks, row) * 4, 1)
+            if low <= some[b] < high:
+                place = float32s(places[b], 1)
                 place[0] += float32s(sources[b], 1)[0] * scales[b]
         return
     for b in range(n):
@@ -695,7 +732,8 @@ def accumulate_task(address: int) -> None:
     code, ties, (rows, scales, dots) = _views(task)
     jobs = int64_array(task[JOBS], (task[NUM_JOBS], JOB))
     plan, found = int64_array(task[PLAN], (task[LINES], LINE)), task[FOUND]
-    sources, ones = np.empty(BLOCK, np.int64), np.ones(BLOCK, np.float32)
+    sources, places = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    ones = np.ones(BLOCK, np.float32)
     for which in range(task[NUM_JOBS]):
         job = jobs[which]
         if job[NEEDED] == 0:
@@ -732,6 +770,6 @@ def accumulate_task(address: int) -> None:
                         scale = scales[j, first : first + n]
                     _sources(task, code, ties, j, first, n, sources)
                     if reads:
-                        _add_rows(job, line, some, scale, sources, low, high, n)
+                        _add_rows(job, line, some, scale, sources, places, low, high, n)
                     if multiplies:
                         _add_outer(job, line, some, scale, sources, low, high, n)
