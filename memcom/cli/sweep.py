@@ -176,7 +176,7 @@ def sweep(
     report_only: bool,
     **options: Any,
 ) -> None:
-    """Train compressors over ratios, seeds and learning rates; resume; report.
+    """Train compressors over ratios and seeds, each tuned alike; resume; report.
 
     SPEC is a TOML file; options replace what it says. Without one the options say everything.
     Exits with 1 if a trial failed, with 2 if a value makes no sense or a file cannot be used.

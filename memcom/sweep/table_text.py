@@ -107,13 +107,13 @@ def terminal_section(table: Table, rows: Sequence[Row], notes: Sequence[str] = (
 
 def about_tuning(table: Table) -> str:
     """Say what validation chose for each row, and from how many trials."""
-    trained = [cell for cell in table.cells if cell.first.method not in table.task.untrained]
     names = ", ".join(name.replace("_", " ") for name in table.tune.space)
     epochs = "" if table.tune.epochs is None else f" of at most {table.tune.epochs} epochs"
-    trials = len(trained[0].grid)
+    trials = next(len(cell.grid) for cell in table.cells if cell.first.method == "full")
+    apart = any(cell.first.method in table.task.references for cell in table.cells)
     return (
         f"{names} chosen on validation, for every row from {trials} trial{'s' * (trials > 1)}"
-        f"{epochs} ({table.tune})"
+        f"{epochs} ({table.tune})" + "; references choose from grids of their own" * apart
     )
 
 

@@ -114,7 +114,7 @@ def test_whole_numbers_stay_whole():
 
 
 def test_every_row_has_the_same_candidates_and_only_they_differ():
-    found = Spec(tune={"space": {"weights": {"weight_decay": [0.0, 0.3]}}})
+    found = Spec(tune={"space": {"weights": {"weight_decay": [0.0, 0.3]}}}, references=())
     (options,) = found.variants()
     popular, *grids = found.grids(options)
     assert [trial.learning_rate for trial in popular] == [None]
