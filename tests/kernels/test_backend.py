@@ -8,8 +8,11 @@ import sys
 import pytest
 import torch
 
+import memcom
 from memcom import kernels
 from memcom.kernels import backend
+from memcom.kernels.assembly import assemble
+from memcom.kernels.cached import cached_program
 from memcom.kernels.cpu import operator
 from memcom.kernels.gpu import lookup as gpu
 from memcom.kernels.program import layout
@@ -118,6 +121,24 @@ def test_tritons_error_is_the_reason():
     why = gpu.triton_error.__wrapped__(torch.device("cuda", 99))
     assert why.startswith("triton does not work here: ")
     assert "\n" not in why
+
+
+def test_any_reading_is_left_to_triton_on_a_gpu():
+    for layer, name, why in [
+        (make("jagged"), "triton", "rows on cuda:0, without gradients"),
+        (make("robe", e=64), "triton", "rows on cuda:0"),  # its chunks are one line
+        (
+            memcom.MixedDimEmbedding(3000, 16, base_dim=8, num_blocks=12, growth=1.5),
+            "plain",
+            "too long to compile",
+        ),
+    ]:
+        found = backend._compiled(layer, cached_program(layer), ANY_GPU)
+        assert found.name == name
+        assert why in found.reason
+    assert "on cpu, not on cuda:0" in cached_program(make("jagged"), ANY_GPU).unsupported
+    assembly = assemble(make("jagged", device="meta").reading(), 501, device=torch.device("meta"))
+    assert "left to torch" in assembly.without_gradients
 
 
 @needs_numba
