@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -14,6 +14,7 @@ from memcom.kernels.cpu.native import (
     BYTES,
     LANES,
     four_zeros,
+    njit,
     quad,
     read,
     spread,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.assembly import (
@@ -107,6 +107,7 @@ from memcom.kernels.cpu.native import (
     four_zeros,
     int64_array,
     int64s,
+    njit,
     prefetch,
     prefetch_to_write,
     read,
@@ -369,6 +370,7 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
         mode, offset, which = line[MODE], line[OFFSET] * 4, line[WEIGHT]
         signed, finish, projected = line[SIGN] != NONE, line[FINISH], line[PROJECTION]
         unit, nought = np.float32(1), np.float32(0)
+        aside: Any = np.int64(SET)  # how a row that is projected is put
         scale, low, weight, factor, term = unit, nought, unit, unit, nought
         is_plain = which == NONE and not (signed or finish or projected)
         is_copy = is_plain and mode == SET
@@ -413,7 +415,7 @@ def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
                 factor, term = numbers[_FACTOR, b], numbers[_TERM, b]
             if projected:
                 if not is_single or which != NONE or signed:
-                    put(source, columns, address_of(row), SET, weight, unit, nought, scale, low)
+                    put(source, columns, address_of(row), aside, weight, unit, nought, scale, low)
                     source = address_of(row)
                 _project(line, source, place, factor, term)
                 continue
@@ -648,7 +650,8 @@ def assemble_block(
     bad = load_ids(ids, id_bytes, first, n, head[LIMIT], every)
     if bad >= 0:
         return first + bad
-    keys[:n] = every[:n]
+    for b in range(n):
+        keys[b] = every[b]
     # int64, not the literal 0, for which numba would compile all that follows once more.
     count: Any = np.int64(0)
     number, lines = 1, code.shape[0]
@@ -678,7 +681,8 @@ def assemble_block(
             if not _move_ragged(line, own, rows, ends, places, count):
                 return NOT_STORED
         elif line[COLUMNS] == 0:
-            numbers[_FACTOR, :count], numbers[_TERM, :count] = np.float32(1), np.float32(0)
+            for b in range(count):
+                numbers[_FACTOR, b], numbers[_TERM, b] = np.float32(1), np.float32(0)
         else:
             if op == FACTOR and line[FORMAT] == SINGLE:
                 table = line[TABLE]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import cfunc, types
 
 from memcom.kernels.cpu.forward import BLOCK, block_rows, load_ids
 from memcom.kernels.cpu.native import (
@@ -27,6 +27,7 @@ from memcom.kernels.cpu.native import (
     float32s,
     int64_array,
     int64s,
+    njit,
     prefetch,
     row_address,
 )
@@ -158,7 +159,8 @@ def segment_task(address: int) -> None:
     for which in range(number, task[NUM_JOBS], team):
         job = jobs[which]
         id_bits, bits = job[ID_BITS], job[USE_BITS] + job[ID_BITS]
-        keys, uses, kept = int64s(job[KEYS], job[USES] * count), 0, 0
+        keys: Any = int64s(job[KEYS], job[USES] * count)
+        uses, kept = np.int64(0), np.int64(0)  # not literals: see `native.njit`
         for j in range(program.shape[0] - 1):
             if program[1 + j, NUMBER] == which:
                 line = lines[j]

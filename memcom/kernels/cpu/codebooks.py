@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.arithmetic import (
@@ -37,6 +37,7 @@ from memcom.kernels.cpu.native import (
     float32s,
     four_zeros,
     int64_array,
+    njit,
     read,
     row_address,
     spread,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 
-from memcom.kernels.cpu.native import Vector, intrinsic, read, several
+from memcom.kernels.cpu.native import Vector, intrinsic, njit, read, several
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _byte, _short, _word = ir.IntType(8), ir.IntType(16), ir.IntType(32)

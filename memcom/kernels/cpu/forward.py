@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import cfunc, types
 
 from memcom.kernels.cpu.native import (
     BYTES,
@@ -21,6 +21,7 @@ from memcom.kernels.cpu.native import (
     int32s,
     int64_array,
     int64s,
+    njit,
     prefetch,
     read,
     row_address,
@@ -352,7 +353,8 @@ def _fuse(program: Any, rows: Any, out: int, n: int) -> None:
     elif fusion == SUM and program[0, WEIGHTS]:
         _write_weighted_sum(program, rows, 0, wide, out, n)
     elif wide == 1:
-        _write_row(program, rows, 0, 1, out, n)
+        first: Any = np.int64(0)
+        _write_row(program, rows, first, wide, out, n)
     elif wide == 2 and fusion == SUM:
         _write_sum_of_two(program, rows, 0, 2, out, n)
     elif wide == 2:

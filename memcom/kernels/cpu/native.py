@@ -26,7 +26,8 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, config, njit, types
+from numba import carray, cfunc, config, types
+from numba import njit as numba_njit
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
 from numba.core.typing import signature
@@ -41,6 +42,13 @@ OUTSIDE = -1  # what a task's number of threads becomes if a kernel would have l
 _config: Any = config  # read by numba at each compilation
 if CHECKED:
     _config.BOUNDSCHECK = 1
+
+# For functions that only kernels call. They have no entry for Python, which is a fifth of compiling
+# them, so a call from Python would crash; `compiled` gives one to those it compiles.
+#
+# Numba compiles a function once more for a literal argument: pass np.int64(0) rather than 0.
+_FOR_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
+njit: Any = numba_njit if CHECKED else functools.partial(numba_njit, **_FOR_KERNELS)
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -79,6 +87,8 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
 
     def compile_(function: _Function) -> Any:
         function = entry_point(function)
+        if decorator is njit:
+            options["no_cpython_wrapper"] = False
         if CHECKED and decorator is cfunc:
             function = _guarded(function)
         try:

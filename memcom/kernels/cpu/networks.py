@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.arithmetic import exp
-from memcom.kernels.cpu.native import compiled, float32_array, int64_array
+from memcom.kernels.cpu.native import compiled, float32_array, int64_array, njit
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import address, allocate
 

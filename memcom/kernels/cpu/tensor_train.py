@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.arithmetic import copy_rows, multiply_rows
@@ -23,6 +23,7 @@ from memcom.kernels.cpu.native import (
     compiled,
     float32_array,
     int64_array,
+    njit,
 )
 from memcom.kernels.cpu.threads import num_threads, part_of, run_task
 from memcom.kernels.gate import CPU, address, allocate

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from memcom.kernels.cpu.native import CHECKED, OUTSIDE, compiled, int64s
+from memcom.kernels.cpu.native import CHECKED, OUTSIDE, compiled, int64s, njit
 
 _SYMBOLS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
 _NOTHING = ctypes.CFUNCTYPE(ctypes.c_int)(int)

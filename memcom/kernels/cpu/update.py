@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.native import (
@@ -14,6 +14,7 @@ from memcom.kernels.cpu.native import (
     float32s,
     int64_array,
     int64s,
+    njit,
     prefetch,
     row_address,
 )
