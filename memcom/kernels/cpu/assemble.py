@@ -10,6 +10,7 @@ a file may hold anything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -243,15 +244,12 @@ def _place(x: Any, place: int, mode: int, factor: Any, term: Any, like: Any) -> 
     write(place, x * spread(factor, like) + spread(term, like))
 
 
+@functools.cache
 def _putter(
-    value: Callable[..., Any], scaled: bool
+    load: Callable[..., Any], scaled: bool
 ) -> tuple[Callable[..., None], Callable[..., None]]:
     """Compile the two ways to write a row of one format."""
-
-    @njit(forceinline=True)
-    def number(source: int, k: int, scale: Any, low: Any, like: Any) -> Any:
-        x = value(source, k, like)
-        return spread(low, like) + spread(scale, like) * x if scaled else x
+    number = formats.scaled_reader(load, scaled)
 
     @njit(forceinline=True)
     def copy(source: int, columns: int, place: int, scale: Any, low: Any) -> None:
@@ -336,10 +334,10 @@ def _prefetch_rows(line: Any, rows: Any, n: int) -> None:
             prefetch(lows + rows[b] * 2)
 
 
-def _mover(value: Callable[..., Any], scaled: bool) -> Callable[..., None]:
+def _mover(load: Callable[..., Any], scaled: bool) -> Callable[..., None]:
     """Compile the loop over a block's ids that carries out a row's line, for one format."""
-    copy, put = _putter(value, scaled)
-    is_single = value is formats.single
+    (copy, put), value = _putter(load, scaled), formats.reader(load)
+    is_single = load is formats.load_single
 
     @njit
     def each(
@@ -463,9 +461,9 @@ def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
         k += 1
 
 
-move_single, _move_half = _mover(formats.single, False), _mover(formats.half, False)
-_move_brain = _mover(formats.brain, False)
-_move_byte, _move_nibble = _mover(formats.byte, True), _mover(formats.nibble, True)
+move_single, _move_half = _mover(formats.load_single, False), _mover(formats.load_half, False)
+_move_brain = _mover(formats.load_brain, False)
+_move_byte, _move_nibble = _mover(formats.load_byte, True), _mover(formats.load_nibble, True)
 
 
 @njit
@@ -540,7 +538,7 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
         move_by_number(line, rows, places, n, numbers, weights, row)
 
 
-_copy_single, _ = _putter(formats.single, False)
+_copy_single, _ = _putter(formats.load_single, False)
 
 
 @njit

@@ -1,17 +1,19 @@
 """Numbers as they are stored, of 4 to 32 bits, read as float32: one at a time or a vector at once.
 
 Each function takes an address, a position in the row that starts there, and ``like``: it returns a
-float32, or a vector of those that follow, of the type of ``like``.
+float32, or a vector of those that follow, of the type of ``like``. They are instructions within the
+function that calls them: functions of their own would take longer to compile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import binding, ir
 from numba import types
 
-from memcom.kernels.cpu.native import Vector, intrinsic, njit, read, several
+from memcom.kernels.cpu.native import Vector, copies, intrinsic, several
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _byte, _short, _word = ir.IntType(8), ir.IntType(16), ir.IntType(32)
@@ -33,58 +35,90 @@ def _load(builder: Any, address: Any, kind: Any) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
 
 
-@_intrinsic
-def _read_half(context: Any, address: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        half, single = several(ir.HalfType(), like), several(ir.FloatType(), like)
-        return builder.fpext(_load(builder, args[0], half), single)
-
-    return like(types.int64, like), generate
+# Instructions that read number `k` of a row: float32, or as many as `like` holds.
 
 
-@_intrinsic
-def _read_brain(context: Any, address: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        short, word = several(_short, like), several(_word, like)
-        bits = builder.zext(_load(builder, args[0], short), word)
-        sixteen = ir.Constant(word, [16] * like.lanes if isinstance(like, Vector) else 16)
-        return builder.bitcast(builder.shl(bits, sixteen), several(ir.FloatType(), like))
-
-    return like(types.int64, like), generate
+def load_single(builder: Any, row: Any, k: Any, like: Any) -> Any:
+    """Read float32 numbers."""
+    return _load(builder, _moved(builder, row, k, 2), several(ir.FloatType(), like))
 
 
-@_intrinsic
-def _read_byte(context: Any, address: Any, like: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # By way of int32, which has an instruction; uint32 has none before AVX-512.
-        bits = builder.zext(_load(builder, args[0], several(_byte, like)), several(_word, like))
-        return builder.sitofp(bits, several(ir.FloatType(), like))
-
-    return like(types.int64, like), generate
+def load_half(builder: Any, row: Any, k: Any, like: Any) -> Any:
+    """Read float16 numbers."""
+    half = _load(builder, _moved(builder, row, k, 1), several(ir.HalfType(), like))
+    return builder.fpext(half, several(ir.FloatType(), like))
 
 
-@_intrinsic
-def _read_nibble(context: Any, address: Any, odd: Any, like: Any) -> Any:
-    """Read from the low half of a byte on; a single number from the high half if ``odd``."""
+def load_brain(builder: Any, row: Any, k: Any, like: Any) -> Any:
+    """Read bfloat16 numbers."""
+    short, word = several(_short, like), several(_word, like)
+    bits = builder.zext(_load(builder, _moved(builder, row, k, 1), short), word)
+    sixteen = ir.Constant(word, [16] * like.lanes if isinstance(like, Vector) else 16)
+    return builder.bitcast(builder.shl(bits, sixteen), several(ir.FloatType(), like))
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not isinstance(like, Vector):
-            byte = builder.zext(_load(builder, args[0], _byte), _word)
-            shift = builder.shl(builder.trunc(args[1], _word), ir.Constant(_word, 2))
-            code = builder.and_(builder.lshr(byte, shift), ir.Constant(_word, 15))
-            return builder.sitofp(code, ir.FloatType())
-        pairs = ir.VectorType(_byte, like.lanes // 2)
-        both = _load(builder, args[0], pairs)
-        low = builder.and_(both, ir.Constant(pairs, [15] * pairs.count))
-        high = builder.lshr(both, ir.Constant(pairs, [4] * pairs.count))
-        turns = [k // 2 + (k % 2) * pairs.count for k in range(like.lanes)]
-        places = ir.Constant(ir.VectorType(_word, like.lanes), turns)
-        codes = builder.shuffle_vector(low, high, places)
-        return builder.sitofp(
-            builder.zext(codes, several(_word, like)), several(ir.FloatType(), like)
-        )
 
-    return like(types.int64, types.int64, like), generate
+def load_byte(builder: Any, row: Any, k: Any, like: Any) -> Any:
+    """Read unsigned numbers of 8 bits."""
+    # By way of int32, which has an instruction; uint32 has none before AVX-512.
+    codes = _load(builder, _moved(builder, row, k, 0), several(_byte, like))
+    return builder.sitofp(builder.zext(codes, several(_word, like)), several(ir.FloatType(), like))
+
+
+def load_nibble(builder: Any, row: Any, k: Any, like: Any) -> Any:
+    """Read unsigned numbers of 4 bits, the even ones in the low halves; vectors start at those."""
+    address = builder.add(row, builder.ashr(k, ir.Constant(k.type, 1)))
+    if not isinstance(like, Vector):
+        byte = builder.zext(_load(builder, address, _byte), _word)
+        odd = builder.and_(builder.trunc(k, _word), ir.Constant(_word, 1))
+        shift = builder.shl(odd, ir.Constant(_word, 2))
+        code = builder.and_(builder.lshr(byte, shift), ir.Constant(_word, 15))
+        return builder.sitofp(code, ir.FloatType())
+    pairs = ir.VectorType(_byte, like.lanes // 2)
+    both = _load(builder, address, pairs)
+    low = builder.and_(both, ir.Constant(pairs, [15] * pairs.count))
+    high = builder.lshr(both, ir.Constant(pairs, [4] * pairs.count))
+    turns = [k // 2 + (k % 2) * pairs.count for k in range(like.lanes)]
+    codes = builder.shuffle_vector(low, high, ir.Constant(several(_word, like), turns))
+    return builder.sitofp(builder.zext(codes, several(_word, like)), several(ir.FloatType(), like))
+
+
+def _moved(builder: Any, row: Any, k: Any, shift: int) -> Any:
+    """Address of number ``k`` of a row, of ``2 ** shift`` bytes each."""
+    return builder.add(row, builder.shl(k, ir.Constant(k.type, shift)))
+
+
+def reader(load: Callable[..., Any]) -> Any:
+    """Compile ``value(row, k, like)``, which reads by the instructions of ``load``."""
+
+    @_intrinsic
+    def value(context: Any, row: Any, k: Any, like: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return load(builder, args[0], args[1], like)
+
+        return like(types.int64, types.int64, like), generate
+
+    return value
+
+
+def scaled_reader(load: Callable[..., Any], is_scaled: bool) -> Any:
+    """Compile ``number(row, k, scale, low, like)``: ``low + scale * value`` if ``is_scaled``."""
+
+    @_intrinsic
+    def number(context: Any, row: Any, k: Any, scale: Any, low: Any, like: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = load(builder, args[0], args[1], like)
+            if not is_scaled:
+                return value
+            factor, term = (copies(builder, number, like) for number in args[2:4])
+            return builder.fadd(term, builder.fmul(factor, value))
+
+        return like(types.int64, types.int64, types.float32, types.float32, like), generate
+
+    return number
+
+
+single, half, brain = map(reader, [load_single, load_half, load_brain])
+byte, nibble = map(reader, [load_byte, load_nibble])
 
 
 @_intrinsic
@@ -131,36 +165,6 @@ def write_brain(context: Any, address: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, value), generate
-
-
-@njit(forceinline=True)
-def single(row: int, k: int, like: Any) -> Any:
-    """Read float32 numbers."""
-    return read(row + 4 * k, like)
-
-
-@njit(forceinline=True)
-def half(row: int, k: int, like: Any) -> Any:
-    """Read float16 numbers."""
-    return _read_half(row + 2 * k, like)
-
-
-@njit(forceinline=True)
-def brain(row: int, k: int, like: Any) -> Any:
-    """Read bfloat16 numbers."""
-    return _read_brain(row + 2 * k, like)
-
-
-@njit(forceinline=True)
-def byte(row: int, k: int, like: Any) -> Any:
-    """Read unsigned numbers of 8 bits."""
-    return _read_byte(row + k, like)
-
-
-@njit(forceinline=True)
-def nibble(row: int, k: int, like: Any) -> Any:
-    """Read unsigned numbers of 4 bits, the even ones in the low halves; vectors start at those."""
-    return _read_nibble(row + (k >> 1), k & 1, like)
 
 
 @_intrinsic

@@ -341,7 +341,7 @@ _write_sum_of_two, _write_product_of_two = map(_writer, [_sum_of_two, _product_o
 _write_weighted_sum = _writer(_weighted_sum)
 
 
-@njit
+@njit(inline="always")
 def _fuse(program: Any, rows: Any, out: int, n: int) -> None:
     """Write the vectors of ``n`` ids to ``out``; ``rows`` has one line of addresses per entry."""
     wide, fusion = program[0, ROWS], program[0, FUSION]

@@ -265,18 +265,23 @@ def write(context: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, value), generate
 
 
+def copies(builder: Any, number: Any, like: Any) -> Any:
+    """Instructions for ``number``, or a vector of copies of it: of the type of ``like``."""
+    if not isinstance(like, Vector):
+        return number
+    kind = several(ir.FloatType(), like)
+    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(undefined, number, first)
+    places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(one, undefined, places)
+
+
 @_intrinsic
 def spread(context: Any, number: Any, like: Any) -> Any:
     """Return ``number``, or a vector of copies of it: of the type of ``like``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not isinstance(signature.return_type, Vector):
-            return args[0]
-        kind = several(ir.FloatType(), signature.return_type)
-        undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-        one = builder.insert_element(undefined, args[0], first)
-        places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
-        return builder.shuffle_vector(one, undefined, places)
+        return copies(builder, args[0], like)
 
     return like(types.float32, like), generate
 
