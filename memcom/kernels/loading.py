@@ -31,19 +31,20 @@ try:
 except ImportError:  # on Windows every process compiles for itself
     fcntl = None  # type: ignore[assignment]
 
-# Of `memcom.kernels.cpu`, in the order in which they are compiled.
+# Of `memcom.kernels.cpu`, in the order in which they are compiled: what most layers need is first.
 MODULES = (
     "autograd",
+    "bag",
     "assemble",
     "assembled",
     "networks",
-    "tensor_train",
     "codebooks",
-    "bag",
     "grouped",
+    "tensor_train",
 )
 MODE = "MEMCOM_COMPILE"
 SECONDS = 0.2  # between two looks at the disk
+_ON_WINDOWS = "CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW"  # as a new session elsewhere
 _OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 NO_NUMBA = "NUMBA_DISABLE_JIT is set" if _OFF else "numba is not installed"
 HAVE_NUMBA = not _OFF and importlib.util.find_spec("numba") is not None
@@ -128,7 +129,10 @@ def _compile(cache: Cache, module: str) -> str:
     _import(module)
     if native.uncached:
         return native.uncached[-1]
-    cache.note(module)
+    try:
+        cache.note(module)
+    except OSError as error:
+        return str(error)
     return ""
 
 
@@ -179,7 +183,14 @@ class Cache:
         names = sorted(path.name for path in self.folder.glob(f"*{self.digest}*.nb?"))
         unfinished = self.folder / f"memcom_{self.key}.{os.getpid()}"
         unfinished.write_text(json.dumps(names), encoding="utf-8")
-        unfinished.replace(self._stamp(module))
+        for tries_left in reversed(range(10)):
+            try:
+                unfinished.replace(self._stamp(module))
+                return
+            except PermissionError:  # on Windows, while another process reads it
+                if not tries_left:
+                    raise
+                time.sleep(SECONDS)
 
     def claim(self) -> int | None:
         """Claim the compilation. The claim ends when the file is closed, or with its process.
@@ -286,6 +297,7 @@ class Background:
             stderr=self._errors,
             env=_environment(),
             start_new_session=True,  # an interrupt from the terminal is not meant for it
+            creationflags=sum(getattr(subprocess, flag, 0) for flag in _ON_WINDOWS),
             pass_fds=() if fcntl is None else (claim,),
         )
         _say(

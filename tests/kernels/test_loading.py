@@ -208,6 +208,50 @@ def test_without_a_folder_or_an_interpreter_lookups_stay_plain_and_say_why(cache
     assert "warm_up()" in why
 
 
+def test_without_locks_each_process_starts_one_compiler_apart_from_its_console(cache, monkeypatch):
+    """As on Windows."""
+    started = []
+
+    def popen(command, **options):
+        started.append(options)
+        return SimpleNamespace(poll=lambda: None)
+
+    windows = {"CREATE_NEW_PROCESS_GROUP": 0x200, "CREATE_NO_WINDOW": 0x8000000}
+    fake = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL, **windows)
+    monkeypatch.setattr(loading, "subprocess", fake)
+    monkeypatch.setattr(loading, "fcntl", None)
+    mine, theirs = loading.Background(cache), loading.Background(cache)
+    for process in (mine, theirs, mine):
+        assert process.pending("autograd") == loading.BEING_COMPILED
+    assert [options["pass_fds"] for options in started] == [(), ()]
+    assert {options["creationflags"] for options in started} == {0x8000200}
+    cache.note("autograd")
+    monkeypatch.setattr(mine, "_seen", {})
+    assert mine.pending("autograd") == ""
+
+
+@needs_numba
+def test_a_stamp_that_is_being_read_is_replaced_later(cache, monkeypatch):
+    """Windows replaces no file that is open."""
+    readers, replace = [1, 2, 3], Path.replace
+
+    def replaced(path, target):
+        if readers:
+            raise PermissionError("the file is used by another process")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(loading, "time", SimpleNamespace(sleep=lambda seconds: readers.pop()))
+    cache.note("autograd")
+    assert cache.holds("autograd")
+    assert readers == []
+    monkeypatch.setattr(loading, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(loading, "_import", lambda module: None)
+    readers.append(1)
+    assert "another process" in loading._compile(cache, "bag")
+    assert not cache.holds("bag")
+
+
 def test_the_mode_is_one_of_two(monkeypatch):
     monkeypatch.setattr(loading, "_loaded", {})
     monkeypatch.setenv(loading.MODE, "later")
