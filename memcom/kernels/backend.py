@@ -75,7 +75,7 @@ def choose(layer: TableLayer, ids: Tensor) -> Backend:
     """
     if _is_compiling():
         return _choose_in_graph(layer, ids.device)
-    why = _unsupported_state(ids, layer.sparse)
+    why = _unsupported_state(ids, layer)
     if why:
         return _plainly(why, layer)
     device = CPU if ids.is_cpu else ids.device
@@ -267,7 +267,7 @@ def _unsupported_in_graph(sparse: bool, device: torch.device) -> str:
     return "operators of a graph have no sparse gradients" if sparse else ""
 
 
-def _unsupported_state(ids: Tensor, sparse: bool) -> str:
+def _unsupported_state(ids: Tensor, layer: TableLayer) -> str:
     """Return why the kernels cannot take ``ids`` in torch's present state, or ``""``."""
     if switch.plain:
         return _ASKED_FOR
@@ -288,4 +288,4 @@ def _unsupported_state(ids: Tensor, sparse: bool) -> str:
         or forward_ad._current_level >= 0
     ):
         return "a transform, a mode or a trace of torch is active"
-    return "" if on_cpu else gpu.unsupported_on_gpu(ids.device, sparse)
+    return "" if on_cpu else gpu.unsupported_on_gpu(ids.device, layer.sparse)

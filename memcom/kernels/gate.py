@@ -13,6 +13,7 @@ from torch import Tensor
 CPU = torch.device("cpu")
 _int32, _int64 = torch.int32, torch.int64
 _FLOATS = torch.empty(0, dtype=torch.float32, device=CPU)
+_new_floats = _FLOATS.new_empty
 
 
 def flaw(tensor: Tensor, dtypes: tuple[torch.dtype, ...], device: torch.device = CPU) -> str:
@@ -90,16 +91,20 @@ def pass_ids(ids: Tensor) -> tuple[Tensor, int, int]:
     dtype = ids.dtype
     if (dtype is not _int64 and dtype is not _int32) or not ids.is_cpu:
         raise TypeError(f"ids for the kernels {flaw(ids, (_int64, _int32))}")
-    if not has_memory(ids):
+    size = 8 if dtype is _int64 else 4
+    contiguous = ids.is_contiguous()
+    # What `has_memory` asks of contiguous ids; a call is felt in a lookup of one id.
+    end = (ids.storage_offset() + ids.numel()) * size
+    if not (contiguous and end <= ids.untyped_storage().nbytes()) and not has_memory(ids):
         raise RuntimeError(f"ids of shape {list(ids.shape)} have no memory: it is not allocated")
-    if ids.is_neg() or not ids.is_contiguous():
+    if not contiguous or ids.is_neg():
         ids = readable(ids)
-    return ids, ids.data_ptr(), 8 if dtype is _int64 else 4
+    return ids, ids.data_ptr(), size
 
 
 def allocate(*shape: int) -> tuple[Tensor, int]:
     """Return an uninitialised float32 tensor on the CPU, and its address."""
-    tensor = _FLOATS.new_empty(*shape)  # torch takes a third longer for a shape in one tuple
+    tensor = _new_floats(*shape)  # torch takes a third longer for a shape in one tuple
     return tensor, tensor.data_ptr()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import cfunc, types
 
 from memcom.kernels.assembly import (
     BEGIN,
@@ -88,6 +88,7 @@ from memcom.kernels.cpu.native import (
     int64_array,
     int64s,
     intrinsic,
+    njit,
     prefetch,
     read,
     row_address,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from torch import Tensor
 
 from memcom.kernels.cpu.arithmetic import multiply_rows, transpose
-from memcom.kernels.cpu.native import BYTES, address_of, compiled, int64_array
+from memcom.kernels.cpu.native import BYTES, address_of, compiled, int64_array, njit
 from memcom.kernels.cpu.threads import num_threads, part_by_length, run_task
 from memcom.kernels.gate import address, allocate
 

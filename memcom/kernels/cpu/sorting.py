@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from torch import Tensor
 
 from memcom.kernels.cpu.arithmetic import add_row, copy_rows
-from memcom.kernels.cpu.native import address_of, compiled, int64s
+from memcom.kernels.cpu.native import address_of, compiled, int64s, njit
 from memcom.kernels.gate import CPU, address, allocate
 
 RADIX = 11  # bits sorted by in one pass; their counts fit the first-level cache
@@ -25,7 +25,8 @@ def sort_keys(source: int, target: int, count: int, low: Any, high: Any) -> int:
     for bit in range(low, high, RADIX):
         keys, out = int64s(source, count), int64s(target, count)
         mask = (1 << min(RADIX, high - bit)) - 1
-        begins[: mask + 1] = 0
+        for digit in range(mask + 1):
+            begins[digit] = 0
         for k in range(count):
             begins[(keys[k] >> bit) & mask] += 1
         total = 0
