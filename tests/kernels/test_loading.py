@@ -298,6 +298,7 @@ def compiling(monkeypatch):
         return load(module)
 
     monkeypatch.setattr(backend, "_loaded", None)
+    monkeypatch.setattr(loading, "_loaded", {})
     monkeypatch.setattr(loading, "load", load)
     monkeypatch.setattr(loading, "pending", lambda module: loading.BEING_COMPILED)
     return loaded
