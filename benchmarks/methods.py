@@ -16,10 +16,17 @@ from torch import Tensor, nn
 
 from benchmarks.candidates import BASELINE, RATIO, Candidates, step, without_gradients
 from benchmarks.fbgemm import fbgemm_packed
-from benchmarks.targets import PACKED, STEPPED
+from benchmarks.targets import MULTIPLIED, PACKED, STEP_PRODUCTS, STEPPED
 from memcom import optim
 from memcom.budget import BudgetError, build
-from memcom.embeddings import CompressedEmbedding, DHEmbedding, MappedEmbedding, available
+from memcom.embeddings import (
+    CompressedEmbedding,
+    DHEmbedding,
+    DPQEmbedding,
+    MappedEmbedding,
+    available,
+)
+from memcom.profiling.timing import Candidate
 
 PRODUCTS = "its matrix products"
 HEAD = 1000  # ids with rows of their own
@@ -153,3 +160,68 @@ def method_steps(n: int, e: int, largest: int) -> Iterator[Candidates]:
             ),
             f"{name}, SGD": step(layer, optim.SGD(layer.parameters()), upstream),
         }
+
+
+def steps_beside_products(n: int, e: int, largest: int) -> Iterator[Candidates]:
+    """Yield SGD steps beside the matrix products alone that forward and backward pass need.
+
+    A batch is a pair: ids, and how many different ones there are.
+    """
+    upstream = torch.randn(largest, e)
+    for name in MULTIPLIED:
+        layer = at_16(name, n, e, sparse=True)
+        if layer is None:
+            continue
+        products: Callable[[int], list[Tensor]]
+        if isinstance(layer, DPQEmbedding):
+            products = codeword_products(layer, largest)
+        else:
+            assert isinstance(layer, DHEmbedding)
+            products = network_products(layer, largest)
+        own = step(layer, optim.SGD(layer.parameters()), upstream)
+        yield {
+            STEP_PRODUCTS: _of_part(products, 1),
+            f"{name}, SGD": _of_part(own, 0),
+        }
+
+
+def _of_part(call: Callable[[Any], object], part: int) -> Candidate:
+    """Call with one part of a batch."""
+    return lambda batch: call(batch[part])
+
+
+def network_products(layer: DHEmbedding, largest: int) -> Callable[[int], list[Tensor]]:
+    """Return the products of a network's step: vectors, then gradients of weights, last first."""
+    numbers = torch.randn(largest, layer.widths[0])
+    upstream = torch.randn(largest, layer.embedding_dim)
+    weights = [weight.detach() for weight in layer.weights]
+
+    def products(count: int) -> list[Tensor]:
+        inputs, gradient = [numbers[:count]], upstream[:count]
+        for weight in weights:
+            inputs.append(inputs[-1] @ weight.T)
+        found = [inputs.pop()]
+        while inputs:
+            found.append(gradient.T @ inputs.pop())
+            if inputs:
+                gradient = gradient @ weights[len(inputs)]
+        return found
+
+    return products
+
+
+def codeword_products(layer: DPQEmbedding, largest: int) -> Callable[[int], list[Tensor]]:
+    """Return the products of DPQ's step, group by group.
+
+    They are the scores, the gradients of the softmax, and those of queries and of keys.
+    """
+    groups, width = layer.num_groups, layer.embedding_dim // layer.num_groups
+    queries, upstream = torch.randn(2, groups, largest, width)
+    keys, values = torch.randn(2, groups, layer.num_codewords, width)
+
+    def products(count: int) -> list[Tensor]:
+        query, gradient = queries[:, :count], upstream[:, :count]
+        scores, slopes = query @ keys.mT, gradient @ values.mT
+        return [scores, slopes, slopes @ keys, slopes.mT @ query]
+
+    return products

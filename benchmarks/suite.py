@@ -203,6 +203,9 @@ def timed(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
         batches = _cut(draw_ids("zipf", n // 10, _DRAWN), _STEPPED)
         for group in methods.method_steps(n // 10, 64, _STEPPED):
             yield from _rows(STEP, group, batches, seconds, size)
+        counted = [(ids, len(ids.unique())) for ids in batches]
+        for group in methods.steps_beside_products(n // 10, 64, _STEPPED):
+            yield from _rows(STEP, group, counted, seconds, size)
     # Growth with the most threads alone: its picture is of one machine, not of one core.
     most = torch.get_num_threads() == max(settings["threads"])
     for n in settings["growth"] if GROWTH in parts and most else []:

@@ -29,6 +29,8 @@ class Target(NamedTuple):
 
 _TABLE = "nn.Embedding"
 PACKED = ("qr", "memcom", "hash", "mixed-radix")  # methods timed with packed rows
+STEP_PRODUCTS = "matrix products of its step"
+MULTIPLIED = ("dpq", "mgqe", "dhe")  # methods whose step stands beside its products alone
 STEPPED = ("dpq", "mgqe", "dhe", "path", "lma", "csr")  # methods whose own step is timed
 
 _NEAR_ONE = ("robe", "cce", "bloom", "hash-embedding")
@@ -74,6 +76,7 @@ TARGETS = [
     *(target for method in ("tt", "path") for target in _at_both(method, _TABLE, (6, 6), 10**5)),
     *_at_both("dhe", "its matrix products", (1.2, 1.2), 10**5),
     *(Target(STEP, f"{m}, SGD", f"{_TABLE}, sparse SGD", 4096, 3, 10**5) for m in STEPPED),
+    *(Target(STEP, f"{m}, SGD", STEP_PRODUCTS, 4096, 1.5, 10**5) for m in MULTIPLIED),
 ]
 
 

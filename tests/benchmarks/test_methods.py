@@ -118,3 +118,31 @@ def test_the_steps_of_methods_train():
         for call in group.values():
             call(ids)
             call(ids)
+
+
+def test_steps_stand_beside_their_products():
+    batch = torch.arange(64) % 50, 50
+    for group in methods.steps_beside_products(400, 16, 64):
+        products, own = group.values()
+        assert all(found.isfinite().all() for found in products(batch))
+        own(batch)
+    names = {tuple(group)[1] for group in methods.steps_beside_products(400, 16, 64)}
+    assert names == {t.method for t in targets.TARGETS if t.baseline == targets.STEP_PRODUCTS}
+
+
+def test_the_products_of_a_network_are_those_of_its_gradients():
+    layer = build("dhe", 20, 8, widths=[6, 5, 7])
+    torch.manual_seed(0)
+    numbers, upstream = torch.randn(9, 6), torch.randn(9, 8)
+    torch.manual_seed(0)
+    vectors, *found = methods.network_products(layer, 9)(4)
+    weights = list(layer.weights)
+    expected = numbers[:4] @ weights[0].T @ weights[1].T @ weights[2].T
+    gradients = torch.autograd.grad(expected, weights[::-1], upstream[:4])
+    torch.testing.assert_close([vectors, *found], [expected.detach(), *gradients])
+
+
+def test_the_products_of_codewords_have_the_sizes_of_a_step():
+    layer = build("dpq", 20, 8, num_groups=2, num_codewords=16)
+    sizes = [tuple(found.shape) for found in methods.codeword_products(layer, 9)(5)]
+    assert sizes == [(2, 5, 16), (2, 5, 16), (2, 5, 4), (2, 16, 4)]
