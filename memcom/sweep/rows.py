@@ -156,7 +156,7 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Row]:
             outcomes.append([each.derived[name] for each in progress.outcomes])
             same = replace(row, method=name, failed=0, seconds=0.0, records=[])
             rows.append(_measured(same, table, outcomes[-1]))
-    scores = _scores(table, rows, outcomes, draws)
+    scores = _scores(table.task.metric, outcomes, draws)
     full = next(i for i, row in enumerate(rows) if row.method == "full")
     better = table.task.higher_is_better
     for i, own in scores.items():
@@ -252,19 +252,15 @@ def _tuned(table: Table, cell: Cell, chosen: Trial) -> dict[str, Choice]:
     return found
 
 
-def _scores(
-    table: Table, rows: Sequence[Row], outcomes: Sequence[Sequence[Outcome]], draws: int
-) -> dict[int, _Scores]:
+def _scores(metric: str, outcomes: Sequence[Sequence[Outcome]], draws: int) -> dict[int, _Scores]:
     """The scores of the rows that have any, by place in the table."""
-    metric = table.task.metric
     scored = {i: each for i, each in enumerate(outcomes) if each}
     units = {
         i: np.stack([each.units[metric] for each in seeds])
         for i, seeds in scored.items()
         if all(metric in each.units for each in seeds)
     }
-    fixed = [i for i, row in enumerate(rows) if row.method in table.task.untrained]
-    drawn = bootstrap(units, draws=draws, fixed=fixed)
+    drawn = bootstrap(units, draws=draws)
     return {
         i: _Scores(np.array([each.metrics[metric] for each in seeds]), drawn.get(i))
         for i, seeds in scored.items()

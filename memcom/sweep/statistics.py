@@ -2,16 +2,16 @@
 
 A score varies because users differ and because seeds differ. Users are resampled: each draw takes
 users with replacement, the same for all methods, so that differences are paired. Three seeds tell
-little of how seeds vary, and resampling them makes it a third too small; so the relative variance
-of the seeds is pooled over all rows of a table, and each draw adds an error of that variance, from
-Student's t with the degrees of freedom of the pool. Percentiles of the draws give the interval. A
-p-value is that of the interval, so it is over users and seeds too.
+little of how seeds vary, and resampling them makes it a third too small. So each method's variance
+over seeds is drawn towards that of all rows of its table, and each draw adds an error of that
+variance, from Student's t. Percentiles of the draws give the interval. A p-value is that of the
+interval, so it is over users and seeds too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -58,20 +58,15 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 
 @checked
 def bootstrap(
-    values: Mapping[Name, np.ndarray],
-    *,
-    draws: int = 2000,
-    seed: int = 0,
-    fixed: Collection[Name] = (),
+    values: Mapping[Name, np.ndarray], *, draws: int = 2000, seed: int = 0
 ) -> dict[Name, np.ndarray]:
     """Return draws of the means over users and seeds.
 
     Args:
         values: By name ``(seeds, users)``, one value per seed and user. The users are the same for
-            all names, the numbers of seeds may differ.
+            all names, the numbers of seeds may differ; a single seed is taken as the only one.
         draws: Number of draws.
         seed: Seed of the draws.
-        fixed: Names in which nothing is random but the choice of users.
 
     Returns:
         By name ``(draws,)`` float64 means. Draw d uses the same users for every name.
@@ -98,40 +93,79 @@ def bootstrap(
         drawn = rng.integers(0, users, (size, users)) + users * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * users).reshape(size, users)
         found[:, first : first + size] = of_user @ counts.T / users
-    spread, freedom = pooled_spread(values)
+    spreads = seed_spreads(values)
     for place, (name, array) in enumerate(values.items()):
-        if freedom and name not in fixed:
+        if name in spreads:
+            spread, freedom = spreads[name]
             error = np.random.default_rng([seed, 1 + place]).standard_t(freedom, draws)
             found[place] *= 1 + spread / math.sqrt(len(array)) * error
     return dict(zip(values, found, strict=True))
 
 
-def pooled_spread(values: Mapping[Name, np.ndarray]) -> tuple[float, int]:
-    """Return how much a seed shifts the scores of all users alike, pooled over names.
+def seed_spreads(values: Mapping[Name, np.ndarray]) -> dict[Name, tuple[float, float]]:
+    """Return how much a seed shifts the scores of all users alike.
 
-    The variance of a name's seed means is that of the seeds plus that of the noise of single users,
-    which the bootstrap over users has already: the latter is subtracted (two-way analysis of
-    variance, one value per cell).
+    The variance of the seeds' means, moderated over all names, holds the noise of single users too,
+    which the bootstrap over users has already: it is subtracted (two-way analysis of variance, one
+    value per cell).
 
     Args:
-        values: By name ``(seeds, users)``. Those with one seed, or a mean of 0, tell nothing.
+        values: By name ``(seeds, users)``.
 
     Returns:
-        The standard deviation relative to the mean, and its degrees of freedom, which are 0 if no
-        name has two seeds.
+        By name the standard deviation relative to the mean, and its degrees of freedom. Names with
+        one seed, or a mean of 0, are left out.
     """
-    total, freedom = 0.0, 0
-    for array in values.values():
+    shifts, noises = {}, {}
+    for name, array in values.items():
         seeds, users = array.shape
         mean = array.mean(dtype=np.float64)
         if seeds < 2 or not mean:
             continue
         of_seed, of_user = (array.mean(axis, dtype=np.float64) / mean for axis in (1, 0))
         rest = array / mean - of_seed[:, None] - of_user + 1
-        noise = (rest**2).sum() / (seeds - 1) / max(1, users - 1) / users
-        total += (seeds - 1) * (of_seed.var(ddof=1) - noise)
-        freedom += seeds - 1
-    return math.sqrt(max(0.0, total / max(1, freedom))), freedom
+        shifts[name] = float(of_seed.var(ddof=1)), seeds - 1
+        noises[name] = (rest**2).sum() / (seeds - 1) / max(1, users - 1) / users
+    if not shifts:
+        return {}
+    variances, freedoms = moderated(*np.array(list(shifts.values()), np.float64).T)
+    return {
+        name: (math.sqrt(max(0.0, variance - noises[name])), float(freedom))
+        for name, variance, freedom in zip(shifts, variances, freedoms, strict=True)
+    }
+
+
+def moderated(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return variances drawn towards what is usual among them, by as much as they agree.
+
+    True variances are taken to be s0 d0 / chi^2(d0), with s0 and d0 fitted to the logarithms of
+    those given (Smyth, "Linear Models and Empirical Bayes Methods", 2004, section 6.2,
+    https://doi.org/10.2202/1544-6115.1027); the result is the mean of s0 and of its own, by degrees
+    of freedom. Where they differ no more than by chance, it is their common mean.
+
+    Args:
+        variances: ``(n,)`` estimates >= 0.
+        freedoms: ``(n,)`` their degrees of freedom.
+
+    Returns:
+        The variances, and their degrees of freedom: no more than all have together.
+    """
+    from scipy import optimize, special
+
+    together = freedoms.sum()
+    if len(variances) < 2 or not variances.any():
+        return variances, freedoms
+    own = np.maximum(variances, 1e-5 * variances.mean())  # a logarithm of 0 would decide all
+    half = freedoms / 2
+    logs = np.log(own) - special.digamma(half) + np.log(half)
+    excess = logs.var(ddof=1) - special.polygamma(1, half).mean()
+    if excess <= special.polygamma(1, 1e6):
+        mean = (freedoms * variances).sum() / together
+        return np.full_like(variances, mean), np.full_like(variances, together)
+    prior = 2 * optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-3, 1e6)
+    usual = math.exp(logs.mean() + special.digamma(prior / 2) - math.log(prior / 2))
+    mixed = (prior * usual + freedoms * variances) / (prior + freedoms)
+    return mixed, np.minimum(prior + freedoms, together)
 
 
 def percentiles(value: float, draws: np.ndarray) -> Interval:

@@ -50,10 +50,10 @@ def markdown_section(
         "- Ratio and bytes are those stored in the input embedding, at most what was asked for; "
         "whole model has the rest too, and how much smaller it is than with the full table. Loss "
         "is relative to the full table, positive is worse. 95 % intervals are over "
-        f"{task.unit}s, by bootstrap, and over seeds, whose variance is pooled over all rows; or "
-        f"Student's over seeds where the metric has no value per {task.unit}. ± is Student's over "
-        "seeds; p is that of the loss's interval, adjusted by Holm for all rows. Lookup and step, "
-        "where they were taken, are times over the full table's, one thread.",
+        f"{task.unit}s, by bootstrap, and over seeds, whose variance is moderated by all rows; "
+        f"or Student's over seeds where the metric has no value per {task.unit}. ± is Student's "
+        "over seeds; p is that of the loss's interval, adjusted by Holm for all rows. Lookup and "
+        "step, where they were taken, are times over the full table's, one thread.",
         *(f"- {_text.markdown(note)}" for note in (*caveats(table, rows), *notes)),
         "",
     ]

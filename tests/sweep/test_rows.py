@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from memcom.sweep import Store, p_value, run, summarise, tables
+from memcom.sweep.statistics import seed_spreads
 from tests.sweep.toy import spec
 
 
@@ -34,30 +35,28 @@ def units_of(store, method, ratio):
     return np.stack([r.outcome.units["score"] for r in same]).astype(np.float64)
 
 
-def spread_of(store):
-    """Relative spread of the seeds, pooled over all rows, from the sums of squares of each."""
-    rows, squares = {(r.trial.method, r.trial.ratio) for r in store.records()}, []
-    for method, ratio in rows - {("popular", None)}:
-        values = units_of(store, method, ratio)
-        values /= values.mean()
-        noise = values - values.mean(1, keepdims=True) - values.mean(0) + 1
-        squares.append(values.mean(1).var(ddof=1) - (noise**2).sum() / 2 / 49 / 50)
-    return math.sqrt(max(0.0, np.mean(squares))), 2 * len(squares)
+def spread_of(store, own, other):
+    """Spreads of two rows' seeds with their degrees of freedom, moderated over all rows."""
+    rows = sorted({(r.trial.method, r.trial.ratio or 0) for r in store.records()})
+    values = {row: units_of(store, row[0], row[1] or None) for row in rows}
+    values = {row: each for row, each in values.items() if len(each) > 1}
+    found = seed_spreads(values)
+    return [next(found[r] for r in values if np.array_equal(values[r], v)) for v in (own, other)]
 
 
-def interval_of_loss(own, other, spread, freedom):
+def interval_of_loss(own, other, spreads):
     """Ends of the interval over users and seeds with plain loops and other random numbers."""
     rng, again = np.random.default_rng(9), []
     for _ in range(4000):
         users = rng.integers(0, 50, 50)
-        one, two = 1 + spread * rng.standard_t(freedom, 2) / math.sqrt(3)
+        one, two = (1 + spread * rng.standard_t(df) / math.sqrt(3) for spread, df in spreads)
         again.append(1 - one * own[:, users].mean() / (two * other[:, users].mean()))
     return np.percentile(again, [2.5, 97.5])
 
 
 def assert_is_the_loss(loss, own, other, store):
     assert loss.value == pytest.approx(1 - own.mean() / other.mean(), abs=1e-6)  # float32
-    low, high = interval_of_loss(own, other, *spread_of(store))
+    low, high = interval_of_loss(own, other, spread_of(store, own, other))
     assert [loss.low, loss.high] == pytest.approx([low, high], abs=0.1 * (high - low))
 
 
