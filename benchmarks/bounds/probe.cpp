@@ -234,6 +234,7 @@ static inline void codewords(
         std::memcpy(last, own, BYTES);
         own = last;
     }
+#pragma GCC unroll 32
     for (int j = 0; j < GROUPS; j++) {
         u64 word;
         std::memcpy(&word, own + j * BITS / 8, 8);
@@ -325,18 +326,30 @@ extern "C" void lma(const Task* t) {
 
 // --- products ------------------------------------------------------------------------------------
 
-// `rows` vectors of C numbers times one matrix, depth x C, `pitch` numbers from row to row.
+// ROWS rows of numbers times one matrix, depth x C, `pitch` numbers from row to row.
+// Eight sums or more at a time, so that none waits for its last addition.
 template <int ROWS, int C>
 static inline void multiply(
-    const float* const* x, int step, i64 depth, const float* matrix, i64 pitch, float* const* out) {
-    v16 total[ROWS][C / 16] = {};
-    for (i64 k = 0; k < depth; k++)
-        for (int c = 0; c < C / 16; c++) {
-            const v16 line = *(const v16*)(matrix + k * pitch + 16 * c);
-            for (int r = 0; r < ROWS; r++) total[r][c] += x[r][k * step] * line;
-        }
+    const float* const* x, i64 depth, const float* matrix, i64 pitch, float* const* out) {
+    constexpr int V = C / 16, WAYS = ROWS * V < 8 ? 2 : 1;
+    v16 total[WAYS][ROWS][V] = {};
+    i64 k = 0;
+    for (; k + WAYS <= depth; k += WAYS)
+#pragma GCC unroll 2
+        for (int w = 0; w < WAYS; w++)
+#pragma GCC unroll 4
+            for (int c = 0; c < V; c++) {
+                const v16 line = *(const v16*)(matrix + (k + w) * pitch + 16 * c);
+#pragma GCC unroll 6
+                for (int r = 0; r < ROWS; r++) total[w][r][c] += x[r][k + w] * line;
+            }
     for (int r = 0; r < ROWS; r++)
-        for (int c = 0; c < C / 16; c++) *(v16*)(out[r] + 16 * c) = total[r][c];
+        for (int c = 0; c < V; c++) {
+            v16 sum = total[0][r][c];
+            if (WAYS == 2) sum += total[WAYS - 1][r][c];
+            if (k < depth) sum += x[r][k] * *(const v16*)(matrix + k * pitch + 16 * c);
+            *(v16*)(out[r] + 16 * c) = sum;
+        }
 }
 
 // A row times the matrix of its range of ids: ranges (at most 8), then addresses of their starts,
@@ -360,7 +373,7 @@ extern "C" void mixed_dim(const Task* t) {
         [&](i64 b) { __builtin_prefetch(rows[b]); },
         [&](i64 b, float* out) {
             const i64 f = range[b];
-            multiply<1, E>(&rows[b], 1, widths[f], at<const float>(matrices[f]), E, &out);
+            multiply<1, E>(&rows[b], widths[f], at<const float>(matrices[f]), E, &out);
         });
 }
 
@@ -383,11 +396,11 @@ extern "C" void path(const Task* t) {
         };
         for (; k + 6 <= ends[c]; k += 6) {
             for (int r = 0; r < 6; r++) take(r);
-            multiply<6, E>(x, 1, E, matrix, E, out);
+            multiply<6, E>(x, E, matrix, E, out);
         }
         for (; k < ends[c]; k++) {
             take(0);
-            multiply<1, E>(x, 1, E, matrix, E, out);
+            multiply<1, E>(x, E, matrix, E, out);
         }
     }
 }
@@ -429,9 +442,9 @@ extern "C" void tt_tails(const Task* t) {
                     out[r] = &product[(row + r) * 32];
                 }
                 if (n > 4)
-                    multiply<4, 32>(x, 1, rank, packed.data(), 32, out);
+                    multiply<4, 32>(x, rank, packed.data(), 32, out);
                 else
-                    multiply<4, 16>(x, 1, rank, packed.data(), 32, out);
+                    multiply<4, 16>(x, rank, packed.data(), 32, out);
             }
             for (int v = 0; v < n; v++) {
                 float* tail = at<float>(t->args[8]) + (tails[v] * m2 + m) * rank * 16;
@@ -455,6 +468,6 @@ extern "C" void tt(const Task* t) {
             x[r] = slice + r * rank;
             out[r] = t->out + i * E + 16 * r;
         }
-        multiply<4, 16>(x, 1, rank, tails + tail * rank * 16, 16, out);
+        multiply<4, 16>(x, rank, tails + tail * rank * 16, 16, out);
     }
 }

@@ -86,6 +86,7 @@ DIGIT, CLAMP, STORED, SIGNATURE = range(4)  # of SOURCE
 SINGLE, HALF, BRAIN, BYTE, NIBBLE, BYTES_IN_BLOCKS, NIBBLES_IN_BLOCKS = range(7)  # of FORMAT
 SET, ADD, MULTIPLY = range(3)  # of MODE
 NONE = -1
+WORD_BITS = 57  # that eight bytes hold at the least, from any bit of the first one on
 # A ragged line reads its values from TABLE on, its starts from CODES on, and its places here.
 PLACES, PLACES_SIZE, PLACE_BITS = DIVISOR, MODULUS, STRIDE
 # The ties of a row's line: the first line of its group, rows that are multiplied; whether it is the
@@ -214,6 +215,7 @@ def _bound(lines: NDArray[np.int64], sources: Sequence[Tensor]) -> NDArray[np.in
             if line[field]:
                 source = sources[line[field] - 1]
                 line[field] = gate.address(source, source.dtype)
+    _share_words(code)
     return code
 
 
@@ -263,6 +265,21 @@ def _end_of_scalars(lines: NDArray[np.int64], number: int) -> int:
     while lines[number, OP] in (FACTOR, TERM):
         number += 1
     return number
+
+
+def _share_words(code: NDArray[np.int64]) -> None:
+    """Let lines take stored numbers from the word that an earlier one has read: `NEXT` bits on."""
+    reader = code[0]
+    for line in code[1:]:
+        if line[OP] in (PART, MAP, RAGGED) or line[SOURCE] == SIGNATURE:
+            reader = code[0]  # other ids, or other words
+        elif line[SOURCE] == STORED:
+            ahead = (line[WHICH] - reader[WHICH]) * line[BITS]
+            same = all(line[field] == reader[field] for field in (CODES, BITS, PER_ID))
+            if same and 0 < ahead <= WORD_BITS - line[BITS]:
+                line[NEXT] = ahead
+            else:
+                reader = line
 
 
 class _Maker:

@@ -65,6 +65,19 @@ def test_padding_width_kinds_of_ids_and_threads_change_nothing_else(drawn):
     assert torch.equal(again[:, -90:], plain)
 
 
+@pytest.mark.parametrize(("per_id", "bits"), [(16, 7), (32, 3), (64, 1), (5, 13), (3, 24), (4, 15)])
+@pytest.mark.parametrize("columns", [1, 2, 3, 8, 16])
+def test_many_stored_numbers_of_an_id_are_told_apart(per_id, bits, columns):
+    generator = torch.Generator().manual_seed(per_id)
+    table = torch.randn(50, columns, generator=generator)
+    numbers = torch.randint(min(2**bits, 50), (300, per_id), generator=generator)
+    packed, order = pack(numbers, bits), torch.randperm(per_id, generator=generator).tolist()
+    for which in (range(per_id), order):
+        reads = tuple(Read("t", table, Stored(packed, bits, per_id, j)) for j in which)
+        got = assembled(assemble(Recipe(reads, "concat"), 300), torch.arange(300).flip(0))
+        assert torch.equal(got, table[numbers.flip(0)[:, list(which)]].flatten(1))
+
+
 @pytest.mark.parametrize("bad", [-1, 7, 2**40])
 def test_an_id_out_of_range_is_named(bad):
     assembly = assemble(Recipe((Read("t", QuantizedTable(torch.randn(7, 3), 4), Digit(7)),)), 7)

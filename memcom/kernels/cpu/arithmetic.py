@@ -298,3 +298,43 @@ def _four_rows(
     write(out + out_stride, two)
     write(out + 2 * out_stride, three)
     write(out + 3 * out_stride, four)
+
+
+@njit
+def multiply_wide_rows(
+    a: int, a_stride: int, rows: int, depth: int, b: int, b_stride: int, out: int, out_stride: int
+) -> None:
+    """As `multiply_rows`, with two vectors side by side: eight sums keep the machine busy."""
+    whole = rows // 4 * 4
+    for row in range(0, whole, 4):
+        place, target = a + row * a_stride, out + row * out_stride
+        _four_wide_rows(place, a_stride, depth, b, b_stride, target, out_stride)
+    for half in range(0, 2 * BYTES, BYTES):
+        place, target = a + whole * a_stride, out + whole * out_stride + half
+        multiply_rows(place, a_stride, rows - whole, depth, b + half, b_stride, target, out_stride)
+
+
+@njit(forceinline=True)
+def _four_wide_rows(
+    a: int, a_stride: int, depth: int, b: int, b_stride: int, out: int, out_stride: int
+) -> None:
+    one = two = three = four = zeros()
+    one_more = two_more = three_more = four_more = zeros()
+    for k in range(depth):
+        v, w, place = read(b + k * b_stride, one), read(b + k * b_stride + BYTES, one), a + k * 4
+        x = spread(read(place, _NUMBER), v)
+        one, one_more = multiply_add(x, v, one), multiply_add(x, w, one_more)
+        x = spread(read(place + a_stride, _NUMBER), v)
+        two, two_more = multiply_add(x, v, two), multiply_add(x, w, two_more)
+        x = spread(read(place + 2 * a_stride, _NUMBER), v)
+        three, three_more = multiply_add(x, v, three), multiply_add(x, w, three_more)
+        x = spread(read(place + 3 * a_stride, _NUMBER), v)
+        four, four_more = multiply_add(x, v, four), multiply_add(x, w, four_more)
+    write(out, one)
+    write(out + BYTES, one_more)
+    write(out + out_stride, two)
+    write(out + out_stride + BYTES, two_more)
+    write(out + 2 * out_stride, three)
+    write(out + 2 * out_stride + BYTES, three_more)
+    write(out + 3 * out_stride, four)
+    write(out + 3 * out_stride + BYTES, four_more)

@@ -92,9 +92,11 @@ from memcom.kernels.cpu.forward import (
     NO_SEED,
     clamped_rows,
     digit_rows,
+    hash_word,
     load_ids,
     murmur3,
     pool_block,
+    remainders,
     sweep_forward,
 )
 from memcom.kernels.cpu.native import (
@@ -121,7 +123,7 @@ from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, part_of, run_task
 from memcom.kernels.gate import CPU, address, allocate_as, pass_ids
 
-BLOCK = 128  # ids of a block: their vectors stay in the cache from line to line
+BLOCK = 256  # ids of a block: their vectors stay in the cache from line to line
 NOT_STORED = -2  # a stored number points outside the table
 _ALL, _KEYS, _OWN, _PLACES, _ENDS, _ROWS = range(6)  # the block's integers; rows of each line last
 _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
@@ -134,14 +136,13 @@ def find_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
     """Write the rows that ``keys`` read; False if a stored one is outside the table."""
     source, modulus, largest = line[SOURCE], line[MODULUS], line[HIGH] - 1
     if source == STORED:
-        if not stored_rows(line, keys, rows, n):
+        if not _stored_rows(line, keys, words, rows, n):
             return False
     elif source == CLAMP:
         clamped_rows(modulus, keys, rows, n)
     elif source == SIGNATURE:
         _signatures(line, keys, words, rows, n)
-        one: Any = np.int64(1)
-        digit_rows(one, modulus, one, seed_of(line, line[DERIVED]), largest, rows, rows, n)
+        remainders(rows, modulus, n)
     else:
         seed = seed_of(line, line[DERIVED])
         digit_rows(line[DIVISOR], modulus, line[STRIDE], seed, largest, keys, rows, n)
@@ -167,7 +168,12 @@ def seed_of(line: Any, derived: int) -> Any:
 @njit
 def code_at(codes: int, size: int, bits: int, number: int) -> Any:
     """Read one number of ``bits`` bits of a packed string of ``size`` bytes."""
-    bit = number * bits
+    return _word_from(codes, size, number * bits) & ((np.int64(1) << bits) - 1)
+
+
+@njit
+def _word_from(codes: int, size: int, bit: int) -> Any:
+    """Read the word from a bit on: `WORD_BITS` bits or more, those beyond the end are 0."""
     byte = bit >> 3
     if byte + 8 <= size:
         word = formats.read_word(codes + byte)
@@ -175,52 +181,64 @@ def code_at(codes: int, size: int, bits: int, number: int) -> Any:
         word = np.int64(0)
         for k in range(min(8, size - byte)):
             word |= np.int64(formats.octet(codes + byte + k)) << (8 * k)
-    return (word >> (bit & 7)) & ((np.int64(1) << bits) - 1)
+    return word >> (bit & 7)
 
 
 @njit
 def stored_rows(line: Any, keys: Any, rows: Any, n: int) -> bool:
     """Write stored row numbers; False if one is outside the table."""
-    codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
-    per_id, which = line[PER_ID], line[WHICH]
+    return _stored_rows(line, keys, rows, rows, n)
+
+
+@njit
+def _stored_rows(line: Any, keys: Any, words: Any, rows: Any, n: int) -> bool:
+    """Write stored row numbers, as `stored_rows`, and keep the words for the lines that follow."""
+    ahead, mask = line[NEXT], (np.int64(1) << line[BITS]) - 1
+    if ahead == 0:
+        _read_words(line, keys, words, n)
     highest: Any = np.int64(0)
-    mask = (np.int64(1) << bits) - 1
-    step, start = per_id * bits, which * bits
-    if size > NEAR and which == 0:
+    for b in range(n):
+        row = (words[b] >> ahead) & mask
+        rows[b] = row
+        highest = max(highest, row)
+    return highest + line[FIRST] < line[MODULUS]
+
+
+@njit
+def _read_words(line: Any, keys: Any, words: Any, n: int) -> None:
+    codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
+    step, start = line[PER_ID] * bits, line[WHICH] * bits
+    if size > NEAR and start == 0:
         for b in range(n):
             prefetch(codes + ((keys[b] * step) >> 3))
     last: Any = np.int64(0)
     for b in range(n):
         last = max(last, keys[b])
-    if ((last * step + start) >> 3) + 8 <= size:  # eight bytes can be read wherever a number is
+    if ((last * step + start) >> 3) + 8 <= size:
         for b in range(n):
             bit = keys[b] * step + start
-            row = (formats.read_word(codes + (bit >> 3)) >> (bit & 7)) & mask
-            rows[b] = row
-            highest = max(highest, row)
+            words[b] = formats.read_word(codes + (bit >> 3)) >> (bit & 7)
     else:
         for b in range(n):
-            row = code_at(codes, size, bits, keys[b] * per_id + which)
-            rows[b] = row
-            highest = max(highest, row)
-    return highest + line[FIRST] < line[MODULUS]
+            words[b] = _word_from(codes, size, keys[b] * step + start)
 
 
 @njit
 def _signatures(line: Any, keys: Any, words: Any, rows: Any, n: int) -> None:
-    """Write the bytes that are picked of each key's, as one number."""
-    codes, size = line[CODES], line[PER_ID]
+    """Write hashes of the bytes that are picked of each key's, taken as one number."""
+    codes, size, picks = line[CODES], line[PER_ID], line[WHICH]
+    seed = np.uint32(seed_of(line, line[DERIVED]))
     if size == 8 and line[NEXT] == 0:
         for b in range(n):
             words[b] = formats.read_word(codes + keys[b] * size)
-    picks = line[WHICH]
     if size == 8 and picks >> 24 != 0 and picks >> 32 == 0:  # four picks, the usual number
         one, two = 8 * ((picks & 255) - 1), 8 * (((picks >> 8) & 255) - 1)
         three, four = 8 * (((picks >> 16) & 255) - 1), 8 * ((picks >> 24) - 1)
         for b in range(n):
             word = words[b]
             first, second = ((word >> one) & 255) << 24, ((word >> two) & 255) << 16
-            rows[b] = first | second | (((word >> three) & 255) << 8) | ((word >> four) & 255)
+            last = (((word >> three) & 255) << 8) | ((word >> four) & 255)
+            rows[b] = hash_word(np.uint32(first | second | last), seed)
         return
     for b in range(n):
         rows[b] = 0
@@ -229,6 +247,8 @@ def _signatures(line: Any, keys: Any, words: Any, rows: Any, n: int) -> None:
         for b in range(n):
             rows[b] = (rows[b] << 8) | formats.octet(codes + keys[b] * size + pick)
         picks >>= 8
+    for b in range(n):
+        rows[b] = murmur3(rows[b], seed)
 
 
 # --- rows -----------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ from memcom.kernels.program import (
 )
 
 BLOCK = 512  # ids of a block: their row numbers stay in the first-level cache
-AHEAD = 24  # ids between prefetching a row and reading it
+AHEAD = 24  # rows between prefetching one and reading it
 NEAR = 1 << 19  # bytes of a table that stays in the cache without prefetching
 
 # --- ids to rows: the compiled form of `memcom.addresses` -----------------------------------------
@@ -123,7 +123,7 @@ def digit_rows(
     if seed != NO_SEED:
         hash_keys(np.uint32(seed), largest, keys, rows, count)
         if divisor == 1 and stride == 1:
-            _remainders(rows, modulus, count)
+            remainders(rows, modulus, count)
             return
         largest = 0xFFFFFFFF
     else:
@@ -178,10 +178,16 @@ def hash_keys(seed: Any, largest: int, keys: Any, rows: Any, count: int) -> None
     """Write the hash of each key to ``rows``; ``largest`` is the largest key there may be."""
     if largest < 2**32:
         for b in range(count):
-            rows[b] = _finish(_mix(_mix(seed, np.uint32(keys[b])), np.uint32(0)))
+            rows[b] = hash_word(np.uint32(keys[b]), seed)
     else:
         for b in range(count):
             rows[b] = murmur3(keys[b], seed)
+
+
+@njit(forceinline=True)
+def hash_word(key: Any, seed: Any) -> Any:
+    """Hash a key below 2^32, a uint32, as `murmur3` does."""
+    return np.int64(_finish(_mix(_mix(seed, key), np.uint32(0))))
 
 
 @njit
@@ -212,7 +218,7 @@ def _rotate(word: Any, bits: Any) -> Any:
 
 
 @njit
-def _remainders(rows: Any, modulus: int, count: int) -> None:
+def remainders(rows: Any, modulus: int, count: int) -> None:
     """Replace each row, a number of 32 bits, by its remainder.
 
     The reciprocal in 32 bits gives the quotient or one less, in vectors of integers.
@@ -312,13 +318,14 @@ def _writer(value: Any) -> Callable[..., None]:
         first_weight, last_weight = (first, last) if weight and head[FUSION] != SUM else (0, 0)
         scales = head[ROWS] + head[WEIGHTS]
         shifts, end = scales + head[SCALES], entries.shape[0]
+        ahead = max(4, AHEAD // (last - first))  # so many rows arrive at a time
         for b in range(n):
-            if b + AHEAD < n:
+            if b + ahead < n:
                 for j in range(first, last):
                     if _is_far(entries[j]):
-                        _prefetch_row(rows[j, b + AHEAD], size)
+                        _prefetch_row(rows[j, b + ahead], size)
                 for j in range(head[ROWS], end):
-                    prefetch(rows[j, b + AHEAD])
+                    prefetch(rows[j, b + ahead])
             place, weights = out + b * step, rows[weight, b]
             factor, term = np.float32(1), np.float32(0)
             for j in range(first_weight, last_weight):

@@ -1,8 +1,8 @@
 """A tensor train's vectors, multiplied from the right without a gathered copy of any slice.
 
 The last two slices of an id make its *tail*, R x n2 x n3, which depends on ``id // m1`` alone.
-Tails are computed once for each such pair, several pairs of one middle slice in the lanes of a
-vector; then each id multiplies its first slice, n1 x R, into its tail.
+Tails are computed once for each such pair, several pairs of one middle slice in the lanes of two
+vectors; then each id multiplies its first slice, n1 x R, into its tail.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from numba import cfunc, types
 from torch import Tensor
 
-from memcom.kernels.cpu.arithmetic import copy_rows, multiply_rows
+from memcom.kernels.cpu.arithmetic import copy_rows, multiply_rows, multiply_wide_rows
 from memcom.kernels.cpu.native import (
     BYTES,
     LANES,
@@ -31,6 +31,7 @@ from memcom.kernels.gate import CPU, address, allocate
 THREADS, COUNT, PLACES, SLICES, LAST, CORE, OTHER, TAILS, OUT = range(9)
 DEPTH, HEIGHT, BREADTH, WIDTH, PADDED = range(9, 14)
 SERIAL = 64  # ids or tails from which a second thread pays
+WIDE = 2 * LANES  # numbers of tails that are computed together
 SCRATCH = 1 << 21  # numbers of tails that are kept at once: 8 MiB
 
 
@@ -41,33 +42,36 @@ def _tails_task(task_address: int) -> None:
     count, depth, height, breadth = task[COUNT], task[DEPTH], task[HEIGHT], task[BREADTH]
     places, slices = int64_array(task[PLACES], (count,)), int64_array(task[SLICES], (count,))
     last, padded = int64_array(task[LAST], (count,)), task[PADDED]
-    rows, each = depth * height, max(1, LANES // breadth)
-    packed, tile = np.zeros(depth * LANES, np.float32), np.empty(rows * LANES, np.float32)
+    rows, each, pitch = depth * height, max(1, WIDE // breadth), WIDE * 4
+    packed, tile = np.zeros(depth * WIDE, np.float32), np.empty(rows * WIDE, np.float32)
     source, block = address_of(packed), address_of(tile)
     pair, stop = part_of(count, task[THREADS])
     while pair < stop:
         n = 1
         while n < each and pair + n < stop and slices[pair + n] == slices[pair]:
             n += 1
-        for column in range(0, breadth, LANES):
-            width = min(LANES, breadth - column)
+        for column in range(0, breadth, WIDE):
+            width = min(WIDE, breadth - column)
             for v in range(n):
                 core = float32_array(
                     task[OTHER] + last[pair + v] * depth * breadth * 4, (depth, breadth)
                 )
                 for k in range(depth):
                     for c in range(width):
-                        packed[k * LANES + v * width + c] = core[k, column + c]
+                        packed[k * WIDE + v * width + c] = core[k, column + c]
             slice_ = task[CORE] + slices[pair] * rows * depth * 4
-            multiply_rows(slice_, depth * 4, rows, depth, source, BYTES, block, BYTES)
+            if n * width > LANES:
+                multiply_wide_rows(slice_, depth * 4, rows, depth, source, pitch, block, pitch)
+            else:
+                multiply_rows(slice_, depth * 4, rows, depth, source, pitch, block, pitch)
             for v in range(n):
                 tail = task[TAILS] + (places[pair + v] * depth * padded + column) * 4
                 for r in range(depth):
                     start, target = (
-                        block + r * height * BYTES + v * width * 4,
+                        block + r * height * pitch + v * width * 4,
                         tail + r * padded * 4,
                     )
-                    copy_rows(start, BYTES, target, breadth * 4, height, width)
+                    copy_rows(start, pitch, target, breadth * 4, height, width)
         pair += n
 
 
