@@ -16,6 +16,7 @@ from numba import cfunc, types
 from memcom.kernels.cpu.native import (
     BYTES,
     address_of,
+    block_zeros,
     compiled,
     float32s,
     int32s,
@@ -313,19 +314,19 @@ def _writer(value: Any) -> Callable[..., None]:
         """Fuse the wide rows ``first`` to ``last`` of each id; the rest as for `_fuse`."""
         head, entries, wide = program[0], program[1:], rows[first:last]
         step, size = head[WIDTH] * 4, entries[first, COLUMNS] * 4
-        whole, vector, number = size // BYTES * BYTES, zeros(), np.float32(0)
+        block, vector, number = block_zeros(), zeros(), np.float32(0)
+        blocks, whole = size // (4 * BYTES) * (4 * BYTES), size // BYTES * BYTES
         weight = head[ROWS] * head[WEIGHTS]
         first_weight, last_weight = (first, last) if weight and head[FUSION] != SUM else (0, 0)
         scales = head[ROWS] + head[WEIGHTS]
         shifts, end = scales + head[SCALES], entries.shape[0]
-        ahead = max(4, AHEAD // (last - first))  # so many rows arrive at a time
         for b in range(n):
-            if b + ahead < n:
+            if b + AHEAD < n:
                 for j in range(first, last):
                     if _is_far(entries[j]):
-                        _prefetch_row(rows[j, b + ahead], size)
+                        _prefetch_row(rows[j, b + AHEAD], size)
                 for j in range(head[ROWS], end):
-                    prefetch(rows[j, b + ahead])
+                    prefetch(rows[j, b + AHEAD])
             place, weights = out + b * step, rows[weight, b]
             factor, term = np.float32(1), np.float32(0)
             for j in range(first_weight, last_weight):
@@ -334,9 +335,12 @@ def _writer(value: Any) -> Callable[..., None]:
                 factor *= float32s(rows[j, b], 1)[0]
             for j in range(shifts, end):
                 term += float32s(rows[j, b], 1)[0]
-            factors, terms = spread(factor, vector), spread(term, vector)
-            for byte in range(0, whole, BYTES):
-                write(place + byte, value(wide, weights, b, byte, vector) * factors + terms)
+            for byte in range(0, blocks, 4 * BYTES):  # so that an address is read once for many
+                fused = value(wide, weights, b, byte, block)
+                write(place + byte, fused * spread(factor, block) + spread(term, block))
+            for byte in range(blocks, whole, BYTES):
+                fused = value(wide, weights, b, byte, vector)
+                write(place + byte, fused * spread(factor, vector) + spread(term, vector))
             for byte in range(whole, size, 4):
                 write(place + byte, value(wide, weights, b, byte, number) * factor + term)
 

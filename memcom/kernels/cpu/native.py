@@ -229,7 +229,7 @@ class Vector(types.Type):
         super().__init__(name=f"float32x{lanes}")
 
 
-vector, octet, quad, pair = map(Vector, (LANES, 8, 4, 2))
+block, vector, octet, quad, pair = map(Vector, (4 * LANES, LANES, 8, 4, 2))
 
 
 def several(kind: Any, like: Any) -> Any:
@@ -297,7 +297,9 @@ def _zeros(kind: Vector) -> Any:
     return zeros
 
 
-zeros, eight_zeros, four_zeros, two_zeros = map(_zeros, (vector, octet, quad, pair))
+block_zeros, zeros, eight_zeros, four_zeros, two_zeros = map(
+    _zeros, (block, vector, octet, quad, pair)
+)
 
 
 def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
@@ -315,6 +317,6 @@ def _define(operation: Any, instruction: str, *kinds: Vector) -> None:
     infer_global(operation)(Operation)
 
 
-_define(operator.add, "fadd", vector, octet, quad, pair)
-_define(operator.mul, "fmul", vector, quad)
+_define(operator.add, "fadd", block, vector, octet, quad, pair)
+_define(operator.mul, "fmul", block, vector, quad)
 _define(operator.truediv, "fdiv", vector)
