@@ -78,6 +78,19 @@ def test_many_stored_numbers_of_an_id_are_told_apart(per_id, bits, columns):
         assert torch.equal(got, table[numbers.flip(0)[:, list(which)]].flatten(1))
 
 
+@pytest.mark.parametrize("width", [7, 8, 11, 25])
+@pytest.mark.parametrize("other", [0, 3, 8, 24])
+def test_single_numbers_side_by_side_come_from_their_own_tables(width, other):
+    generator = torch.Generator().manual_seed(width)
+    arrays = torch.randn(2, 50, 1, generator=generator)
+    runs = tuple(Run("t", arrays[int(j == other)], Digit(50, 1 + j), 1) for j in range(width))
+    ids = torch.randint(4000, (300,), generator=generator)
+    got = assembled(assemble(Recipe(runs, "concat"), 4000), ids)
+    for j in range(width):
+        rows = ids.numpy() // (1 + j) % 50
+        np.testing.assert_array_equal(got[:, j].numpy(), arrays[int(j == other), rows, 0].numpy())
+
+
 @pytest.mark.parametrize("bad", [-1, 7, 2**40])
 def test_an_id_out_of_range_is_named(bad):
     assembly = assemble(Recipe((Read("t", QuantizedTable(torch.randn(7, 3), 4), Digit(7)),)), 7)

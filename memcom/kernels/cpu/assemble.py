@@ -66,6 +66,7 @@ from memcom.kernels.assembly import (
     PROJECTED,
     PROJECTION,
     RAGGED,
+    ROW,
     SCALES,
     SEED,
     SET,
@@ -124,6 +125,7 @@ from memcom.kernels.cpu.threads import num_threads, part_by_length, part_of, run
 from memcom.kernels.gate import CPU, address, allocate_as, pass_ids
 
 BLOCK = 256  # ids of a block: their vectors stay in the cache from line to line
+SIDE = 8  # lines of single numbers that are carried out at once
 NOT_STORED = -2  # a stored number points outside the table
 _ALL, _KEYS, _OWN, _PLACES, _ENDS, _ROWS = range(6)  # the block's integers; rows of each line last
 _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
@@ -558,6 +560,33 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
         move_by_number(line, rows, places, n, numbers, weights, row)
 
 
+@njit
+def _are_side_by_side(code: Any, first: int) -> bool:
+    """True if `SIDE` lines from ``first`` on set single numbers of one table, side by side."""
+    line = code[first]
+    if line[COLUMNS] != 1 or first + SIDE > code.shape[0]:
+        return False
+    for j in range(SIDE):
+        other = code[first + j]
+        is_single = other[OP] == ROW and other[FORMAT] == SINGLE and other[COLUMNS] == 1
+        is_set = other[MODE] == SET and other[WEIGHT] == NONE and other[SIGN] == NONE
+        is_plain = is_single and is_set and not (other[FINISH] or other[PROJECTION])
+        same = other[TABLE] == line[TABLE] and other[STEP] == line[STEP]
+        if not (is_plain and same and other[OFFSET] == line[OFFSET] + j):
+            return False
+    return True
+
+
+@njit
+def _move_side_by_side(line: Any, whole: Any, first: int, places: Any, n: int) -> None:
+    """Carry out `SIDE` lines at once: the numbers of an id go to one or two cache lines."""
+    table, stride, offset, one = line[TABLE], line[STEP] * 4, line[OFFSET] * 4, np.float32(0)
+    for b in range(n):
+        place = places[b] + offset
+        for j in range(SIDE):
+            write(place + 4 * j, read(table + whole[first + j, b] * stride, one))
+
+
 _copy_single, _ = _putter(formats.load_single, False)
 
 
@@ -721,6 +750,10 @@ def assemble_block(
                     seed = np.uint32(seed_of(line, line[SIGN]))
                     for b in range(count):
                         numbers[_SIGN, b] = np.float32(1 - 2 * (murmur3(own[b], seed) & 1))
+                if _are_side_by_side(code, number - 1):
+                    _move_side_by_side(line, whole, _ROWS + number - 1, places, count)
+                    number += SIDE - 1
+                    continue
                 _move(line, rows, places, count, numbers, weights, row)
     if head[PADDING] != NONE:
         for b in range(n):
