@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from memcom import sweep
 from memcom._files import shipped
 from memcom.sweep import Interval
 
+SAME_BYTES = 0.02  # at most so far apart, bytes are the same
+Z_95 = 1.96
 VARIED = ("data", "embedding_dim", "model", "threshold")
 """Columns that tell the tables of one sweep apart."""
 
@@ -74,7 +77,7 @@ class Results:
             sweep: Name of the sweep.
             method: The method as in its specification.
             ratio: The ratio asked for.
-            other: The method to compare with, at equal bytes; the full table if None.
+            other: The method to compare with, at the same ratio asked for; the full table if None.
             **where: Values that select a table of the sweep.
 
         Returns:
@@ -94,9 +97,55 @@ class Results:
             raise ValueError(f"{sweep} has {len(rows)} rows of {method} at {ratio:g}: name a table")
         return Interval(*(float(rows[f"loss{end}"].iloc[0]) for end in ("", "_low", "_high")))
 
+    def loss_at_equal_bytes(
+        self, sweep: str, method: str, ratio: float, other: str, **where: Any
+    ) -> Interval | None:
+        """Relative loss of a method against another that stores as many bytes.
+
+        Where the two rows at the ratio asked for differ by at most `SAME_BYTES`, it is their paired
+        loss. Else the other's score is interpolated between its rows with fewer and with more
+        bytes, its logarithm over the logarithm of the bytes; the three rows are then taken as
+        independent, which makes the interval wider than paired ones.
+
+        Args:
+            sweep: Name of the sweep.
+            method: The method as in its specification.
+            ratio: The ratio asked for.
+            other: The method to compare with.
+            **where: Values that select a table of the sweep.
+
+        Returns:
+            The loss; None if it was not measured, or the other has no rows on both sides.
+        """
+        rows = self.finished(sweep, **where)
+        own = select(rows, method=method, ratio=ratio)
+        curve = select(rows, method=other).sort_values("nbytes")
+        if own.empty or curve.empty:
+            return None
+        nbytes = own["nbytes"].iloc[0]
+        near = select(curve, ratio=ratio)["nbytes"]
+        if len(near) and abs(near.iloc[0] / nbytes - 1) <= SAME_BYTES:
+            return self.loss(sweep, method, ratio, other, **where)
+        fewer, more = curve[curve["nbytes"] < nbytes], curve[curve["nbytes"] > nbytes]
+        if fewer.empty or more.empty:
+            return None
+        full, worst = select(rows, method="full")["value"].iloc[0], rows.loc[rows["loss"].idxmax()]
+        sign = 1 if worst["value"] < full else -1  # -1 where lower is better
+        logs = {}
+        for name, row in (("own", own.iloc[0]), ("low", fewer.iloc[-1]), ("high", more.iloc[0])):
+            kept = row["value"] / full
+            error = (row["loss_high"] - row["loss_low"]) / (2 * Z_95) / kept
+            logs[name] = math.log(row["nbytes"]), math.log(kept), error
+        weight = (logs["own"][0] - logs["low"][0]) / (logs["high"][0] - logs["low"][0])
+        weights = {"own": 1.0, "low": weight - 1, "high": -weight}
+        middle = sum(w * logs[name][1] for name, w in weights.items())
+        error = math.hypot(*(w * logs[name][2] for name, w in weights.items()))
+        value, *ends = (sign * (1 - math.exp(middle + z * error)) for z in (0, Z_95, -Z_95))
+        return Interval(value, min(ends), max(ends))
+
     def carries_signal(self, sweep: str, **where: Any) -> bool:
         """True if the full table is clearly above every control, so that losses mean something."""
-        controls = self.finished(sweep, nbytes=0, **where)
+        controls = self.finished(sweep, nbytes=0, **where)  # references have bytes
         return not controls.empty and bool((controls["loss_low"] > 0).all())
 
 

@@ -1,7 +1,9 @@
 """Verdicts from intervals.
 
-A verdict is *yes* or *no* only where a 95 % interval says so, else *open*. Losses are relative and
-positive is worse: against the full table, or against another method at equal bytes.
+A case is *yes* or *no* only where its 95 % interval says so, else *open*. A claim about every case
+is *no* where a case is against it after Holm's correction for all of them, and *yes* where every
+case is: no correction is needed there. A claim that there is such a case is judged the other way
+round. Losses are relative and positive is worse: against the full table, or another method.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from memcom.sweep import Interval
+from memcom.sweep import Interval, holm, p_value
 
 NOT_MEASURED = "not measured"
+NOT_JUDGED = "not judged"  # the numbers are given, and no word
+LEVEL = 0.05
 Case = tuple[str, Interval]  # label and loss
 
 
@@ -23,14 +27,17 @@ class Finding(NamedTuple):
     Attributes:
         topic: Heading under which it is listed.
         statement: What is claimed.
-        source: Who claims it.
-        verdict: ``"yes"``, ``"no"``, ``"open"`` or ``"not measured"``.
+        source: The paper that it is about, or this kit.
+        kind: ``"abstract"`` if the paper's abstract says so, ``"kit's reading"`` if this kit reads
+            it out of the paper, ``"hypothesis"`` if it is the kit's own.
+        verdict: ``"yes"``, ``"no"``, ``"open"``, ``"not judged"`` or ``"not measured"``.
         evidence: The numbers.
     """
 
     topic: str
     statement: str
     source: str
+    kind: str
     verdict: str
     evidence: str
 
@@ -42,12 +49,27 @@ def verdict(loss: Interval, at_most: float | None = None) -> str:
     return "yes" if loss.high <= at_most else "no" if loss.low > at_most else "open"
 
 
-def combine(verdicts: Iterable[str]) -> str:
-    """One verdict from those of all cases: yes if all are yes, no if any is no."""
-    given = set(verdicts)
-    if not given:
+def judge(losses: Iterable[Interval], at_most: float | None = None, *, some: bool = False) -> str:
+    """Return the verdict on a claim about every case, or that there is some case.
+
+    Args:
+        losses: Of the cases.
+        at_most: As for `verdict`.
+        some: The claim is that one case holds.
+
+    Returns:
+        The verdict.
+    """
+    losses = list(losses)
+    if not losses:
         return NOT_MEASURED
-    return "no" if "no" in given else "yes" if given == {"yes"} else "open"
+    verdicts = [verdict(loss, at_most) for loss in losses]
+    adjusted = holm([p_value(loss, at_most or 0.0) for loss in losses])
+    certain = {each for each, p in zip(verdicts, adjusted, strict=True) if p < LEVEL}
+    by_one, by_all = ("yes", "no") if some else ("no", "yes")
+    if by_one in certain:
+        return by_one
+    return by_all if set(verdicts) == {by_all} else "open"
 
 
 def percent(loss: Interval) -> str:
@@ -68,11 +90,13 @@ def tally(cases: Sequence[Case]) -> str:
     if not cases:
         return ""
     verdicts = [verdict(loss) for _, loss in cases]
+    adjusted = holm([p_value(loss) for _, loss in cases])
     worse = [label for (label, _), found in zip(cases, verdicts, strict=True) if found == "no"]
+    certain = sum(p < LEVEL for p, found in zip(adjusted, verdicts, strict=True) if found == "no")
+    names = f" ({', '.join(worse)}; {certain} after Holm's correction)" if worse else ""
     return (
-        f"better in {verdicts.count('yes')} of {len(cases)} tables, worse in {len(worse)}"
-        + (f" ({', '.join(worse)})" if worse else "")
-        + f", not told apart in {verdicts.count('open')}; "
+        f"better in {verdicts.count('yes')} of {len(cases)} tables, worse in {len(worse)}{names}"
+        f", not told apart in {verdicts.count('open')}; "
         f"median loss {100 * median(loss.value for _, loss in cases):+.1f} %"
     )
 

@@ -11,9 +11,20 @@ from experiments.claims import Finding, Results
 from experiments.head_shares import RANKING
 from memcom._text import duration, table
 from memcom.embeddings import available, get
+from memcom.sweep.table_text import p_text, whole_model
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
 FEW = METHODS[:4]
+REFERENCES = {
+    "full": "this kit's, full table",
+    "int8": "the same, its rows rounded to 8 bits",
+    "int4": "the same, its rows rounded to 4 bits",
+    "ease": "EASE",
+    "ials": "iALS",
+    "itemknn": "item neighbours",
+    "bpr": "BPR",
+    "popular": "most popular",
+}
 TIMES = {"lookup_time": "lookup", "step_time": "step"}
 MAX_NAMED = 3  # versions that a sentence names
 
@@ -42,6 +53,53 @@ def losses(results: Results, methods: Sequence[str] = METHODS, ratio: float = 16
         cells = {name: f"{100 * loss.value:.1f}" if loss else "" for name, loss in found.items()}
         rows.append({"data": data, "full": f"{full['value'].iloc[0]:.4f}"} | cells)
     return "\n\n".join([table(rows, right=["full", *methods]), *_notes(methods)])
+
+
+def whole_models(results: Results, ratio: float = 16) -> str:
+    """Return how much smaller the whole model is where its table is so many times smaller."""
+    rows = []
+    for data in RANKING:
+        full, own = (
+            results.finished(data, **where)
+            for where in ({"method": "full"}, {"method": "memcom", "ratio": ratio})
+        )
+        if full.empty or own.empty:
+            continue
+        nbytes, total, small = (
+            int(frame[name].iloc[0])
+            for frame, name in ((full, "nbytes"), (full, "total_nbytes"), (own, "total_nbytes"))
+        )
+        rows.append(
+            {
+                "data": data,
+                "full table": f"{nbytes:,}",
+                "whole model": f"{total:,}",
+                f"with the table at {ratio:g}×": whole_model(small, total).replace("x)", "×)"),
+            }
+        )
+    return table(rows, right=[name for name in rows[0] if name != "data"])
+
+
+def references(results: Results) -> str:
+    """Return the score of the full table beside those of models of another kind."""
+    rows = []
+    for where in results.tables("references"):
+        found = results.finished("references", **where).set_index("method")
+        for method, label in REFERENCES.items():
+            if method in found.index:
+                row = found.loc[method]
+                rows.append(
+                    {
+                        "data": row["data"],
+                        "model": label,
+                        "bytes": f"{int(row['total_nbytes']):,}",
+                        "nDCG@10 (95 %)": _estimate(row, "value", 1, "{:.4f}"),
+                        "loss against the full table, % (95 %)": _estimate(
+                            row, "loss", 100, "{:+.1f}"
+                        ),
+                    }
+                )
+    return table(rows, right=["bytes", "nDCG@10 (95 %)", "loss against the full table, % (95 %)"])
 
 
 def choice(results: Results, ratio: float = 16) -> str:
@@ -77,7 +135,12 @@ def verdicts(findings: Iterable[Finding]) -> str:
     """Return every claim with its verdict, without the numbers."""
     return table(
         [
-            {"claim": found.statement, "by": found.source, "holds here": _bold(found.verdict)}
+            {
+                "claim": found.statement,
+                "about": found.source,
+                "kind": found.kind,
+                "holds here": _bold(found.verdict),
+            }
             for found in findings
         ]
     )
@@ -91,7 +154,10 @@ def evidence(findings: Iterable[Finding]) -> str:
         if found.topic != topic:
             topic = found.topic
             lines += [f"## {topic}", ""]
-        lines += [f"{_bold(found.verdict)} · {found.statement} *({found.source})*", ""]
+        lines += [
+            f"{_bold(found.verdict)} · {found.statement} *({found.source}, {found.kind})*",
+            "",
+        ]
         lines += [f": {found.evidence}.", ""] if found.evidence else []
     return "\n".join(lines).rstrip()
 
@@ -125,7 +191,8 @@ def sweep_tables(results: Results, sweep: str) -> str:
         filled = [name for name in rows if rows[name].notna().any()]
         timed = [name for name in TIMES if name in filled]
         tuned = [n for n in filled if f"{n}_end" in rows and n != "learning_rate"]
-        lines = [_cells(row, timed, tuned) for _, row in done.iterrows()]
+        full = done.loc[done["method"] == "full", "total_nbytes"].max()
+        lines = [_cells(row, timed, tuned, full) for _, row in done.iterrows()]
         blocks.append(table(lines, right=[name for name in lines[0] if name != "method"]))
         undone = rows[rows["status"] != "finished"]
         if len(undone):
@@ -146,16 +213,21 @@ def _notes(methods: Iterable[str]) -> list[str]:
     return [note for note in notes if note]
 
 
-def _cells(row: pd.Series, timed: Sequence[str], tuned: Sequence[str]) -> dict[str, str]:
+def _cells(
+    row: pd.Series, timed: Sequence[str], tuned: Sequence[str], full_nbytes: float
+) -> dict[str, str]:
     epoch, last = f"{row['best_epoch']:.0f}", 2 * row.get("last_epoch", 0) > row["seeds"]
     trained = not pd.isna(row["learning_rate"])
     return {
         "ratio": _ratio(row["ratio"], row["compression_ratio"]),
         "method": row["method"],
         "bytes": f"{row['nbytes']:,}",
+        "whole model": whole_model(
+            int(row["total_nbytes"]), 0 if pd.isna(row["compression_ratio"]) else int(full_nbytes)
+        ).replace("x)", "×)"),
         f"{row['metric']} (95 %)": _estimate(row, "value", 1, "{:.4f}"),
         "loss, % (95 %)": _estimate(row, "loss", 100, "{:+.1f}"),
-        "p": _unless_nan(row["p_holm"], "{:.1g}"),
+        "p": p_text(row["p_holm"]),
         "rate": _chosen(row, "learning_rate"),
         **{name: _chosen(row, name) for name in tuned},
         "epoch": f"{epoch}{', last' * last}" if trained else "",

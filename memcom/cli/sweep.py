@@ -1,4 +1,4 @@
-"""``memcom sweep``, ``memcom compare``: train compressors at equal bytes and report the results."""
+"""``memcom sweep``, ``memcom compare``: train compressors within equal budgets, and report."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _out_option(default: str) -> Callable[[Callable[..., None]], Callable[..., N
 @click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
 @_out_option("results/compare")
 def compare(data: str | None, out: Path, **options: Any) -> None:
-    """Rank with every compressor at equal bytes, time them, and print a table.
+    """Rank with every compressor within one budget of bytes, time them, and print a table.
 
     A sweep of the whole registry with --times, of movielens if no data is named. Exits with 1 if a
     trial failed.

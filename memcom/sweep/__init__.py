@@ -1,4 +1,4 @@
-"""Sweeps: compressors compared at equal bytes, with controls, seeds and intervals.
+"""Sweeps: compressors compared within equal budgets, with controls, seeds and intervals.
 
 A `Spec` says what to compare. `run` trains its trials, one file each, and resumes where it was;
 `write_report` turns what is there into tables; `read_rows` reads them back as a pandas frame.

@@ -12,6 +12,7 @@ import numpy as np
 
 from memcom.sweep.plan import Cell, Progress, Table, tuned_value
 from memcom.sweep.statistics import (
+    TAILS,
     Interval,
     bootstrap,
     holm,
@@ -170,7 +171,8 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Row]:
             row = replace(row, value=percentiles(row.value.value, own.drawn))
         if full in scores and i != full:
             loss = _loss(own, scores[full], better)
-            row = replace(row, loss=loss, p_value=p_value(loss))
+            freedom = TAILS if own.drawn is not None else max(1, len(own.means) - 1)
+            row = replace(row, loss=loss, p_value=p_value(loss, freedom=freedom))
         rows[i] = row
     adjusted = holm([row.p_value for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, adjusted, strict=True)]

@@ -51,7 +51,7 @@ if sys.version_info >= (3, 11):
 else:  # pragma: no cover
     import tomli as tomllib
 
-# Compared at equal bytes in every sweep that compares methods.
+# Compared at the same budgets in every sweep that compares methods.
 BASELINES = ("small-dim", "low-rank", "truncate")
 EVERY = "every"  # stands for all methods of the registry, and these besides
 VARIANTS = ("qr(operation=concat)",)

@@ -23,6 +23,7 @@ from memcom._check import shown, whole
 Name = TypeVar("Name", str, int)
 _CHUNK = 50  # bootstrap draws at a time
 SMALLEST_P = 1e-6
+TAILS = 4.0  # degrees of freedom of the tails of an interval over users and seeds
 
 
 class Interval(NamedTuple):
@@ -177,25 +178,28 @@ def percentiles(value: float, draws: np.ndarray) -> Interval:
 
 
 @checked
-def p_value(interval: Interval, at: float = 0.0) -> float:
+def p_value(interval: Interval, at: float = 0.0, *, freedom: float = TAILS) -> float:
     """Return the two-sided p-value of "it is ``at``" that belongs to a 95 % interval.
 
     Args:
-        interval: An estimate with its interval, taken as normal.
+        interval: An estimate with its interval.
         at: The value to be tested.
+        freedom: The tails are taken as those of Student's t with so many degrees of freedom. The
+            default is about what a few seeds leave, and too careful where users decide.
 
     Returns:
-        p, at least `SMALLEST_P`: a few seeds say nothing of tails further out. NaN without ends.
+        p, at least `SMALLEST_P`; below 0.05 where a symmetric interval does not hold ``at``. NaN
+        without ends.
     """
     from scipy import stats
 
     value, low, high = interval
     if math.isnan(low) or math.isnan(high):
         return math.nan
-    error = (high - low) / (2 * stats.norm.ppf(0.975))
+    error = (high - low) / (2 * stats.t.ppf(0.975, freedom))
     if not error:
         return 1.0 if value == at else SMALLEST_P
-    return max(SMALLEST_P, float(2 * stats.norm.sf(abs(value - at) / error)))
+    return max(SMALLEST_P, float(2 * stats.t.sf(abs(value - at) / error, freedom)))
 
 
 @checked

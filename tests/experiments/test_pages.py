@@ -99,11 +99,42 @@ def test_times_have_columns_where_they_were_taken(results):
 
 def test_numbers_in_a_sweep_page_are_those_of_the_file(results):
     head, *lines = cells(tables.sweep_tables(results, "ml-1m"))
-    assert head[:5] == ["ratio", "method", "bytes", "ndcg (95 %)", "loss, % (95 %)"]
-    assert ["16×", "qr", "59,136", "0.3813 (0.3749 to 0.3878)", "+3.9 (+3.4 to +4.5)"] in [
-        [cell.replace("\u00a0", " ") for cell in line[:5]] for line in lines
-    ]
+    assert head[:4] == ["ratio", "method", "bytes", "whole model"]
+    assert head[4:7] == ["ndcg (95 %)", "loss, % (95 %)", "p"]
+    expected = ["16×", "qr", "59,136", "1,022,696 (1.87×)"]
+    expected += ["0.3813 (0.3747 to 0.3881)", "+3.9 (+3.1 to +4.8)", "0.0027"]
+    assert expected in [[cell.replace("\u00a0", " ") for cell in line[:7]] for line in lines]
     assert "16× (21×)" in {line[0] for line in lines if line[1] == "low-rank"}
+
+
+def test_whole_models_shrink_less_than_their_tables(results):
+    head, *lines = cells(tables.whole_models(results))
+    assert len(lines) == 6
+    trials = pd.read_csv(RESULTS / "ml-1m" / "trials.csv")
+    full, own = (
+        trials[trials["method"] == method]["total_nbytes"][trials["ratio"].fillna(16) == 16].iloc[0]
+        for method in ("full", "memcom")
+    )
+    line = next(dict(zip(head, each, strict=True)) for each in lines if each[0] == "ml-1m")
+    assert line["whole model"] == f"{full:,}"
+    assert line["with the table at 16×"] == f"{own:,} ({full / own:.2f}×)"
+    assert 1.8 < full / own < 2
+
+
+def test_references_stand_beside_the_full_table_of_each_data_set(results):
+    head, *lines = cells(tables.references(results))
+    found = [dict(zip(head, line, strict=True)) for line in lines]
+    models = [line["model"] for line in found if line["data"] == "ml-1m"]
+    assert set(models) >= {tables.REFERENCES[name] for name in ("full", "int8", "int4", "ease")}
+    rows = pd.read_csv(RESULTS / "references" / "summary.csv").set_index(["data", "method"])
+    ease = next(line for line in found if (line["data"], line["model"]) == ("ml-1m", "EASE"))
+    assert ease["bytes"] == f"{4 * 3706**2:,}"
+    value = float(ease["nDCG@10 (95 %)"].split("\u00a0")[0])
+    assert value == pytest.approx(rows.loc[("ml-1m", "ease"), "ndcg"], abs=1e-4)
+    assert value == pytest.approx(0.431, abs=5e-4)  # with l2 = 1000
+    assert rows.loc[("ml-1m", "ease"), "l2"] == 1000
+    assert rows.loc[("ml-1m", "itemknn"), "ndcg"] == pytest.approx(0.367, abs=5e-4)
+    assert rows.loc[("ml-1m", "int4"), "compression_ratio"] == pytest.approx(7.11, abs=0.01)
 
 
 def test_a_trial_that_sweeps_share_counts_once(results):
@@ -179,8 +210,8 @@ def test_numbers_that_notebook_08_quotes(results):
         f" % and MEmCom {loss('lastfm-2k', 'memcom')} %",
         f"the head has {n.head('google-local')} and half of the places have 17 visits",
         f"loses {loss('google-local', 'truncate')} %; MEmCom loses {loss('google-local', 'memcom')}"
-        f" %, seven times what the abstract says, and quotient–remainder, the least of those "
-        f"tried, {loss('google-local', 'qr')} %",
+        " %, seven times what the abstract says of its own data, and quotient–remainder, the least "
+        f"of those tried, {loss('google-local', 'qr')} %",
         f"lose {min(books):.0f} to {max(books):.0f} %, it loses {loss('amazon-book-part', 'qr')} %",
         f"this costs it {n.loss('lastfm-2k', 'qr', 16):.0f} %",
         f"MEmCom at 16× loses {100 * at_one_rate:.0f} %. At 0.003 the full table is better by "

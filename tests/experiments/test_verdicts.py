@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 pytest.importorskip("pandas")
 
 from experiments.claims.verdicts import (
     NOT_MEASURED,
-    combine,
     difference,
+    judge,
     listing,
     percent,
     tally,
@@ -39,11 +40,40 @@ def test_better_is_a_loss_below_zero():
     assert verdict(Interval(-0.02, -0.03, 0.01)) == "open"
 
 
+YES, OPEN, NO = Interval(-0.05, -0.06, -0.04), Interval(0, -0.01, 0.01), Interval(0.05, 0.04, 0.06)
+
+
 def test_one_case_against_a_claim_is_enough():
-    assert combine(["yes", "no", "open"]) == "no"
-    assert combine(["yes", "open"]) == "open"
-    assert combine(["yes", "yes"]) == "yes"
-    assert combine([]) == NOT_MEASURED
+    assert judge([YES, NO, OPEN]) == "no"
+    assert judge([YES, OPEN]) == "open"
+    assert judge([YES, YES]) == "yes"
+    assert judge([]) == NOT_MEASURED
+
+
+def test_one_case_is_enough_where_one_is_claimed():
+    assert judge([YES, NO, OPEN], some=True) == "yes"
+    assert judge([NO, OPEN], some=True) == "open"
+    assert judge([NO, NO], some=True) == "no"
+    assert judge([NO], at_most=0.07, some=True) == "yes"
+
+
+def test_the_one_case_has_to_stand_among_many():
+    """An interval that just leaves 0 out has p near 0.05; four of them are not enough for a no."""
+    barely = Interval(0.0101, 0.0001, 0.0201)
+    assert judge([barely]) == "no"
+    assert judge([barely] * 4) == "open"
+    assert judge([barely, *[OPEN] * 3], some=True) == "open"
+    assert judge([Interval(-0.0101, -0.0201, -0.0001)] * 4) == "yes"  # all of them are for it
+
+
+def test_a_universal_claim_that_is_true_falls_seldom():
+    """Twelve tables in which nothing differs: a "no" in about one of twenty, not in one of four."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        means = 0.01 * rng.standard_t(8, 12)
+        found.append(judge([Interval(m, m - 0.0231, m + 0.0231) for m in means]))
+    assert found.count("no") / 400 < 0.06
 
 
 def test_percent_has_digits_where_they_are_needed():
@@ -61,7 +91,8 @@ def test_cases_are_listed_or_counted():
     assert listing(cases[:2]) == "a -2.0 % (-3.0 to -1.0); b +2.0 % (+1.0 to +3.0)"
     assert listing([("", cases[0][1])]) == "-2.0 % (-3.0 to -1.0)"
     assert tally(cases) == (
-        "better in 1 of 3 tables, worse in 1 (b), not told apart in 1; median loss +2.0 %"
+        "better in 1 of 3 tables, worse in 1 (b; 1 after Holm's correction), not told apart in 1; "
+        "median loss +2.0 %"
     )
     assert tally([]) == ""
 

@@ -152,3 +152,15 @@ def test_loss_by_data_puts_its_legend_into_free_room():
     assert spare.legends == []
     assert [ax.get_legend() is not None for ax in spare.axes] == [False] * 4 + [True, False]
     assert not any(ax.axison for ax in spare.axes[4:])
+
+
+def test_references_are_dashed_lines_across_that_differ_without_colour():
+    names = ("ease", "ials", "itemknn", "bpr")
+    rows = [{"method": name, "ndcg_at_10": 0.3 + 0.01 * i} for i, name in enumerate(names)]
+    ax = plots.quality_against_ratio([*ROWS, *rows]).axes[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    drawn = [lines[plots.method_style(name).label] for name in names]
+    assert [line.get_ydata()[0] for line in drawn] == [row["ndcg_at_10"] for row in rows]
+    dashes = [line._unscaled_dash_pattern[1] for line in drawn]
+    assert all(dashes)
+    assert len({tuple(each) for each in dashes}) == len(names)

@@ -131,21 +131,22 @@ def test_the_bootstrap_refuses_what_is_not_paired(users):
             bootstrap({"a": users, "b": other})
 
 
-def test_a_p_value_is_that_of_the_interval():
-    for value in (0.01, -0.03, 0.05):
-        error = 0.02
-        half = stats.norm.ppf(0.975) * error
-        interval = Interval(value, value - half, value + half)
-        assert p_value(interval) == pytest.approx(2 * stats.norm.sf(abs(value) / error))
-        assert p_value(interval, at=0.01) == pytest.approx(
-            2 * stats.norm.sf(abs(value - 0.01) / error)
-        )
-        assert (p_value(interval) < 0.05) == (interval.low > 0 or interval.high < 0)
+@pytest.mark.parametrize("freedom", [2, 4, 50])
+@pytest.mark.parametrize("value", [0.01, -0.03, 0.09])
+def test_a_p_value_is_that_of_the_interval(value, freedom):
+    made = np.array([-1.0, 0.0, 1.0]) * 0.02 * math.sqrt(3) + value  # standard error 0.02
+    low, high = stats.t.interval(0.95, freedom, value, 0.02)
+    p = p_value(Interval(value, low, high), freedom=freedom)
+    assert (p < 0.05) == (low > 0 or high < 0)
+    if freedom == 2:
+        assert p == pytest.approx(stats.ttest_1samp(made, 0).pvalue)
+        at = stats.ttest_1samp(made, 0.02).pvalue
+        assert p_value(Interval(value, low, high), 0.02, freedom=2) == pytest.approx(at)
 
 
 def test_p_values_at_the_ends_of_what_they_can_be():
     assert math.isnan(p_value(Interval(0.1, math.nan, math.nan)))
-    assert p_value(Interval(0.5, 0.499, 0.501)) == SMALLEST_P
+    assert p_value(Interval(0.5, 0.4999, 0.5001)) == SMALLEST_P
     assert p_value(Interval(0.5, 0.5, 0.5)) == SMALLEST_P
     assert p_value(Interval(0.0, 0.0, 0.0)) == 1.0
 
