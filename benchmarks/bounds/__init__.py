@@ -11,7 +11,7 @@ Where a layer takes no more than `LIMIT` times its probe, the machine is the bou
 
 from __future__ import annotations
 
-from benchmarks.bounds.measure import LIMIT, command, measured
+from benchmarks.bounds.measure import LIMIT, bounds_table, command, measured
 from benchmarks.bounds.probes import METHODS, NoCompiler, Probe, compile_probes
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "METHODS",
     "NoCompiler",
     "Probe",
+    "bounds_table",
     "command",
     "compile_probes",
     "measured",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +103,27 @@ def command(
     rows = list(child("bounds", settings, threads, KEEP_FREED_MEMORY))
     facts = {**load.read(), **machine()}
     write_csv(out, [{**row, **facts} for row in rows])
-    cells = [_cells(row) for row in rows]
-    for line in table(cells, style="plain", right=list(cells[0])[1:-1]).splitlines():
+    for line in bounds_table(rows, style="plain").splitlines():
         log(line)
     if busy(facts):
         log("Other programs were at work: ratios may be off.")
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
-    """A line of the table; times are nanoseconds an id."""
+def bounds_table(rows: Sequence[Mapping[str, Any]], style: str = "markdown") -> str:
+    """Write what a run found as a table: ratios, nanoseconds an id, and what bounds a layer.
+
+    Args:
+        rows: As `measured` yields them.
+        style: Of `memcom._text.table`.
+
+    Returns:
+        A line for each method and batch.
+    """
+    cells = [_cells(row) for row in rows]
+    return table(cells, style=style, right=list(cells[0])[1:-1])
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
     nanoseconds = {name: 1e9 * row[f"{name}_seconds"] / row["batch"] for name in (OURS, PROBE)}
     return {
         "method": row["method"],

@@ -21,13 +21,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks import every_markdown, growth_table, read_rows, sizes_markdown, speed_markdown
+from benchmarks.bounds import LIMIT, bounds_table
 from benchmarks.growth import CACHES, growth_rows
 from experiments.claims import Finding, Results, findings
 from experiments.pages import pictures, tables
 from experiments.pages.numbers import Numbers, check
 from memcom._files import write_text
 from memcom._text import in_bytes, table
-from memcom.plots.costs import mean_ratios
 
 ROOT = pictures.ROOT
 DOCS = ROOT / "docs"
@@ -114,25 +114,16 @@ def sweep_page(spec: SpecText) -> str:
 
 
 def speed_page() -> str:
-    """The committed benchmark: targets, memory, and every size."""
+    """The committed benchmark: targets, bounds, memory, and every size."""
     rows = read_rows(pictures.SPEED_ROWS)
-    hashing = sorted(
-        f"{ratio.middle:.2f}"
-        for (method, _, batch), ratio in mean_ratios(
-            row
-            for row in rows
-            if row["phase"] == "forward" and row["num_embeddings"] == 10**6
-            and row["embedding_dim"] == 64 and row["threads"] == 2
-        ).items()
-        if method == "hash" and batch > 1
-    )  # fmt: skip
     return render(
         "speed.md.j2",
         speed=speed_markdown(rows),
         every=every_markdown(rows),
         growth=_growth(rows),
         sizes=sizes_markdown(rows),
-        hashing=hashing,
+        bounds=bounds_table(read_rows(pictures.BOUNDS_ROWS)),
+        limit=LIMIT,
     )
 
 

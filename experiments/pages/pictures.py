@@ -29,6 +29,7 @@ from memcom.plots import (
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results"
 SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv --full
+BOUNDS_ROWS = RESULTS / "bounds.csv"  # python -m benchmarks.bounds --out the file
 PUBLISHED = RESULTS / "published.csv"
 REFERENCES = ("ease", "ials", "itemknn", "bpr")
 PANELS = {  # title -> sweep of one table

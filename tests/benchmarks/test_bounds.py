@@ -87,6 +87,18 @@ def test_a_row_holds_what_the_table_shows(tmp_path, monkeypatch):
     assert float(row["ours_to_probe"]) == float(row["ours_ratio"]) / float(row["probe_ratio"])
 
 
+def test_the_table_says_what_bounds_a_layer():
+    times = {"ours_seconds": 3e-5, "probe_seconds": 2e-5, "gather_ratio": 0.5}
+    row = {"batch": 1000, "bytes_per_id": 256.0, "lines_per_id": 4.0, **times}
+    ratios = {"ours_ratio": 1.2, "probe_ratio": 0.8, "ours_to_probe": 1.5}
+    slow, near = {"method": "bloom", **row, **ratios}, {"method": "tt", **row, **ratios}
+    lines = bounds.bounds_table([slow, {**near, "ours_to_probe": 1.15}]).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    numbers = ["1,000", "1.20", "0.80", "0.50", "1.50", "30.0", "20.0", "256", "4.0"]
+    assert cells[2] == ["bloom", *numbers, "our code"]
+    assert (cells[3][0], cells[3][-1]) == ("tt", "the machine")
+
+
 def test_without_a_compiler_the_message_names_it(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(bounds.NoCompiler, match="g\\+\\+"):
