@@ -31,7 +31,7 @@ class FamilyRow:
         too_small: Why the budget is out of reach; empty where it is met.
         equal_pairs: Pairs of ids with the same vector, see `equal_pairs`.
         sparse: Parameters that get sparse gradients if asked to: "all", "some" or "none".
-        exports: True if `torch.export` takes the frozen layer and gives equal vectors.
+        exports: True if `torch.export` takes the frozen layer and gives its vectors.
     """
 
     name: str
@@ -136,13 +136,16 @@ def sparse_gradients(name: str) -> str:
 
 
 def exports(name: str) -> bool:
-    """Return True if `torch.export` takes a frozen layer and the program gives its vectors."""
+    """Return True if `torch.export` takes a frozen layer and the program gives its vectors.
+
+    Products may differ in their last digit: compiled lookups add in another order.
+    """
     layer, ids = _small(name).freeze().eval(), torch.tensor([3, 0, 3])
     try:
         program = torch.export.export(layer, (ids,))
     except (torch._dynamo.exc.TorchDynamoException, RuntimeError, TypeError, ValueError):
         return False
-    return torch.equal(program.module()(ids), layer(ids))
+    return torch.allclose(program.module()(ids), layer(ids), rtol=1e-5, atol=1e-6)
 
 
 def _small(name: str, **common: bool) -> CompressedEmbedding:
