@@ -12,12 +12,16 @@ from typing import Any
 
 VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
 SPARE = 2 * 2**30  # bytes of memory to leave to other programs
-LOADED = 0.5  # load average before, or cores that others used, above which times are doubtful
+LOADED = 0.5  # cores that others used, or load average before, above which times are doubtful
 
 
 def busy(row: Mapping[str, Any]) -> bool:
-    """Return whether other programs were at work, by the load in a row of a run."""
-    return row["load"] > LOADED or (row["others"] != "-" and row["others"] > LOADED)
+    """Return whether other programs were at work, by the load in a row of a run.
+
+    Where the system does not tell what others used meanwhile, the load before stands for it. It may
+    come from work that had ended.
+    """
+    return bool((row["load"] if row["others"] == "-" else row["others"]) > LOADED)
 
 
 def free_memory() -> float:

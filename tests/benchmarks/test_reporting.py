@@ -99,7 +99,8 @@ def test_bandwidth_search_and_bytes_are_reported():
         ({"load": 0.1, "others": 0.0}, "the machine was quiet"),
         ({"load": 0.1, "others": "-"}, "the machine was quiet"),
         ({"load": 0.1, "others": 0.9}, "ratios may be off"),
-        ({"load": 2.0, "others": 0.0}, "ratios may be off"),
+        ({"load": 2.0, "others": 0.0}, "the machine was quiet"),
+        ({"load": 2.0, "others": "-"}, "ratios may be off"),
     ],
 )
 def test_a_busy_machine_is_reported(facts, verdict):
