@@ -43,12 +43,8 @@ _config: Any = config  # read by numba at each compilation
 if CHECKED:
     _config.BOUNDSCHECK = 1
 
-# For functions that only kernels call. They have no entry for Python, which is a fifth of compiling
-# them, so a call from Python would crash; `compiled` gives one to those it compiles.
-#
-# Numba compiles a function once more for a literal argument: pass np.int64(0) rather than 0.
-_FOR_KERNELS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-njit: Any = numba_njit if CHECKED else functools.partial(numba_njit, **_FOR_KERNELS)
+# As fast as C: no C entry, and a division by zero gives infinity.
+_OPTIONS = {} if CHECKED else {"no_cfunc_wrapper": True, "error_model": "numpy"}
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -77,6 +73,28 @@ def entry_point(function: _Function) -> _Function:
     return function
 
 
+def njit(function: Any = None, **options: Any) -> Any:
+    """Compile a function that only kernels call.
+
+    It has no entry for Python, which is a fifth of compiling it, and a call from there raises
+    TypeError: numba would jump to address 0. `compiled` gives an entry to those it compiles.
+
+    Numba compiles a function once more for a literal argument: pass np.int64(0) rather than 0.
+    """
+    if function is None:
+        return functools.partial(njit, **options)
+    if CHECKED:
+        return numba_njit(**options)(function)
+    made = numba_njit(no_cpython_wrapper=True, **{**_OPTIONS, **options})(function)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise TypeError(f"{function.__name__} has no entry for Python: only kernels call it")
+
+    # What Python calls is looked up among the insertions, and compiled where it is not found.
+    made._insert, made._compile_for_args = lambda *_: None, refuse
+    return made
+
+
 def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Function], Any]:
     """Compile by a decorator of numba, with its cache on disk where that can be written.
 
@@ -84,18 +102,19 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
     function is then compiled in memory, with a warning at the first one. In the checked mode all
     are.
     """
+    made_by = decorator
+    if decorator is njit:
+        made_by, options = numba_njit, {**_OPTIONS, **options}
 
     def compile_(function: _Function) -> Any:
         function = entry_point(function)
-        if decorator is njit:
-            options["no_cpython_wrapper"] = False
         if CHECKED and decorator is cfunc:
             function = _guarded(function)
         try:
-            return decorator(*signature, cache=not CHECKED, **options)(function)
+            return made_by(*signature, cache=not CHECKED, **options)(function)
         except Exception as error:  # bytes that are no pickle raise almost anything
             _warn_once(f"{type(error).__name__}: {error}")
-            return decorator(*signature, **options)(function)
+            return made_by(*signature, **options)(function)
 
     return compile_
 
@@ -106,7 +125,7 @@ def cache_folder() -> Path | None:
         return None
     try:
         # That of any function in this folder.
-        return Path(str(njit(cache=True)(entry_point).stats.cache_path))
+        return Path(str(numba_njit(cache=True)(entry_point).stats.cache_path))
     except RuntimeError:
         return None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
 
 import memcom
 from memcom import kernels, optim
@@ -106,3 +106,18 @@ def test_row_addresses_are_those_of_rows():
     for row in (-1, 4) if native.CHECKED else ():
         with pytest.raises(IndexError):
             row_address(1000, row, 32, 1000 + 4 * 32)
+
+
+@pytest.mark.skipif(native.CHECKED, reason="functions have an entry in the checked mode")
+def test_what_only_kernels_call_is_refused_from_python():
+    inner = native.njit(lambda x: x + 1)
+
+    @numba.njit
+    def outer(x):
+        return inner(x)
+
+    with pytest.raises(TypeError, match="only kernels call it"):
+        inner(np.int64(1))
+    assert outer(np.int64(1)) == 2
+    with pytest.raises(TypeError, match="only kernels call it"):  # compiled by now
+        inner(np.int64(1))
