@@ -43,8 +43,8 @@ _config: Any = config  # read by numba at each compilation
 if CHECKED:
     _config.BOUNDSCHECK = 1
 
-# As fast as C: no C entry, and a division by zero gives infinity.
-_OPTIONS = {} if CHECKED else {"no_cfunc_wrapper": True, "error_model": "numpy"}
+# No entry for C; a division by zero gives infinity, not an exception.
+_OPTIONS: dict[str, Any] = {} if CHECKED else {"no_cfunc_wrapper": True, "error_model": "numpy"}
 
 _intrinsic: Any = intrinsic  # its own type is wrong for mypy
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def njit(function: Any = None, **options: Any) -> Any:
         return functools.partial(njit, **options)
     if CHECKED:
         return numba_njit(**options)(function)
-    made = numba_njit(no_cpython_wrapper=True, **{**_OPTIONS, **options})(function)
+    made = numba_njit(**{"no_cpython_wrapper": True, **_OPTIONS, **options})(function)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise TypeError(f"{function.__name__} has no entry for Python: only kernels call it")
