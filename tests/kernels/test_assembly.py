@@ -23,6 +23,11 @@ pytestmark = pytest.mark.skipif(not loading.HAVE_NUMBA, reason="numba is not ins
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 
 
+def assert_near(got, want, dtype):
+    scale = np.abs(want).max() + 1e-30
+    np.testing.assert_allclose(got.float().numpy() / scale, want / scale, atol=TOLERANCE[dtype])
+
+
 def assembled(assembly, ids):
     return loading.load("assemble").assembled(assembly, ids)
 
@@ -36,8 +41,7 @@ def test_any_form_is_what_numpy_makes_of_it(drawn):
     want = vectors_of(reading, ids.numpy())
     assert got.dtype == dtype
     assert got.shape == (300, width)
-    scale = np.abs(want).max() + 1e-30
-    np.testing.assert_allclose(got.float().numpy() / scale, want / scale, atol=TOLERANCE[dtype])
+    assert_near(got, want, dtype)
 
 
 @settings(deadline=None, max_examples=30)

@@ -77,7 +77,7 @@ from memcom.kernels.cpu.assemble import (
     seed_of,
     stored_rows,
 )
-from memcom.kernels.cpu.backward import segment
+from memcom.kernels.cpu.backward import dot, row_sum, segment
 from memcom.kernels.cpu.forward import load_ids, murmur3
 from memcom.kernels.cpu.native import (
     address_of,
@@ -221,22 +221,6 @@ def _add(place: int, source: int, scale: Any, columns: int) -> None:
         k += 1
 
 
-@njit(fastmath={"reassoc", "contract"})
-def _dot(left: int, right: int, columns: int) -> Any:
-    a, c, total = float32s(left, columns), float32s(right, columns), np.float32(0)
-    for k in range(columns):
-        total += a[k] * c[k]
-    return total
-
-
-@njit(fastmath={"reassoc"})
-def _sum(row: int, columns: int) -> Any:
-    a, total = float32s(row, columns), np.float32(0)
-    for k in range(columns):
-        total += a[k]
-    return total
-
-
 @njit
 def _sum_equal(task: Any, width: int, first: int, n: int, keys: Any) -> None:
     """Sum the gradients of each of ``n`` distinct ids from number ``first`` on; write the ids."""
@@ -337,18 +321,18 @@ def _close_group(
                 for j in range(1, last - begin + 1):
                     product[k] *= float32s(together + j * size, columns)[k]
             together = address_of(product)
-        dot = _dot(gradient, together, columns) if dotted else np.float32(0)
+        whole = dot(gradient, together, columns) if dotted else np.float32(0)
         for j in range(begin, last + 1 if dotted else begin):
-            rest = dot * factor
+            rest = whole * factor
             for i in range(begin, last + 1):
                 if i != j:
                     rest *= scales[i, at]
             dots[j, at] *= rest
         for j in range(ties[last, SCALARS], ties[last, SCALARS_END]):
             if code[j, OP] == TERM:
-                dots[j, at] += _sum(gradient, columns)
+                dots[j, at] += row_sum(gradient, columns)
             else:
-                dots[j, at] += dot * scale * _others(code, ties, rows, last, j, at)
+                dots[j, at] += whole * scale * _others(code, ties, rows, last, j, at)
         scale *= factor
         if not several:
             scales[last, at] = scale
@@ -708,7 +692,7 @@ def _add_rows(
             total = float32s(target + _place(marks, row) * columns * 4, columns)
             for j in range(columns):
                 matrix = line[PROJECTION] + j * width * 4
-                total[j] += _dot(matrix, sources[b], width) * scales[b]
+                total[j] += dot(matrix, sources[b], width) * scales[b]
 
 
 @njit

@@ -183,7 +183,8 @@ def _row_address(program: Any, lines: Any, j: int, b: int) -> int:
 
 
 @njit(fastmath={"reassoc", "contract"})
-def _dot(left: int, right: int, width: int) -> Any:
+def dot(left: int, right: int, width: int) -> Any:
+    """Return the dot product of two rows of float32."""
     a, c, total = float32s(left, width), float32s(right, width), np.float32(0)
     for k in range(width):
         total += a[k] * c[k]
@@ -191,7 +192,8 @@ def _dot(left: int, right: int, width: int) -> Any:
 
 
 @njit(fastmath={"reassoc"})
-def _sum(row: int, width: int) -> Any:
+def row_sum(row: int, width: int) -> Any:
+    """Return the sum of a row of float32."""
     a, total = float32s(row, width), np.float32(0)
     for k in range(width):
         total += a[k]
@@ -204,7 +206,7 @@ def _add_scaled(place: int, row: int, factor: Any, own: int, dotted: bool, width
     total, a = float32s(place, width), float32s(row, width)
     for k in range(width):
         total[k] += a[k] * factor
-    return _dot(row, own, width) if dotted else np.float32(0)
+    return dot(row, own, width) if dotted else np.float32(0)
 
 
 @njit
@@ -224,16 +226,16 @@ def _note(program: Any, lines: Any, dots: Any, gradient: int, b: int) -> None:
     """Note the dot products of id ``b`` that the gradients of its scalars are made of."""
     wide, width, fusion = program[0, ROWS], program[0, WIDTH], program[0, FUSION]
     if program[0, SHIFTS]:
-        dots[wide, b] = _sum(gradient, width)
+        dots[wide, b] = row_sum(gradient, width)
     if fusion != MULT:
         if program[0, WEIGHTS]:
             for i in range(wide):
                 piece = gradient + (program[1 + i, OFFSET] * 4 if fusion == CONCAT else 0)
                 row = _row_address(program, lines, i, b)
-                dots[i, b] = _dot(piece, row, program[1 + i, COLUMNS])
+                dots[i, b] = dot(piece, row, program[1 + i, COLUMNS])
     elif program[0, SCALES] + program[0, WEIGHTS]:
         if wide == 1:
-            dots[0, b] = _dot(gradient, _row_address(program, lines, 0, b), width)
+            dots[0, b] = dot(gradient, _row_address(program, lines, 0, b), width)
         else:
             g, total = float32s(gradient, width), np.float32(0)
             for k in range(width):
@@ -367,7 +369,7 @@ def accumulate_task(address: int) -> None:
                 _add_row(program, lines, factors, dots, gradient, j, b, place)
                 continue
             if summed and j == 0:
-                dots[wide, b] = _sum(gradient, program[0, WIDTH])
+                dots[wide, b] = row_sum(gradient, program[0, WIDTH])
             if fusion == CONCAT:
                 gradient += program[1 + j, OFFSET] * 4
             factor = factors[wide, b] if dotted else np.float32(1)

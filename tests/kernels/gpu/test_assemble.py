@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +17,7 @@ from memcom.kernels.gpu.lines import specialise
 from tests.embeddings.cases import make, some_ids
 from tests.kernels.gpu.running import DEVICE, GPU, interpreted, needs_gpu
 from tests.kernels.readings import readings, vectors_of
-from tests.kernels.test_assembly import FORMS, TOLERANCE, damaged
+from tests.kernels.test_assembly import FORMS, assert_near, damaged
 
 with interpreted():
     pytest.importorskip("triton", reason="triton is not installed; it comes with torch for CUDA")
@@ -44,11 +43,6 @@ def by_triton(ids, reading, count, padding=None, width=None):
 def moved(program):
     sources = tuple(source.to(DEVICE) for source in program.sources)
     return program._replace(code=program.code.to(DEVICE), sources=sources)
-
-
-def assert_near(got, want, dtype):
-    scale = np.abs(want).max() + 1e-30
-    np.testing.assert_allclose(got.float().numpy() / scale, want / scale, atol=TOLERANCE[dtype])
 
 
 @settings(deadline=None, max_examples=25)
