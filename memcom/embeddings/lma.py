@@ -11,8 +11,8 @@ happens with probability of about J^t for sets of Jaccard similarity J; where th
 is a random one. With random signatures (the default) this is ROBE with runs of one cell.
 
 Ids with equal signatures have equal vectors. The signatures are stored: K bytes per id. Sizes are
-this kit's: 8 keys of 8 bits, of which a coordinate looks at 4 different ones; the authors' code has 16
-keys of 4 bits in the same 64 bits and picks 8, with repetition.
+this kit's: 8 keys of 8 bits, of which a coordinate looks at 4 different ones. The authors' code has
+16 keys of 4 bits in the same 64 bits and picks 8, with repetition.
 """
 
 from __future__ import annotations
