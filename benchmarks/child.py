@@ -17,10 +17,17 @@ def _bounds(settings: dict[str, Any]) -> Iterable[dict[str, Any]]:
     return measured(settings)
 
 
+def _steps(settings: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    from benchmarks.bounds import steps_measured
+
+    return steps_measured(settings)
+
+
 KINDS: dict[str, Callable[[dict[str, Any]], Iterable[dict[str, Any]]]] = {
     "time": timed,
     "scale": lambda settings: [train_large(**settings)],
     "bounds": _bounds,
+    "steps": _steps,
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks import methods
 from benchmarks.bounds.probes import METHODS, WIDTH, Probe, compile_probes
+from benchmarks.bounds.steps import BATCH, STEPS, steps_table
 from benchmarks.candidates import BASELINE, without_gradients
 from benchmarks.machine import Load, busy, machine
 from memcom import kernels
@@ -77,15 +78,17 @@ def command(
     out: Path,
     chosen: Sequence[str] = (),
     *,
+    steps: bool = False,
     threads: int = 2,
     seconds: float = 1.0,
     log: Callable[[str], object] = print,
 ) -> None:
-    """Time shipped layers beside the same lookups written in C++, and nn.Embedding.
+    """Time lookups beside the same ones in C++, or training steps beside what bounds them.
 
     Args:
         out: CSV file to write.
-        chosen: Methods; empty for all.
+        chosen: Methods, of `METHODS` or `STEPS`; empty for all.
+        steps: Time training steps.
         threads: Number of threads.
         seconds: Time for a method and a batch.
         log: Called with every line.
@@ -97,13 +100,15 @@ def command(
     from memcom.profiling.memory import KEEP_FREED_MEMORY
 
     compile_probes()  # before anything that takes time
-    settings = {"num_embeddings": IDS, "methods": list(chosen or METHODS)}
-    settings |= {"batches": BATCHES, "seconds": seconds}
+    settings: dict[str, Any] = {"num_embeddings": IDS, "seconds": seconds}
+    settings |= {"methods": list(chosen or (STEPS if steps else METHODS))}
+    settings |= {"batch": BATCH} if steps else {"batches": BATCHES}
     load = Load()
-    rows = list(child("bounds", settings, threads, KEEP_FREED_MEMORY))
+    rows = list(child("steps" if steps else "bounds", settings, threads, KEEP_FREED_MEMORY))
     facts = {**load.read(), **machine()}
     write_csv(out, [{**row, **facts} for row in rows])
-    for line in bounds_table(rows, style="plain").splitlines():
+    written = (steps_table if steps else bounds_table)(rows, style="plain")
+    for line in written.splitlines():
         log(line)
     if busy(facts):
         log("Other programs were at work: ratios may be off.")

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 #if defined(__AVX512BW__)
 #include <immintrin.h>
@@ -26,6 +27,7 @@ using v16 = Lanes<16>::type;
 
 constexpr int E = 64;       // numbers of a vector
 constexpr int BLOCK = 128;  // ids whose addresses are computed together
+constexpr float RATE = 1e-3f;  // of SGD's steps
 
 struct Task {
     i64 threads;
@@ -284,7 +286,9 @@ extern "C" void mgqe(const Task* t) {
 
 // Single cells, addressed by four of an id's eight bytes: memory, cells, signatures, picks (64 x 4,
 // int64), seeds (64, int64).
-extern "C" void lma(const Task* t) {
+// `use` gets the number of an id in the batch, and its cells.
+template <class Use>
+static void each_signature(const Task* t, Use use) {
     constexpr int AHEAD = 8, RING = 16;
     const auto* memory = at<const float>(t->args[0]);
     const auto* signatures = at<const uint8_t>(t->args[2]);
@@ -319,9 +323,23 @@ extern "C" void lma(const Task* t) {
     for (i64 i = part.first; i < part.stop; i++) {
         if (i + 4 * AHEAD < part.stop) __builtin_prefetch(signatures + t->ids[i + 4 * AHEAD] * 8);
         if (i + AHEAD < part.stop) find(i + AHEAD);
-        float* out = t->out + i * E;
-        for (int j = 0; j < E; j++) out[j] = memory[cells[i % RING][j]];
+        use(i, cells[i % RING]);
     }
+}
+
+extern "C" void lma(const Task* t) {
+    const auto* memory = at<const float>(t->args[0]);
+    each_signature(t, [&](i64 i, const u32* cells) {
+        for (int j = 0; j < E; j++) t->out[i * E + j] = memory[cells[j]];
+    });
+}
+
+// A step of SGD: `out` holds the gradients. Of two threads that meet in a cell, one may be lost.
+extern "C" void lma_step(const Task* t) {
+    auto* memory = at<float>(t->args[0]);
+    each_signature(t, [&](i64 i, const u32* cells) {
+        for (int j = 0; j < E; j++) memory[cells[j]] -= RATE * t->out[i * E + j];
+    });
 }
 
 // --- products ------------------------------------------------------------------------------------
@@ -469,5 +487,117 @@ extern "C" void tt(const Task* t) {
             out[r] = t->out + i * E + 16 * r;
         }
         multiply<4, 16>(x, rank, tails + tail * rank * 16, 16, out);
+    }
+}
+
+// --- a training step of MEmCom -------------------------------------------------------------------
+
+// table, its rows, multiplier, ids it is for, gradients of the vectors, keys (two sorts of `count`
+// and as many spare), dots (`count`). A key is a row, and below it the number of the id that read it.
+struct Memcom {
+    float* table;
+    i64 rows;
+    float* multiplier;
+    i64 size;
+    const float* gradients;
+    u64* keys;
+    float* dots;
+    explicit Memcom(const Task& t)
+        : table(at<float>(t.args[0])), rows(t.args[1]), multiplier(at<float>(t.args[2])),
+          size(t.args[3]), gradients(at<const float>(t.args[4])), keys(at<u64>(t.args[5])),
+          dots(at<float>(t.args[6])) {}
+};
+
+extern "C" void memcom(const Task* t) {
+    constexpr int AHEAD = 12;
+    const Memcom m(*t);
+    const Part part(*t);
+    for (i64 i = part.first; i < part.stop; i++) {
+        if (i + AHEAD < part.stop) {
+            prefetch_row(m.table + t->ids[i + AHEAD] % m.rows * E);
+            __builtin_prefetch(m.multiplier + t->ids[i + AHEAD]);
+        }
+        const float* row = m.table + t->ids[i] % m.rows * E;
+        const float scale = m.multiplier[t->ids[i]];
+        float* out = t->out + i * E;
+        for (int k = 0; k < E; k += 16) *(v16*)(out + k) = *(const v16*)(row + k) * scale;
+    }
+}
+
+// One thread sorts what was read of the table, another what was read of the multiplier.
+extern "C" void memcom_sort(const Task* t) {
+    constexpr int BITS = 11;
+    const Memcom m(*t);
+    const Part part(*t, 2);
+    for (i64 which = part.first; which < part.stop; which++) {
+        u64 *keys = m.keys + which * t->count, *spare = keys + 2 * t->count;
+        for (i64 i = 0; i < t->count; i++)
+            keys[i] = u64(which ? t->ids[i] : t->ids[i] % m.rows) << 32 | u64(i);
+        const i64 most = which ? m.size : m.rows;
+        bool moved = false;
+        for (int bit = 32; (most - 1) >> (bit - 32); bit += BITS) {
+            i64 begins[1 << BITS] = {}, total = 0;
+            const auto digit = [&](u64 key) { return key >> bit & ((1 << BITS) - 1); };
+            for (i64 i = 0; i < t->count; i++) begins[digit(keys[i])]++;
+            for (i64& begin : begins) total += std::exchange(begin, total);
+            for (i64 i = 0; i < t->count; i++) spare[begins[digit(keys[i])]++] = keys[i];
+            std::swap(keys, spare);
+            moved = !moved;
+        }
+        if (moved) std::copy(keys, keys + t->count, spare);
+    }
+}
+
+// The end of the reads of the row that was read before `p`.
+static i64 row_end(const u64* keys, i64 p, i64 count) {
+    while (p > 0 && p < count && keys[p] >> 32 == keys[p - 1] >> 32) p++;
+    return p;
+}
+
+extern "C" void memcom_rows(const Task* t) {
+    constexpr int AHEAD = 8;
+    const Memcom m(*t);
+    const Part part(*t);
+    const i64 stop = row_end(m.keys, part.stop, t->count);
+    for (i64 p = row_end(m.keys, part.first, t->count); p < stop;) {
+        const u64 row = m.keys[p] >> 32;
+        float* own = m.table + row * E;
+        v16 sum[E / 16] = {};
+        for (; p < stop && m.keys[p] >> 32 == row; p++) {
+            if (p + AHEAD < stop) {
+                const u64 later = m.keys[p + AHEAD];
+                prefetch_row(m.gradients + u32(later) * E);
+                prefetch_row(m.table + (later >> 32) * E);
+            }
+            const i64 i = u32(m.keys[p]);
+            const float scale = m.multiplier[t->ids[i]];
+            v16 product = {};
+            for (int k = 0; k < E / 16; k++) {
+                const v16 g = *(const v16*)(m.gradients + i * E + 16 * k);
+                sum[k] += g * scale;
+                product += g * *(const v16*)(own + 16 * k);
+            }
+            float dot = 0;
+            for (int k = 0; k < 16; k++) dot += product[k];
+            m.dots[i] = dot;
+        }
+        for (int k = 0; k < E / 16; k++) *(v16*)(own + 16 * k) -= RATE * sum[k];
+    }
+}
+
+extern "C" void memcom_numbers(const Task* t) {
+    constexpr int AHEAD = 12;
+    const Memcom m(*t);
+    const Part part(*t);
+    const u64* keys = m.keys + t->count;
+    const i64 stop = row_end(keys, part.stop, t->count);
+    for (i64 p = row_end(keys, part.first, t->count); p < stop;) {
+        const u64 row = keys[p] >> 32;
+        float sum = 0;
+        for (; p < stop && keys[p] >> 32 == row; p++) {
+            if (p + AHEAD < stop) __builtin_prefetch(m.multiplier + (keys[p + AHEAD] >> 32));
+            sum += m.dots[u32(keys[p])];
+        }
+        m.multiplier[row] -= RATE * sum;
     }
 }

@@ -74,10 +74,7 @@ class Probe:
 
     def __init__(self, library: ctypes.CDLL, layer: Any, method: str) -> None:
         steps, arguments, accesses = _PROBES[method](layer)
-        self._functions = [(_address(getattr(library, name)), many) for name, many in steps]
-        self._kept = [a.detach() if isinstance(a, Tensor) else a for a in arguments]
-        numbers = [a.data_ptr() if isinstance(a, Tensor) else a for a in self._kept]
-        self._numbers = numbers + [0] * (12 - len(numbers))
+        self._functions = Functions(library, steps, arguments)
         self.bytes = 8 + sum(access.pieces * access.size for access in accesses)
         self.lines = sum(access.lines for access in accesses)
         self.exact = method not in ("mixed-dim", "path", "tt")
@@ -85,11 +82,33 @@ class Probe:
     def __call__(self, ids: Tensor) -> Tensor:
         """Look up int64 ``ids`` of shape ``(n,)``, which nothing checks: float32 ``(n, 64)``."""
         out = torch.empty(len(ids), WIDTH)
+        self._functions(ids, out)
+        return out
+
+
+class Functions:
+    """Functions of probe.cpp, to be run one after the other on torch's threads.
+
+    Args:
+        library: From `compile_probes`.
+        steps: Names, each with True for all threads, False for one.
+        arguments: Up to 12 contiguous tensors and numbers, which the functions list.
+    """
+
+    def __init__(
+        self, library: ctypes.CDLL, steps: Sequence[tuple[str, bool]], arguments: Sequence[Any]
+    ) -> None:
+        self._functions = [(_address(getattr(library, name)), many) for name, many in steps]
+        self._kept = [a.detach() if isinstance(a, Tensor) else a for a in arguments]
+        numbers = [a.data_ptr() if isinstance(a, Tensor) else a for a in self._kept]
+        self._numbers = numbers + [0] * (12 - len(numbers))
+
+    def __call__(self, ids: Tensor, out: Tensor) -> None:
+        """Run them on int64 ``ids`` ``(n,)``, which nothing checks, and float32 ``(n, 64)``."""
         for function, many in self._functions:
             threads = num_threads() if many else 1
             head = [threads, *_TEAM, len(ids), ids.data_ptr(), out.data_ptr()]
             launch(function, np.array(head + self._numbers, np.int64).ctypes.data)
-        return out
 
 
 def _address(function: Any) -> int:
@@ -159,12 +178,16 @@ def _mgqe(layer: Any) -> _Found:
 
 
 def _lma(layer: Any) -> _Found:
+    return _only("lma"), lma_arguments(layer), [Access(WIDTH, 4, 4), Access(1, 8, 8)]
+
+
+def lma_arguments(layer: Any) -> list[Any]:
+    """Return what the functions of LMA in probe.cpp are given."""
     _require((layer.num_keys, layer.num_picks) == (8, 4), "4 picks of 8 keys")
     starts = [run.start for run in layer.reading().reads]
     seeds = torch.stack([start.seed.value() for start in starts])
     picks = torch.tensor([start.picks for start in starts])
-    arguments = [layer.memory, layer.memory_size, layer.signatures, picks, seeds]
-    return _only("lma"), arguments, [Access(WIDTH, 4, 4), Access(1, 8, 8)]
+    return [layer.memory, layer.memory_size, layer.signatures, picks, seeds]
 
 
 def _mixed_dim(layer: Any) -> _Found:

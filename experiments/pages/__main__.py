@@ -21,7 +21,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks import every_markdown, growth_table, read_rows, sizes_markdown, speed_markdown
-from benchmarks.bounds import LIMIT, bounds_table
+from benchmarks.bounds import LIMIT, bounds_table, steps_table
 from benchmarks.growth import CACHES, growth_rows
 from experiments.claims import Finding, Results, findings
 from experiments.pages import pictures, tables
@@ -123,6 +123,7 @@ def speed_page() -> str:
         growth=_growth(rows),
         sizes=sizes_markdown(rows),
         bounds=bounds_table(read_rows(pictures.BOUNDS_ROWS)),
+        steps=steps_table(read_rows(pictures.STEPS_ROWS)),
         limit=LIMIT,
     )
 

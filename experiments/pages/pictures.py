@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "experiments" / "results"
 SPEED_ROWS = RESULTS / "speed.csv"  # memcom bench experiments/results/speed.csv --full
 BOUNDS_ROWS = RESULTS / "bounds.csv"  # python -m benchmarks.bounds --out the file
+STEPS_ROWS = RESULTS / "steps.csv"  # python -m benchmarks.bounds --steps --out the file
 PUBLISHED = RESULTS / "published.csv"
 REFERENCES = ("ease", "ials", "itemknn", "bpr")
 PANELS = {  # title -> sweep of one table

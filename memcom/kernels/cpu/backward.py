@@ -33,7 +33,7 @@ from memcom.kernels.cpu.native import (
 )
 from memcom.kernels.cpu.sorting import sort_keys
 from memcom.kernels.cpu.threads import member, part_by_length, part_of
-from memcom.kernels.cpu.update import MOST_NUMBERS, NO_RULE, change_row, prefetch_row
+from memcom.kernels.cpu.update import MOST_NUMBERS, NO_RULE, SGD, change_row, prefetch_row
 from memcom.kernels.program import (
     COLUMNS,
     CONCAT,
@@ -339,6 +339,16 @@ def accumulate_task(address: int) -> None:
     plain = numbers and uses == 1 and program[0, WEIGHTS] == 0 and program[0, SCALES] <= 1
     noted = dots[0] if entries[0] < wide + program[0, SCALES] else dots[wide]
     begin, end = part_by_length(starts, job[FOUND], task[THREADS])
+    if plain and job[RULE] == SGD and job[TARGET] == 0:  # a call takes longer than such a step
+        rate = constants[0]
+        for s in range(begin, end):
+            prefetch(table + (ordered[min(starts[s] + AHEAD, last)] >> bits) * 4)
+            change = np.float32(0)
+            for p in range(starts[s], starts[s + 1]):
+                change += noted[ordered[p] & id_mask]
+            cell = float32s(row_address(table, ordered[starts[s]] >> bits, 4, table_end), 1)
+            cell[0] -= rate * change
+        return
     for s in range(begin, end):
         row = ordered[starts[s]] >> bits
         later = ordered[starts[min(s + ROWS_AHEAD, job[FOUND] - 1)]] >> bits

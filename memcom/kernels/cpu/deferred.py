@@ -22,6 +22,7 @@ from memcom.kernels.gate import CPU
 from memcom.kernels.program import FUSION, MULT, ROWS, SCALES, WEIGHTS, Program
 
 _aten = torch.ops.aten
+_detach = _aten.detach.default  # bound here because autograd calls it once for each gradient
 # For these the values of a coalesced sparse gradient stand for all of it, and torch has no other
 # implementation.
 _ON_VALUES = {
@@ -135,7 +136,7 @@ class DeferredGradient(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run an operation of torch on the gradient itself."""
-        if func is _aten.detach.default and isinstance(args[0], cls):
+        if func is _detach and isinstance(args[0], cls):
             return cls(args[0].lookup, args[0].which)
         replaced: dict[int, Tensor] = {}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from memcom.kernels.cpu import backward as back
-from memcom.kernels.cpu.threads import num_threads, run_task
+from memcom.kernels.cpu.threads import launch, num_threads
 from memcom.kernels.cpu.update import Step, update
 from memcom.kernels.gate import CPU, address, allocate, has_memory, pass_ids, readable
 from memcom.kernels.program import (
@@ -79,38 +80,48 @@ def _in_turn(needed: Sequence[bool]) -> list[int]:
 
 
 class Sweep:
-    """The reads of every table, sorted by row, and the memory that takes."""
+    """The reads of every table, sorted by row, and the memory that takes.
+
+    It is one block, as a NumPy array costs more than filling it: the task, the jobs, the row
+    numbers of all reads, the keys of each table, and twice the float32 of `back.FACTORS`.
+    """
 
     def __init__(self, program: Program, ids: Tensor, grad: Tensor) -> None:
         program, grad = program.in_place(), readable(grad)
         ids, keys, id_bytes = pass_ids(ids)
-        count, tables, reads = ids.numel(), program.tables, program.reads
+        count, tables, reads = ids.numel(), program.held.tables, program.reads
         entries, wide = len(program.code) - 1, int(program.code[0, ROWS])
         id_bits = max(0, count - 1).bit_length()
-        lines = entries * count  # the row numbers of all reads come first
-        self.space = np.empty(lines + sum(3 * n * count + 1 for n in reads), np.int64)
-        self.base = self.space.ctypes.data
-        self.jobs = np.zeros((len(tables), back.JOB), np.int64)
-        place = self.base + lines * 8
-        for job, n, table in zip(self.jobs, reads, program.held.tables, strict=True):
+        first, head = back.TASK, back.TASK + len(tables) * back.JOB
+        lists = head + entries * count
+        factors = lists + sum(3 * n * count + 1 for n in reads)
+        self.space = np.empty(factors + (wide + 1) * count, np.int64)
+        self.base = base = self.space.ctypes.data
+        numbers, place, halves = [0] * head, base + lists * 8, base + factors * 8
+        for n, table in zip(reads, tables, strict=True):
             size, row_bits = n * count * 8, max(1, (table.shape[0] - 1).bit_length())
-            job[back.USES : back.KEYS] = n, (n - 1).bit_length(), id_bits, row_bits
-            job[back.KEYS : back.SORTED] = place, place + size, place + 2 * size
-            place += 3 * size + 8
-        factors = np.empty((2, wide + 1, count), np.float32)
-        self.task = np.zeros(back.TASK, np.int64)
-        threads, code = num_threads() if count * program.width >= SERIAL else 1, program.address
-        self.task[: back.IDS] = threads, 0, code, entries + 1
-        self.task[back.BAD] = -1
-        self.task[back.IDS : back.LINES] = keys, id_bytes, count
-        self.task[back.LINES : back.JOBS] = self.base, *(half.ctypes.data for half in factors)
-        self.task[back.JOBS : back.GRAD] = self.jobs.ctypes.data, len(tables)
-        self.task[back.GRAD] = address(grad, torch.float32)
-        self.program, self.grad, self._alive = program, grad, (ids, factors)
-        run_task(back.prepare_task, self.task)
+            numbers[first + back.USES : first + back.SORTED] = (
+                *(n, (n - 1).bit_length(), id_bits, row_bits),
+                *(place, place + size, place + 2 * size),
+            )
+            place, first = place + 3 * size + 8, first + back.JOB
+        numbers[: back.BAD + 1] = (
+            num_threads() if count * program.width >= SERIAL else 1,
+            *(0, program.address, entries + 1, keys, id_bytes, count, base + head * 8),
+            *(halves, halves + (wide + 1) * count * 4, base + back.TASK * 8, len(tables)),
+            *(address(grad, torch.float32), -1),
+        )
+        self.space[:head] = numbers
+        self.task = self.space[: back.TASK]
+        self.jobs = self.space[back.TASK : head].reshape(-1, back.JOB)
+        self.program, self.grad, self._ids = program, grad, ids
+        self._run(back.prepare_task)
         if self.task[back.BAD] >= 0:  # the ids were in range in the forward pass
             refuse(ids, int(self.task[back.BAD]), int(program.code[0, LIMIT]))
-        run_task(back.segment_task, self.task)
+        self._run(back.segment_task)
+
+    def _run(self, function: Any) -> None:
+        launch(function.address, self.base)
 
     def find_again(self) -> None:
         """Read the tables and the gradient where they lie now, some time after the backward pass.
@@ -150,7 +161,7 @@ class Sweep:
         if step is not None:
             job[back.RULE : back.NUMBERS + 1] = step.code(self.program.held.tables[which])
         self.task[back.WHICH] = which
-        run_task(back.accumulate_task, self.task)
+        self._run(back.accumulate_task)
 
 
 def refuse(ids: Tensor, position: int, limit: int) -> None:
