@@ -1,7 +1,7 @@
 """What bounds a lookup: shipped layers beside the same lookups written by hand in C++.
 
     python -m benchmarks.bounds
-    python -m benchmarks.bounds --steps     # training steps beside what they cannot do without
+    python -m benchmarks.bounds --steps     # training steps beside their bounds
 
 Where a layer takes no more than `LIMIT` times its probe, the machine is the bound, not the code.
 

@@ -1,4 +1,4 @@
-"""What bounds a training step: steps of SGD beside what they cannot do without.
+"""What bounds a training step: steps of SGD beside the part of them that takes time in any code.
 
     python -m benchmarks.bounds --steps
 
@@ -7,7 +7,8 @@
 - lma: its cells in C++, hashed and read, hashed and changed, for each different id once
 - dpq, mgqe, dhe, path: the matrix products of forward and backward pass alone, likewise
 
-Nothing else is in a bound, so a step can only take longer.
+Nothing else is in a bound. A step that takes less than its products has kernels that multiply these
+sizes quicker than torch does.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def step_group(library: ctypes.CDLL, name: str, n: int, batch: int) -> tuple[Can
     """
     full, upstream = nn.Embedding(n, WIDTH, sparse=True), torch.randn(batch, WIDTH)
     base = step(full, torch.optim.SGD(full.parameters(), RATE), upstream)
+    layer: Any
     if name in MEMCOM:
         own, layer = fused_step(optim.SGD, memcom_layer(n, WIDTH), upstream), memcom_layer(n, WIDTH)
     else:
@@ -220,7 +222,7 @@ class _Last(torch.optim.Optimizer):
         self.change = change
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         self.change(*self.read)
 
 
