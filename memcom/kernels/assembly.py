@@ -89,6 +89,9 @@ NONE = -1
 WORD_BITS = 57  # that eight bytes hold at the least, from any bit of the first one on
 # A ragged line reads its values from TABLE on, its starts from CODES on, and its places here.
 PLACES, PLACES_SIZE, PLACE_BITS = DIVISOR, MODULUS, STRIDE
+# Of a row's line: its number, from 1 on, among `SIDE` lines that are carried out at once; or 0.
+TOGETHER = BLANK
+SIDE = 8
 # The ties of a row's line: the first line of its group, rows that are multiplied; whether it is the
 # last; the lines of the numbers that scale and shift the group; where the gradients of a row that
 # is multiplied by others are kept, in columns before; whether weights, signs, numbers or other rows
@@ -216,6 +219,7 @@ def _bound(lines: NDArray[np.int64], sources: Sequence[Tensor]) -> NDArray[np.in
                 source = sources[line[field] - 1]
                 line[field] = gate.address(source, source.dtype)
     _share_words(code)
+    _put_together(code)
     return code
 
 
@@ -280,6 +284,25 @@ def _share_words(code: NDArray[np.int64]) -> None:
                 line[NEXT] = ahead
             else:
                 reader = line
+
+
+def _put_together(code: NDArray[np.int64]) -> None:
+    """Number the lines that set short float32 pieces side by side, from one table: `TOGETHER`."""
+    plain = {OP: ROW, FORMAT: SINGLE, MODE: SET, WEIGHT: NONE, SIGN: NONE, FINISH: 0, PROJECTION: 0}
+    first = 1
+    while first + SIDE <= len(code):
+        group, line = code[first : first + SIDE], code[first]
+        same = {**plain, **{field: line[field] for field in (TABLE, COLUMNS, STEP)}}
+        offsets = line[OFFSET] + line[COLUMNS] * np.arange(SIDE)
+        if (
+            line[COLUMNS] in (1, 2, 4, 8)
+            and (group[:, list(same)] == list(same.values())).all()
+            and (group[:, OFFSET] == offsets).all()
+        ):
+            group[:, TOGETHER] = range(1, SIDE + 1)
+            first += SIDE
+        else:
+            first += 1
 
 
 class _Maker:

@@ -14,7 +14,7 @@ from memcom import kernels
 from memcom.addresses import Clamp, DerivedSeed, Digit, Signature
 from memcom.embeddings.quantized_table import QuantizedTable
 from memcom.kernels import Mapped, Ragged, Ranges, Read, Recipe, Run, loading
-from memcom.kernels.assembly import Unsupported, assemble
+from memcom.kernels.assembly import OP, ROW, TOGETHER, Unsupported, assemble
 from memcom.kernels.bits import Stored, pack
 from tests.embeddings.cases import make, some_ids
 from tests.kernels.readings import readings, vectors_of
@@ -93,6 +93,40 @@ def test_single_numbers_side_by_side_come_from_their_own_tables(width, other):
     for j in range(width):
         rows = ids.numpy() // (1 + j) % 50
         np.testing.assert_array_equal(got[:, j].numpy(), arrays[int(j == other), rows, 0].numpy())
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("numbers", [50, 140_001])  # the second array is prefetched
+def test_runs_side_by_side_go_round_the_end_of_their_array(columns, numbers):
+    memory = torch.randn(numbers, 1, generator=torch.Generator().manual_seed(columns))
+    runs = tuple(Run("t", memory, Digit(numbers, 1 + j), columns) for j in range(17))
+    ids = torch.cat([torch.arange(280), numbers - 1 - torch.arange(50)])
+    got = assembled(assemble(Recipe(runs, "concat"), numbers + 280), ids)
+    starts = ids.numpy()[:, None] // np.arange(1, 18) % numbers
+    cells = (starts[..., None] + np.arange(columns)) % numbers
+    np.testing.assert_array_equal(got.numpy(), memory.numpy()[cells, 0].reshape(len(ids), -1))
+
+
+def test_lines_are_put_together_where_eight_set_pieces_of_one_table_side_by_side():
+    table = torch.randn(50, 4)
+    reads = [Read("t", table, Digit(50, 1 + j)) for j in range(19)]
+    reads[8] = Read("t", table, Digit(50), 0, torch.randn(4, 4))
+    code = assemble(Recipe(tuple(reads), "concat"), 100).code
+    want = [*range(1, 9), 0, *range(1, 9), 0, 0]
+    assert code[code[:, OP] == ROW][:, TOGETHER].tolist() == want
+
+
+@pytest.mark.parametrize("columns", [32, 33, 48, 64, 96])
+@pytest.mark.parametrize("inner", [1, 3, 22])
+@pytest.mark.parametrize("count", [1, 2, 301])
+def test_projected_rows_are_products_with_the_matrix(columns, inner, count):
+    generator = torch.Generator().manual_seed(inner)
+    table = torch.randn(50, inner, generator=generator)
+    matrix = torch.randn(inner, columns, generator=generator)
+    ids = torch.randint(50, (count,), generator=generator)
+    recipe = Recipe((Read("t", table, Digit(50), 0, matrix),))
+    want = table.double().numpy()[ids.numpy()] @ matrix.double().numpy()
+    assert_near(assembled(assemble(recipe, 50), ids), want, torch.float32)
 
 
 @pytest.mark.parametrize("bad", [-1, 7, 2**40])

@@ -66,10 +66,10 @@ from memcom.kernels.assembly import (
     PROJECTED,
     PROJECTION,
     RAGGED,
-    ROW,
     SCALES,
     SEED,
     SET,
+    SIDE,
     SIGN,
     SIGNATURE,
     SINGLE,
@@ -79,6 +79,7 @@ from memcom.kernels.assembly import (
     STRIDE,
     TABLE,
     TERM,
+    TOGETHER,
     WEIGHT,
     WEIGHTS,
     WHICH,
@@ -124,8 +125,8 @@ from memcom.kernels.cpu.sweeps import SERIAL, refuse
 from memcom.kernels.cpu.threads import num_threads, part_by_length, part_of, run_task
 from memcom.kernels.gate import CPU, address, allocate_as, pass_ids
 
+AHEAD_TOGETHER = 8  # ids between prefetching `SIDE` short rows and reading them
 BLOCK = 256  # ids of a block: their vectors stay in the cache from line to line
-SIDE = 8  # lines of single numbers that are carried out at once
 NOT_STORED = -2  # a stored number points outside the table
 _ALL, _KEYS, _OWN, _PLACES, _ENDS, _ROWS = range(6)  # the block's integers; rows of each line last
 _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
@@ -392,7 +393,8 @@ def _mover(load: Callable[..., Any], scaled: bool) -> Callable[..., None]:
         unit, nought = np.float32(1), np.float32(0)
         aside: Any = np.int64(SET)  # how a row that is projected is put
         scale, low, weight, factor, term = unit, nought, unit, unit, nought
-        is_plain = which == NONE and not (signed or finish or projected)
+        is_unchanged = which == NONE and not (signed or finish)
+        is_plain = is_unchanged and not projected
         is_copy = is_plain and mode == SET
         if not scaled and is_plain and mode != MULTIPLY and columns <= 16:
             last: Any = np.int64(0)
@@ -415,7 +417,11 @@ def _mover(load: Callable[..., Any], scaled: bool) -> Callable[..., None]:
                 if columns == 1:
                     each(rows, places, n, table, stride, offset, adds, nought)
                     return
-        for b in range(n):
+        done: Any = np.int64(0)
+        if is_single and is_unchanged and projected and mode == SET and line[PROJECTED] % 32 == 0:
+            _project_pairs(line, rows, places, n)
+            done = n // 2 * 2
+        for b in range(done, n):
             place, number = places[b] + offset, rows[b]
             source = table + number * stride
             if scaled:
@@ -445,6 +451,32 @@ def _mover(load: Callable[..., Any], scaled: bool) -> Callable[..., None]:
                 put(table, rest, further, mode, weight, factor, term, scale, low)
 
     return move
+
+
+@njit
+def _project_pairs(line: Any, rows: Any, places: Any, n: int) -> None:
+    """Set the float32 rows of pairs of ids, times the line's matrix; an odd id is left."""
+    table, stride, offset = line[TABLE], line[STEP] * 4, line[OFFSET] * 4
+    matrix, inner, columns = line[PROJECTION], line[COLUMNS], line[PROJECTED]
+    many, one = zeros(), np.float32(0)
+    for b in range(0, n - 1, 2):
+        row, other = table + rows[b] * stride, table + rows[b + 1] * stride
+        place, place_of_other = places[b] + offset, places[b + 1] + offset
+        for byte in range(0, columns * 4, 2 * BYTES):
+            x, x1, y, y1 = zeros(), zeros(), zeros(), zeros()
+            at = matrix + byte
+            for j in range(inner):
+                left, right = read(at, many), read(at + BYTES, many)
+                number = spread(read(row + 4 * j, one), many)
+                number_of_other = spread(read(other + 4 * j, one), many)
+                x, x1 = multiply_add(number, left, x), multiply_add(number, right, x1)
+                y = multiply_add(number_of_other, left, y)
+                y1 = multiply_add(number_of_other, right, y1)
+                at += columns * 4
+            write(place + byte, x)
+            write(place + byte + BYTES, x1)
+            write(place_of_other + byte, y)
+            write(place_of_other + byte + BYTES, y1)
 
 
 @njit
@@ -561,30 +593,46 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
 
 
 @njit
-def _are_side_by_side(code: Any, first: int) -> bool:
-    """True if `SIDE` lines from ``first`` on set single numbers of one table, side by side."""
-    line = code[first]
-    if line[COLUMNS] != 1 or first + SIDE > code.shape[0]:
-        return False
-    for j in range(SIDE):
-        other = code[first + j]
-        is_single = other[OP] == ROW and other[FORMAT] == SINGLE and other[COLUMNS] == 1
-        is_set = other[MODE] == SET and other[WEIGHT] == NONE and other[SIGN] == NONE
-        is_plain = is_single and is_set and not (other[FINISH] or other[PROJECTION])
-        same = other[TABLE] == line[TABLE] and other[STEP] == line[STEP]
-        if not (is_plain and same and other[OFFSET] == line[OFFSET] + j):
-            return False
-    return True
+def _fit(line: Any, whole: Any, first: int, n: int) -> bool:
+    """True if none of `SIDE` lines has a run that goes round the end of its array."""
+    if line[STEP] != 1:
+        return True
+    last: Any = np.int64(0)
+    for j in range(first, first + SIDE):
+        for b in range(n):
+            last = max(last, whole[j, b])
+    return last + line[COLUMNS] <= line[NUMBERS]
 
 
 @njit
-def _move_side_by_side(line: Any, whole: Any, first: int, places: Any, n: int) -> None:
-    """Carry out `SIDE` lines at once: the numbers of an id go to one or two cache lines."""
-    table, stride, offset, one = line[TABLE], line[STEP] * 4, line[OFFSET] * 4, np.float32(0)
-    for b in range(n):
-        place = places[b] + offset
-        for j in range(SIDE):
-            write(place + 4 * j, read(table + whole[first + j, b] * stride, one))
+def _move_side_by_side(line: Any, whole: Any, first: int, places: Any, n: int, like: Any) -> None:
+    """Carry out `SIDE` lines at once, of rows that are one vector each, of the type of ``like``."""
+    table, stride, offset = line[TABLE], line[STEP] * 4, line[OFFSET] * 4
+    size, near = line[COLUMNS] * 4, line[NUMBERS] * 4 <= NEAR
+    for b in range(0 if near else -AHEAD_TOGETHER, n):
+        if not near and b + AHEAD_TOGETHER < n:
+            for j in range(SIDE):
+                source = table + whole[first + j, b + AHEAD_TOGETHER] * stride
+                prefetch(source)
+                prefetch(source + size - 4)
+        if b >= 0:
+            place = places[b] + offset
+            for j in range(SIDE):
+                write(place + size * j, read(table + whole[first + j, b] * stride, like))
+
+
+@njit(inline="always")
+def _move_together(line: Any, whole: Any, first: int, places: Any, n: int) -> None:
+    """Carry out `SIDE` lines at once: an id's numbers go to few cache lines."""
+    columns = line[COLUMNS]
+    if columns == 8:
+        _move_side_by_side(line, whole, first, places, n, eight_zeros())
+    elif columns == 4:
+        _move_side_by_side(line, whole, first, places, n, four_zeros())
+    elif columns == 2:
+        _move_side_by_side(line, whole, first, places, n, two_zeros())
+    else:
+        _move_side_by_side(line, whole, first, places, n, np.float32(0))
 
 
 _copy_single, _ = _putter(formats.load_single, False)
@@ -641,7 +689,8 @@ def room_for(code: Any, size: int) -> Any:
     """Working memory of `assemble_block`, for blocks of up to ``size`` ids."""
     head = code[0]
     return (
-        np.empty((_ROWS + code.shape[0], size), np.int64),
+        # Rows of a power of two would share the places of a cache.
+        np.empty((_ROWS + code.shape[0], size + BYTES // 8), np.int64),
         np.empty((3, size), np.float32),
         np.empty((size, max(1, head[MOST_WEIGHTS])), np.float32),
         np.empty(max(1, head[MOST_COLUMNS]), np.float32),
@@ -720,7 +769,8 @@ def assemble_block(
                 if whose[OP] != RAGGED and whose[COLUMNS] != 0:
                     if not find_rows(whose, own, ends, found, count):
                         return NOT_STORED
-                    _prefetch_rows(whose, found, count)
+                    if whose[TOGETHER] == 0:
+                        _prefetch_rows(whose, found, count)
         elif op == MAP:
             if not stored_rows(line, every, keys, n):
                 return NOT_STORED
@@ -750,8 +800,9 @@ def assemble_block(
                     seed = np.uint32(seed_of(line, line[SIGN]))
                     for b in range(count):
                         numbers[_SIGN, b] = np.float32(1 - 2 * (murmur3(own[b], seed) & 1))
-                if _are_side_by_side(code, number - 1):
-                    _move_side_by_side(line, whole, _ROWS + number - 1, places, count)
+                first_rows = _ROWS + number - 1
+                if line[TOGETHER] == 1 and _fit(line, whole, first_rows, count):
+                    _move_together(line, whole, first_rows, places, count)
                     number += SIDE - 1
                     continue
                 _move(line, rows, places, count, numbers, weights, row)
