@@ -342,6 +342,96 @@ extern "C" void lma_step(const Task* t) {
     });
 }
 
+// --- rows of different lengths -------------------------------------------------------------------
+
+// First piece and number of pieces of each row, by packed starts of at most 28 bits.
+static void find_ends(
+    const uint8_t* starts, i64 size, i64 bits, const i64* ids, i64 n, u32* first, u32* pieces) {
+    const u64 mask = (u64(1) << bits) - 1;
+    for (i64 b = 0; b < n; b++) __builtin_prefetch(starts + ids[b] * bits / 8);
+    for (i64 b = 0; b < n; b++) {
+        const i64 bit = ids[b] * bits;
+        const u64 word = word_at(starts, size, bit / 8) >> bit % 8;
+        first[b] = u32(word & mask);
+        pieces[b] = u32((word >> bits & mask) - (word & mask));
+    }
+}
+
+// The first numbers of a vector: values, how many, starts, their bytes, bits.
+extern "C" void jagged(const Task* t) {
+    const auto *values = at<const float>(t->args[0]), *end = values + t->args[1];
+    const auto* starts = at<const uint8_t>(t->args[2]);
+    u32 first[BLOCK], length[BLOCK];
+    lookup(
+        *t, 16,
+        [&](const i64* ids, i64 n) {
+            find_ends(starts, t->args[3], t->args[4], ids, n, first, length);
+        },
+        [&](i64 b) { __builtin_prefetch(values + first[b]); },
+        [&](i64 b, float* out) {
+            typedef int lanes __attribute__((vector_size(64)));
+            const lanes numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+            const float* row = values + first[b];
+            float last[E];
+            if (row + E > end) {  // a vector would be read beyond the values
+                std::memcpy(last, row, 4 * length[b]);
+                std::memset(last + length[b], 0, 4 * (E - length[b]));
+                row = last;
+            }
+            for (int k = 0; k < E; k += 16) {
+                v16 x = {};
+                if (k < int(length[b])) {
+                    const lanes own = numbers < int(length[b]) - k;
+                    const v16 all = *(const v16*)(row + k);
+                    x = own ? all : x;
+                }
+                *(v16*)(out + k) = x;
+            }
+        });
+}
+
+// Pieces of SIZE numbers, each in its place: values, how many pieces, starts, their bytes, bits,
+// places, their bytes, bits (at most 14).
+template <int SIZE>
+static void listed(const Task* t) {
+    constexpr i64 FEW = SIZE == 1 ? 4 : 2;  // pieces that are written whether a row has them or not
+    using V = typename Lanes<SIZE>::type;
+    const auto* values = at<const float>(t->args[0]);
+    const auto *starts = at<const uint8_t>(t->args[2]), *places = at<const uint8_t>(t->args[5]);
+    const i64 highest = t->args[1] - 1, size = t->args[6], bits = t->args[7];
+    const u64 mask = (u64(1) << bits) - 1;
+    u32 first[BLOCK], pieces[BLOCK];
+    const auto word_of = [&](i64 piece) {
+        return word_at(places, size, piece * bits / 8) >> piece * bits % 8;
+    };
+    lookup(
+        *t, 16,
+        [&](const i64* ids, i64 n) {
+            find_ends(starts, t->args[3], t->args[4], ids, n, first, pieces);
+        },
+        [&](i64 b) {
+            __builtin_prefetch(values + i64(first[b]) * SIZE);
+            __builtin_prefetch(places + first[b] * bits / 8);
+        },
+        [&](i64 b, float* out) {
+            const i64 begin = first[b], count = pieces[b];
+            const u64 word = word_of(begin);
+            for (int k = 0; k < E; k += 16) *(v16*)(out + k) = v16{};
+            // The last piece of a shorter row is written again; in an empty one, zeros.
+            for (i64 j = 0; j < FEW; j++) {
+                const i64 own = std::max<i64>(0, std::min(j, count - 1));
+                const V all = *(const V*)(values + std::min(begin + own, highest) * SIZE);
+                *(V*)(out + (word >> own * bits & mask) * SIZE) = count > 0 ? all : V{};
+            }
+            for (i64 j = FEW; j < count; j++)
+                copy<SIZE>(
+                    values + (begin + j) * SIZE, out + (word_of(begin + j) & mask) * SIZE);
+        });
+}
+
+extern "C" void csr(const Task* t) { listed<1>(t); }
+extern "C" void csr_of_four(const Task* t) { listed<4>(t); }
+
 // --- products ------------------------------------------------------------------------------------
 
 // ROWS rows of numbers times one matrix, depth x C, `pitch` numbers from row to row.

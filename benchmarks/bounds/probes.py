@@ -17,6 +17,7 @@ from llvmlite import binding
 from torch import Tensor
 
 from memcom.kernels.cpu.threads import launch, num_threads
+from memcom.profiling import draw_ids
 
 LINE = 64  # bytes of a cache line
 WIDTH = 64  # of the vectors
@@ -190,6 +191,41 @@ def lma_arguments(layer: Any) -> list[Any]:
     return [layer.memory, layer.memory_size, layer.signatures, picks, seeds]
 
 
+def _jagged(layer: Any) -> _Found:
+    return _only("jagged"), _ends(layer), [_rows_of(layer), _start(layer)]
+
+
+def _csr(layer: Any) -> _Found:
+    places = layer.reading().places
+    _require(layer.chunk_dim in (1, 4) and places.bits <= 14, "pieces of 1 or 4 numbers")
+    listed = Access(1, math.ceil(_pieces(layer) * places.bits / 8), 1)
+    arguments = [*_ends(layer), places.packed, len(places.packed), places.bits]
+    function = "csr" if layer.chunk_dim == 1 else "csr_of_four"
+    return _only(function), arguments, [_rows_of(layer), _start(layer), listed]
+
+
+def _ends(layer: Any) -> list[Any]:
+    """Arguments of rows of different lengths: values, and where each row starts."""
+    starts = layer.reading().starts
+    _require(starts.bits <= 28, "starts of at most 28 bits")
+    return [layer.values, len(layer.values), starts.packed, len(starts.packed), starts.bits]
+
+
+def _rows_of(layer: Any) -> Access:
+    """A row of the average length of those that are looked up, the frequent ones more often."""
+    return Access(1, 4 * round(_pieces(layer) * layer.values.shape[1]), 4)
+
+
+def _pieces(layer: Any) -> float:
+    starts, ids = layer.reading().starts, draw_ids("zipf", layer.num_embeddings, 2**16)
+    return float((starts(ids + 1) - starts(ids)).float().mean())
+
+
+def _start(layer: Any) -> Access:
+    """Two numbers, packed: where a row starts, and where the next one does."""
+    return Access(1, math.ceil(2 * layer.reading().starts.bits / 8), 1)
+
+
 def _mixed_dim(layer: Any) -> _Found:
     matrices = [layer.projections[str(f)] for f in range(len(layer.blocks))]
     pointers = [torch.tensor([t.data_ptr() for t in group]) for group in (layer.tables, matrices)]
@@ -230,6 +266,9 @@ _PROBES: dict[str, Callable[[Any], _Found]] = {
     "dpq": _dpq,
     "mgqe": _mgqe,
     "lma": _lma,
+    "jagged": _jagged,
+    "csr": _csr,
+    "fiited": _csr,
     "mixed-dim": _mixed_dim,
     "path": _path,
     "tt": _tt,

@@ -14,6 +14,8 @@ from benchmarks import bounds
 from benchmarks.bounds import measure, probes
 from memcom.budget import build
 from memcom.embeddings import CodebookEmbedding
+from memcom.embeddings.csr import CSREmbedding
+from memcom.embeddings.jagged import JaggedEmbedding
 
 N = 501  # not a multiple of the ids of a block
 
@@ -31,6 +33,20 @@ def _codebook(groups, tiers):
     return layer
 
 
+def _sparse(chunk_dim):
+    """Rows of 0 to 7 chunks, in any order but the last two, which are empty and full."""
+    of_row = 64 // chunk_dim
+    kept = torch.rand(N, of_row).argsort(1) < torch.randint(8, (N, 1))
+    kept[-2:] = torch.tensor([[False], [True]])
+    return CSREmbedding.from_chunks(torch.randn(int(kept.sum()), chunk_dim), kept, 64)
+
+
+def _jagged():
+    sizes = torch.randint(65, (N,))
+    sizes[-3:] = torch.tensor([64, 0, 5])
+    return JaggedEmbedding.from_table(torch.randn(N, 64), sizes)
+
+
 LAYERS = {
     "full": lambda: nn.Embedding(N, 64),
     "bloom": lambda: build("bloom", N, 64, num_buckets=37),
@@ -39,6 +55,9 @@ LAYERS = {
     "dpq": lambda: _codebook(16, [(N, 128)]),
     "mgqe": lambda: _codebook(32, [(50, 32), (N - 50, 8)]),
     "lma": lambda: build("lma", N, 64, memory_size=203),
+    "jagged": _jagged,
+    "csr": lambda: _sparse(1),
+    "fiited": lambda: _sparse(4),
     "mixed-dim": lambda: build("mixed-dim", N, 64, base_dim=22),
     "path": lambda: build("path", N, 64, radices=[40, 13]),
     "tt": lambda: build("tt", N, 64, rank=5),

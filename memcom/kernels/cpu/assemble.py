@@ -84,6 +84,7 @@ from memcom.kernels.assembly import (
     WEIGHTS,
     WHICH,
     WIDTH,
+    WORD_BITS,
     Assembly,
 )
 from memcom.kernels.cpu import formats
@@ -107,6 +108,7 @@ from memcom.kernels.cpu.native import (
     address_of,
     compiled,
     eight_zeros,
+    first_of,
     float32_array,
     float32s,
     four_zeros,
@@ -127,6 +129,7 @@ from memcom.kernels.gate import CPU, address, allocate_as, pass_ids
 
 AHEAD_TOGETHER = 8  # ids between prefetching `SIDE` short rows and reading them
 BLOCK = 256  # ids of a block: their vectors stay in the cache from line to line
+FEW = 4  # numbers of a sparse row that are written whether it has them or not
 NOT_STORED = -2  # a stored number points outside the table
 _ALL, _KEYS, _OWN, _PLACES, _ENDS, _ROWS = range(6)  # the block's integers; rows of each line last
 _FACTOR, _TERM, _SIGN = range(3)  # of its numbers
@@ -639,46 +642,106 @@ _copy_single, _ = _putter(formats.load_single, False)
 
 
 @njit
-def _move_ragged(line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: int) -> bool:
-    """Carry out the line of rows of different lengths; False if one is outside the table."""
-    codes, size, bits, step = line[CODES], line[CODES_SIZE], line[BITS], line[STEP]
-    pieces, columns = line[NUMBERS] // step, line[COLUMNS]
+def _find_ends(line: Any, keys: Any, starts: Any, ends: Any, n: int) -> bool:
+    """Write the first piece of each row, and the one after its last; False if outside the table."""
+    codes, size, bits = line[CODES], line[CODES_SIZE], line[BITS]
+    pieces, mask = line[NUMBERS] // line[STEP], (np.int64(1) << bits) - 1
+    if size > NEAR:
+        for b in range(n):
+            prefetch(codes + ((keys[b] * bits) >> 3))
     for b in range(n):
-        starts[b] = code_at(codes, size, bits, keys[b])
-        ends[b] = code_at(codes, size, bits, keys[b] + 1)
+        word = _word_from(codes, size, keys[b] * bits)
+        starts[b], ends[b] = word & mask, (word >> bits) & mask
+        if 2 * bits > WORD_BITS:
+            ends[b] = code_at(codes, size, bits, keys[b] + 1)
         if starts[b] > ends[b] or ends[b] > pieces:
             return False
+    return True
+
+
+@njit
+def _move_jagged(line: Any, starts: Any, ends: Any, places: Any, n: int, width: int) -> None:
+    """Write the pieces of each row, which are its first numbers, and then zeros."""
+    table, step, columns, many = line[TABLE], line[STEP], line[COLUMNS], zeros()
+    is_single, end = line[FORMAT] == SINGLE, table + line[NUMBERS] * 4
+    for b in range(n):
+        if is_single and b + AHEAD < n:
+            prefetch(table + starts[b + AHEAD] * step * 4)
+        first, place, k = starts[b] * step, places[b], 0
+        length, source = min((ends[b] - starts[b]) * step, columns), table + first * 4
+        if is_single and source + width * 4 <= end:  # a vector may reach into the next row
+            while k + 16 <= width:
+                x = many
+                if k < length:
+                    x = first_of(read(source + 4 * k, many), length - k)
+                write(place + 4 * k, x)
+                k += 16
+        while k < width:
+            write(place + 4 * k, number_at(line, first + k) if k < length else np.float32(0))
+            k += 1
+
+
+@njit
+def _move_listed(line: Any, starts: Any, ends: Any, places: Any, n: int, width: int) -> bool:
+    """Write each piece of a row in its place; False if one has its place outside the row.
+
+    Of single numbers the first few take no branch that depends on how many there are: in shorter
+    rows the last one is written again, in empty ones a zero.
+    """
+    table, step, columns, nought = line[TABLE], line[STEP], line[COLUMNS], np.float32(0)
     listed, listed_size, listed_bits = line[PLACES], line[PLACES_SIZE], line[PLACE_BITS]
-    of_row = (columns + step - 1) // step
+    of_row, is_single = (columns + step - 1) // step, line[FORMAT] == SINGLE
+    mask, highest = (np.int64(1) << listed_bits) - 1, line[NUMBERS] // step - 1
+    by_few = is_single and step == 1 and highest >= 0 and FEW * listed_bits <= WORD_BITS
     for b in range(n):
         if b + AHEAD < n:
-            ahead = starts[b + AHEAD] * step
-            prefetch(line[TABLE] + ahead * 4)
-            prefetch(line[TABLE] + ahead * 4 + BYTES)
-            if listed:
-                prefetch(listed + ((starts[b + AHEAD] * listed_bits) >> 3))
-        start, place = starts[b], places[b]
-        length = min((ends[b] - start) * step, columns)
-        if listed == 0 and line[FORMAT] == SINGLE:
-            source = line[TABLE] + start * step * 4
-            _copy_single(source, length, place, np.float32(1), np.float32(0))
-        elif listed == 0:
-            for k in range(length):
-                write(place + 4 * k, number_at(line, start * step + k))
-        else:
-            for piece in range(start, ends[b]):
-                where = code_at(listed, listed_size, listed_bits, piece)
+            ahead = starts[b + AHEAD]
+            prefetch(table + ahead * step * 4)
+            prefetch(listed + ((ahead * listed_bits) >> 3))
+        _blank(places[b], width)
+        start, last = starts[b], ends[b] - 1
+        if by_few:
+            word = _word_from(listed, listed_size, start * listed_bits)
+            for j in range(FEW):
+                own = max(min(start + j, last), start)
+                where = (word >> ((own - start) * listed_bits)) & mask
                 if where >= of_row:
                     return False
-                begin = where * step
-                size, at = min(step, columns - begin), place + begin * 4
-                if line[FORMAT] == SINGLE:
-                    source = line[TABLE] + piece * step * 4
-                    _copy_single(source, size, at, np.float32(1), np.float32(0))
-                else:
-                    for k in range(size):
-                        write(at + 4 * k, number_at(line, piece * step + k))
+                number = read(table + min(own, highest) * 4, nought)
+                write(places[b] + where * 4, number if own <= last else nought)
+            start += FEW
+        for piece in range(start, ends[b]):
+            where = code_at(listed, listed_size, listed_bits, piece)
+            if where >= of_row:
+                return False
+            begin, first = where * step, piece * step
+            size, at = min(step, columns - begin), places[b] + begin * 4
+            if not is_single:
+                for k in range(size):
+                    write(at + 4 * k, number_at(line, first + k))
+            else:
+                _copy_single(table + first * 4, size, at, np.float32(1), np.float32(0))
     return True
+
+
+@njit
+def _move_ragged(
+    line: Any, keys: Any, starts: Any, ends: Any, places: Any, n: int, width: int
+) -> bool:
+    """Carry out the line of rows of different lengths; False if one is outside the table."""
+    if not _find_ends(line, keys, starts, ends, n):
+        return False
+    if line[PLACES]:
+        return _move_listed(line, starts, ends, places, n, width)
+    _move_jagged(line, starts, ends, places, n, width)
+    return True
+
+
+@njit
+def _blank(place: int, width: int) -> None:
+    numbers = float32s(place, width)
+    for k in range(width):
+        numbers[k] = np.float32(0)
 
 
 # --- a block of ids -------------------------------------------------------------------------------
@@ -724,13 +787,6 @@ def _take_up(line: Any, keys: Any, n: int, own: Any, places: Any, out: int, step
     return count
 
 
-@njit
-def _blank(place: int, width: int) -> None:
-    numbers = float32s(place, width)
-    for k in range(width):
-        numbers[k] = np.float32(0)
-
-
 @njit(inline="always")
 def assemble_block(
     code: Any, ids: int, id_bytes: int, first: int, n: int, spare: Any, out: int
@@ -760,7 +816,7 @@ def assemble_block(
             if count == 0:
                 number = line[NEXT]
                 continue
-            if line[BLANK]:
+            if line[BLANK] and code[number, OP] != RAGGED:
                 for b in range(count):
                     _blank(places[b], head[WIDTH])
             # All rows are found, and prefetched, before the first is read.
@@ -775,7 +831,7 @@ def assemble_block(
             if not stored_rows(line, every, keys, n):
                 return NOT_STORED
         elif op == RAGGED:
-            if not _move_ragged(line, own, rows, ends, places, count):
+            if not _move_ragged(line, own, rows, ends, places, count, head[WIDTH]):
                 return NOT_STORED
         elif line[COLUMNS] == 0:
             for b in range(count):
@@ -877,14 +933,14 @@ def assemble_task(address: int) -> None:
         start, stop = part_of(task[COUNT], task[THREADS])
     factors = float32s(task[FACTORS], stop if pooled else 0)
     size, width, kind = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
-    in_place = kind == SINGLE and not pooled
+    in_place, is_ragged = kind == SINGLE and not pooled, code[code.shape[0] - 1, OP] == RAGGED
     room = room_for(code, size)
     tile = np.empty(1 if in_place else size * width, np.float32)
     for first in range(start, stop, size):
         n = min(size, stop - first)
         place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
         target = place if in_place else address_of(tile)
-        if in_place:  # pieces of rows would wait for the output's memory, one by one
+        if in_place and not is_ragged:  # pieces would wait for the output's memory, one by one
             for byte in range(0, n * width * 4, BYTES):
                 prefetch_to_write(place + byte)
         bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, lend(room), target)

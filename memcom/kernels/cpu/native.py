@@ -288,7 +288,7 @@ def copies(builder: Any, number: Any, like: Any) -> Any:
     """Instructions for ``number``, or a vector of copies of it: of the type of ``like``."""
     if not isinstance(like, Vector):
         return number
-    kind = several(ir.FloatType(), like)
+    kind = several(number.type, like)
     undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
     one = builder.insert_element(undefined, number, first)
     places = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
@@ -303,6 +303,21 @@ def spread(context: Any, number: Any, like: Any) -> Any:
         return copies(builder, args[0], like)
 
     return like(types.float32, like), generate
+
+
+@_intrinsic
+def first_of(context: Any, vector: Any, count: Any) -> Any:
+    """Return the first ``count`` numbers of a vector, and zeros after them."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        numbers = ir.Constant(ir.VectorType(word, vector.lanes), list(range(vector.lanes)))
+        own = builder.icmp_signed(
+            "<", numbers, copies(builder, builder.trunc(args[1], word), vector)
+        )
+        return builder.select(own, args[0], ir.Constant(args[0].type, [0.0] * vector.lanes))
+
+    return vector(vector, types.int64), generate
 
 
 def _zeros(kind: Vector) -> Any:
