@@ -116,7 +116,6 @@ from memcom.kernels.cpu.native import (
     int64s,
     njit,
     prefetch,
-    prefetch_to_write,
     read,
     spread,
     two_zeros,
@@ -933,16 +932,13 @@ def assemble_task(address: int) -> None:
         start, stop = part_of(task[COUNT], task[THREADS])
     factors = float32s(task[FACTORS], stop if pooled else 0)
     size, width, kind = max(1, min(BLOCK, stop - start)), code[0, WIDTH], code[0, OUT_FORMAT]
-    in_place, is_ragged = kind == SINGLE and not pooled, code[code.shape[0] - 1, OP] == RAGGED
+    in_place = kind == SINGLE and not pooled
     room = room_for(code, size)
     tile = np.empty(1 if in_place else size * width, np.float32)
     for first in range(start, stop, size):
         n = min(size, stop - first)
         place = task[OUT] + first * width * (4 if kind == SINGLE else 2)
         target = place if in_place else address_of(tile)
-        if in_place and not is_ragged:  # pieces would wait for the output's memory, one by one
-            for byte in range(0, n * width * 4, BYTES):
-                prefetch_to_write(place + byte)
         bad = assemble_block(code, task[IDS], task[ID_BYTES], first, n, lend(room), target)
         if bad != -1:
             task[BAD] = bad

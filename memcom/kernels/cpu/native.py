@@ -216,25 +216,19 @@ def _checked_row_address(table: int, row: int, size: int, end: int) -> int:
 row_address: Any = njit(forceinline=True)(_checked_row_address if CHECKED else _row_address)
 
 
-def _prefetcher(will_write: bool) -> Any:
-    """An intrinsic that prefetches the cache line at an address."""
+@_intrinsic
+def prefetch(context: Any, address: Any) -> Any:
+    """Prefetch the cache line at an address, to read it."""
 
-    @_intrinsic
-    def prefetch(context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-            function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-            what, keep, data = (ir.Constant(word, number) for number in (int(will_write), 3, 1))
-            builder.call(function, [builder.inttoptr(args[0], byte), what, keep, data])
-            return context.get_dummy_value()
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        to_read, keep, data = (ir.Constant(word, number) for number in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(args[0], byte), to_read, keep, data])
+        return context.get_dummy_value()
 
-        return types.void(types.int64), generate
-
-    return prefetch
-
-
-prefetch, prefetch_to_write = _prefetcher(False), _prefetcher(True)
+    return types.void(types.int64), generate
 
 
 # --- vectors --------------------------------------------------------------------------------------
