@@ -91,8 +91,8 @@ def about_seals(rows: Sequence[Row]) -> str:
 def about_methods(rows: Sequence[Row]) -> list[str]:
     """Return the notes on the methods of the rows."""
     names = dict.fromkeys(row.method.partition("(")[0] for row in rows)
-    found = [get(name).card.note for name in names if name in available()]
-    return [note for note in found if note]
+    notes = dict.fromkeys(get(name).card.note for name in names if name in available())
+    return [note for note in notes if note]
 
 
 def about_former(table: Table, store: Store) -> str:
