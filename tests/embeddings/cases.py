@@ -38,7 +38,7 @@ SPECS = [
     "path(hidden_dim=1)",
     "dhe(batch_norm=True)",
     "dhe(encoding=gaussian,activation=relu)",
-    "dhe(widths=[64,None,None,None,None,None],batch_norm=True)",
+    "dhe(widths=[64,None],batch_norm=True)",
     "dpq(form=centroid)",
     "dpq(batch_norm=True)",
     "dpq(form=centroid,batch_norm=True,commitment=None)",
