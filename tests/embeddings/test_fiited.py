@@ -185,10 +185,12 @@ def test_nothing_is_watched_after_close_or_in_evaluation():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("within_budget", [False, True])
-def test_trains_on_films(within_budget):
+@pytest.mark.parametrize(
+    ("within_budget", "utility"), [(False, "mix"), (True, "mix"), (False, "product")]
+)
+def test_trains_on_films(within_budget, utility):
     ratio = 12
-    plan = memcom.plan("fiited", task.NUM_ITEMS, task.EMBEDDING_DIM, ratio=ratio)
+    plan = memcom.plan("fiited", task.NUM_ITEMS, task.EMBEDDING_DIM, ratio=ratio, utility=utility)
     arguments = dict(plan.arguments)
     if within_budget:
         arguments["capacity"] = arguments["num_chunks"]
