@@ -103,8 +103,7 @@ class DPQEmbedding(CompressedEmbedding):
         paper=Paper("Chen et al.", 2020, "https://arxiv.org/abs/1908.09756"),
         note="dpq and mgqe choose codes without batch norm over the responses; the official code "
         "of DPQ has it, as has dpq(batch_norm=True). With form=centroid they train with the term "
-        "that draws queries and codewords together, by a commitment of 0.25; the official code "
-        "has 0.",
+        "of that code which draws codewords to queries.",
     )
 
     response_mean: Tensor
@@ -119,7 +118,7 @@ class DPQEmbedding(CompressedEmbedding):
         num_codewords: int,
         form: str = "softmax",
         batch_norm: bool = False,
-        commitment: float | None = 0.25,
+        commitment: float | None = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)

@@ -63,7 +63,7 @@ class MGQEmbedding(DPQEmbedding):
         num_codewords: int,
         form: str = "softmax",
         batch_norm: bool = False,
-        commitment: float | None = 0.25,
+        commitment: float | None = 0.0,
         rare_codewords: int | None = None,
         frequent_share: float = 0.1,
         **common: Unpack[Common],
