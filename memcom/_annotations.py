@@ -111,10 +111,10 @@ def check_types(function: Callable[..., Any], options: Mapping[str, Any]) -> dic
             found[name] = whole(name, value, -_LARGEST, _LARGEST)
         if kind == "float":
             found[name] = real(name, value)
-        if kind == "Sequence[int]":
+        if kind in ("Sequence[int]", "Sequence[int | None]"):
             if not 1 <= len(value) <= MAX_PARTS:
                 raise ValueError(f"{name} must have 1 to {MAX_PARTS} numbers, got {len(value)}")
-            found[name] = [whole(name, each, 1, _LARGEST) for each in value]
+            found[name] = [e if e is None else whole(name, e, 1, _LARGEST) for e in value]
     return found
 
 
@@ -185,7 +185,8 @@ def _list_of(of: str) -> Check:
 
     Arrays and iterables of numbers or strings become lists; a tuple stays one.
     """
-    each_of = _BY_NAME[of] if of in ("int", "float", "str", "bool") else None
+    simple = of.removesuffix(" | None") in ("int", "float", "str", "bool")
+    each_of = _check_of(of, {}) if simple else None
 
     def check(name: str, value: Any) -> Any:
         if isinstance(value, str | bytes | Mapping | type):

@@ -113,9 +113,9 @@ def plan(
         embedding_dim: Width of the vectors.
         ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
-        **options: The method's own options that are not its size, such as ``operation="concat"``,
-            the common ``dtype``, which changes the bytes, and ``head``, ``bits`` and
-            ``weight_bits``.
+        **options: The method's own options that are not its size, such as ``operation="concat"``;
+            the common ``dtype``, which changes the bytes; ``head``, ``bits`` and ``weight_bits``.
+            A list of sizes may have None where the budget decides.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
@@ -153,7 +153,7 @@ def plan(
     sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
     ends = sizes.arguments(sizes.scales[0]), sizes.arguments(sizes.scales[-1])
     for option, value in of_method.items():
-        if any(option in end and end[option] != value for end in ends):
+        if any(option in end and not _leaves_open(value, end[option]) for end in ends):
             budget_name = "nbytes" if ratio is None else "ratio"
             raise ValueError(
                 f"give {option} or {budget_name}, not both: {budget_name} decides {option}, got "
@@ -286,6 +286,13 @@ def _require_sizes(name: str, cls: type[CompressedEmbedding], options: Mapping[s
     ]
     if needed:
         raise TypeError(f"{name} needs a size: give ratio=, nbytes= or {', '.join(needed)}=")
+
+
+def _leaves_open(given: Any, decided: Any) -> bool:
+    """True if a size that was given is what a budget decided, but for numbers that are None."""
+    if not isinstance(given, list) or not isinstance(decided, list) or len(given) != len(decided):
+        return bool(given == decided)
+    return all(one in (None, other) for one, other in zip(given, decided, strict=True))
 
 
 def _short(value: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.claims import Finding, Results
 from experiments.head_shares import RANKING
 from memcom._text import duration, table
-from memcom.embeddings import available, get
+from memcom.sweep.caveats import about_methods
 from memcom.sweep.table_text import p_text, whole_model
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
@@ -52,7 +52,7 @@ def losses(results: Results, methods: Sequence[str] = METHODS, ratio: float = 16
         found = {name: results.loss(data, name, ratio) for name in methods}
         cells = {name: f"{100 * loss.value:.1f}" if loss else "" for name, loss in found.items()}
         rows.append({"data": data, "full": f"{full['value'].iloc[0]:.4f}"} | cells)
-    return "\n\n".join([table(rows, right=["full", *methods]), *_notes(methods)])
+    return "\n\n".join([table(rows, right=["full", *methods]), *about_methods(methods)])
 
 
 def whole_models(results: Results, ratio: float = 16) -> str:
@@ -203,14 +203,7 @@ def sweep_tables(results: Results, sweep: str) -> str:
                     for row in undone.itertuples()
                 )
             )
-    return "\n\n".join([*blocks, *_notes(summary["method"].unique())])
-
-
-def _notes(methods: Iterable[str]) -> list[str]:
-    """What the cards of methods say below every table with them."""
-    names = dict.fromkeys(method.partition("(")[0] for method in methods)
-    notes = [get(name).card.note for name in names if name in available()]
-    return [note for note in notes if note]
+    return "\n\n".join([*blocks, *about_methods(summary["method"].unique())])
 
 
 def _cells(

@@ -18,6 +18,7 @@ from memcom.embeddings.registry import available as available
 from memcom.embeddings.registry import get as get
 from memcom.embeddings.registry import parse_spec as parse_spec
 from memcom.embeddings.registry import register as register
+from memcom.embeddings.schedules import Regularizers as Regularizers
 from memcom.embeddings.schedules import Schedule as Schedule
 from memcom.embeddings.schedules import Schedules as Schedules
 from memcom.embeddings.schedules import attach as attach

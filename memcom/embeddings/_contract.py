@@ -56,8 +56,9 @@ class CompressedEmbedding(KeepsIntegers):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
-    `reset_parameters` and `sizes`; where it needs them also `freeze`, `schedule`, `learned_options`
-    and `learn`. One whose vectors take much more work than reading a row sets `each_once`.
+    `reset_parameters` and `sizes`; where it needs them also `freeze`, `schedule`, `regularizer`,
+    `learned_options` and `learn`. One whose vectors take much more work than reading a row sets
+    `each_once`.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -279,6 +280,17 @@ class CompressedEmbedding(KeepsIntegers):
                 and returns it, ``(num_embeddings, width)``.
             seed: Seed of random choices.
         """
+
+    def regularizer(self, ids: Tensor) -> Tensor | None:
+        """Return what training adds to the loss for the ids of a batch; None, nothing, by default.
+
+        Args:
+            ids: int32 or int64 tensor of any shape: those of one call in training.
+
+        Returns:
+            A scalar, its weight included.
+        """
+        return None
 
     def schedule(
         self,

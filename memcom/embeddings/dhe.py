@@ -10,9 +10,13 @@ Only the network is stored, so the size does not depend on the number of ids, an
 serves every id. Codes are computed when needed and never kept: keeping them would take k n
 numbers, more than the table itself.
 
-The paper hashes into 10^6 values and normalises batches. Here the hashes keep all their 32 bits,
-and batch norm is off unless asked for, because with it a vector in training depends on the other
-ids of its batch.
+The paper has k = 1024 hashes into 10^6 values, five hidden layers, batch norm and Mish. (k and the
+number of layers are second-hand.) Here the hashes keep all their 32 bits. Batch norm is off unless
+asked for, because with it a vector in training depends on the other ids of its batch; and a budget
+buys by default a code and two hidden layers of one width. The paper's shape in a budget, where k
+costs no byte but the first matrix has k columns:
+
+    memcom.build("dhe", n, e, ratio=16, widths=[1024] + 5 * [None], batch_norm=True)
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from typing_extensions import Unpack
 
 from memcom.addresses import HASH_BITS, check_ids, is_traced, murmur3
 from memcom.embeddings._arguments import Sizes, choice, whole
+from memcom.embeddings._batch_norm import BatchNorm
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings._flat import derived_seeds
@@ -49,7 +54,8 @@ class DHEmbedding(CompressedEmbedding):
     Args:
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors, e.
-        widths: Width of the code, k, then of each hidden layer.
+        widths: Width of the code, k, then of each hidden layer. Where a budget is given, None is
+            the width that it decides: as large as it can be, and the same wherever None stands.
         encoding: ``"uniform"`` or ``"gaussian"`` (Box-Muller).
         activation: ``"mish"`` or ``"relu"``, after each hidden layer.
         batch_norm: Normalise the hidden layers over the batch, before the activation. A padding
@@ -71,6 +77,9 @@ class DHEmbedding(CompressedEmbedding):
         look=("factors", 2),
         paper=Paper("Kang et al.", 2021, "https://arxiv.org/abs/2010.10784"),
         slow="multiplies matrices for every id: the network is all that it stores",
+        note="dhe is planned with as many hashes as units in each of two hidden layers, without "
+        "batch norm; its paper has 1,024 hashes and five hidden layers with batch norm, as has "
+        "dhe(widths=[1024,None,None,None,None,None],batch_norm=True).",
     )
 
     def __init__(
@@ -78,7 +87,7 @@ class DHEmbedding(CompressedEmbedding):
         num_embeddings: int,
         embedding_dim: int,
         *,
-        widths: Sequence[int],
+        widths: Sequence[int | None],
         encoding: str = "uniform",
         activation: str = "mish",
         batch_norm: bool = False,
@@ -93,7 +102,7 @@ class DHEmbedding(CompressedEmbedding):
         self.weights = nn.ParameterList(self.new_table(b, a) for a, b in pairs)
         self.biases = nn.ParameterList(self.new_table(1, len(w)) for w in self.weights)
         hidden = self.widths[1:] if batch_norm else []
-        self.norms = nn.ModuleList(_BatchNorm(width, **self._factory) for width in hidden)
+        self.norms = nn.ModuleList(BatchNorm(width, **self._factory) for width in hidden)
         self.add_seeds(seed)
         self.reset_parameters()
 
@@ -123,8 +132,8 @@ class DHEmbedding(CompressedEmbedding):
 
     @property
     def each_once(self) -> bool:  # type: ignore[override]
-        """False with batch norm, where it matters how often an id occurs in the batch."""
-        return not self.norms
+        """False in training with batch norm: how often an id occurs in the batch matters there."""
+        return not (self.norms and self.training)
 
     def compose(self, ids: Tensor) -> Tensor:
         """Hash, encode, and run the network: on all ids as one batch, or part by part.
@@ -133,7 +142,8 @@ class DHEmbedding(CompressedEmbedding):
         """
         flat, seeds = ids.reshape(-1), self._hash_seeds()
         matrices = [all_rows(weight).T for weight in self.weights]
-        if torch.is_grad_enabled() or self.norms or is_traced(ids):
+        whole_batch = self.norms and self.training
+        if torch.is_grad_enabled() or whole_batch or is_traced(ids):
             vectors = self._network(flat, seeds, matrices)
         else:
             parts = flat.split(PART * torch.get_num_threads())
@@ -178,26 +188,26 @@ class DHEmbedding(CompressedEmbedding):
             bias.copy_(-mean * weight.sum(dim=-1))
             mean, variance = activation_moments(self.activation)
         for norm in self.norms:
-            assert isinstance(norm, _BatchNorm)
+            assert isinstance(norm, BatchNorm)
             norm.reset_parameters()
         self.reset_seeds()
 
     @classmethod
-    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Offer a code and two hidden layers of one width, from 1 up."""
+    def sizes(
+        cls,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        widths: Sequence[int | None] = (None, None, None),
+        **options: Any,
+    ) -> Sizes:
+        """Offer widths from 1 up, the same for the code and two hidden layers, or all None."""
+        widths = widths if None in widths else (None, None, None)
         scales = range(1, max(1, math.isqrt(num_embeddings * embedding_dim)) + 1)
         floor = "layers of one unit are the smallest network"
-        return Sizes(scales, lambda scale: {"widths": [scale] * 3}, floor)
-
-
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch norm of ``(ids, width)``; fewer than two ids have no variance to divide by."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or x.shape[0] > 1:
-            return super().forward(x)
-        mean, variance = self.running_mean, self.running_var
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
+        return Sizes(
+            scales, lambda scale: {"widths": [scale if w is None else w for w in widths]}, floor
+        )
 
 
 @functools.cache

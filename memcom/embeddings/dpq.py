@@ -9,8 +9,22 @@ Chen, Li, Sun, "Differentiable Product Quantization for End-to-End Embedding Com
     softmax    c_j = argmax_k <q_ij, K_jk>    gradient as of sum_k softmax_k(<q_ij, K_jk>) V_jk
     centroid   c_j = argmin_k |q_ij - V_jk|   gradient passed straight through to q_ij
 
+The responses <q_ij, K_jk>, or -|q_ij - V_jk|^2, can be normalised over the batch before the choice:
+``batch_norm=True``, without scale and shift, one mean and variance for each k over all ids and
+groups, as in the official code [1]. In evaluation, and in the codes that are frozen, running
+statistics stand for those of the batch.
+
+With ``centroid`` training adds to the loss, for the ids of a batch,
+
+    mean (V_jc - sg(q_ij))^2 + commitment * mean (q_ij - sg(V_jc))^2        sg: no gradient
+
+[1] has batch norm on by default, a commitment of 0, and one codebook for all groups unless asked
+otherwise; in its centroid form the term above is all that moves the codewords.
+
 Training stores *more* than a full table. `freeze` gives the small layer, a `CodebookEmbedding` of
 D log2(K) bits per id beside the codewords; budgets are held against that.
+
+[1] https://github.com/chentingpc/dpq_embedding_compression, core/kd_quantizer.py
 """
 
 from __future__ import annotations
@@ -24,7 +38,15 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
-from memcom.embeddings._arguments import Sizes, choice, divisors, group_count, whole
+from memcom.embeddings._arguments import (
+    Sizes,
+    choice,
+    divisors,
+    flag,
+    group_count,
+    real,
+    whole,
+)
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.registry import register
@@ -42,6 +64,8 @@ from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
 
 __all__ = ["CodebookEmbedding", "DPQEmbedding"]
 
+EPSILON, MOMENTUM = 1e-3, 0.1  # of batch norm
+
 
 @register("dpq")
 class DPQEmbedding(CompressedEmbedding):
@@ -53,15 +77,20 @@ class DPQEmbedding(CompressedEmbedding):
         num_groups: Codes of an id, D.
         num_codewords: Values of a code, K; best a power of two.
         form: ``"softmax"`` (DPQ-SX) or ``"centroid"`` (DPQ-VQ).
+        batch_norm: Normalise the responses over the batch, before the choice. A padding id counts
+            in the batch; a batch of one id is normalised as in evaluation.
+        commitment: Weight of moving queries to codewords against codewords to queries, in the term
+            that training adds to the loss; None leaves the term out. For ``"centroid"`` only.
         **common: See `Common`.
 
     State: ``query`` (n, e) drawn from N(0, 1); ``values`` (D * K, e / D), codebook after codebook;
-    with ``"softmax"`` also ``keys`` of the same shape, drawn from N(0, D / e). Values are drawn so
+    with ``"softmax"`` also ``keys`` of the same shape, drawn from N(0, D / e); with batch norm
+    ``response_mean`` and ``response_variance`` (K,), which start at 0 and 1. Values are drawn so
     that the composed row has variance 1; with ``"centroid"`` they and the query are scaled to it.
 
     The codes move in jumps, so finite differences do not see the gradient of ``query`` and
     ``keys``. With ``"centroid"`` the codewords get the model's gradient like rows of any table,
-    which is this kit's choice; the paper moves them by `regularizer` alone.
+    which is this kit's choice; the official code moves them by `regularizer` alone.
     """
 
     card = Card(
@@ -72,9 +101,13 @@ class DPQEmbedding(CompressedEmbedding):
         use_when="If training memory is plentiful and only the shipped table must be small.",
         look=("codes", 0),
         paper=Paper("Chen et al.", 2020, "https://arxiv.org/abs/1908.09756"),
+        note="dpq and mgqe choose codes without batch norm over the responses; the official code "
+        "of DPQ has it, as has dpq(batch_norm=True). With form=centroid they train with the term "
+        "of that code which draws codewords to queries.",
     )
 
-    each_once = True
+    response_mean: Tensor
+    response_variance: Tensor
 
     def __init__(
         self,
@@ -84,21 +117,35 @@ class DPQEmbedding(CompressedEmbedding):
         num_groups: int,
         num_codewords: int,
         form: str = "softmax",
+        batch_norm: bool = False,
+        commitment: float | None = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
         self.num_groups = group_count(embedding_dim, num_groups)
         self.num_codewords = whole("num_codewords", num_codewords, 2, 2**16)
         self.form = choice("form", form, ("softmax", "centroid"))
+        self.batch_norm = flag("batch_norm", batch_norm)
+        if commitment is not None:
+            commitment = real("commitment", commitment, 0, 1e9)
+        self.commitment = commitment
         self.query = self.new_table(num_embeddings, embedding_dim)
         shape = num_groups * num_codewords, embedding_dim // num_groups
         self.values = self.new_table(*shape)
         self.keys = self.new_table(*shape) if form == "softmax" else None
+        if batch_norm:
+            self.register_buffer("response_mean", torch.empty(num_codewords, **self._factory))
+            self.register_buffer("response_variance", torch.empty(num_codewords, **self._factory))
         self.reset_parameters()
 
     def tiers(self) -> list[tuple[int, int]]:
         """Return pairs (number of ids, codewords they may use), most frequent ids first."""
         return [(self.num_embeddings, self.num_codewords)]
+
+    @property
+    def each_once(self) -> bool:  # type: ignore[override]
+        """False in training with batch norm: how often an id occurs in the batch matters there."""
+        return not (self.batch_norm and self.training)
 
     def compose(self, ids: Tensor) -> Tensor:
         """Read the chosen codewords, with a gradient for the choice."""
@@ -107,7 +154,7 @@ class DPQEmbedding(CompressedEmbedding):
         def plainly(queries: Tensor, targets: Tensor, values: Tensor) -> Tensor:
             return self._plainly(choice._replace(queries=queries, targets=targets, values=values))
 
-        vectors = chosen_codewords(choice, plainly)
+        vectors = None if self.batch_norm else chosen_codewords(choice, plainly)
         if vectors is None:
             vectors = self._plainly(choice)
         return vectors.view(*ids.shape, self.embedding_dim)
@@ -130,7 +177,7 @@ class DPQEmbedding(CompressedEmbedding):
         )
 
     def _plainly(self, choice: CodewordChoice) -> Tensor:
-        query, scores = self._scores(choice)
+        query, scores = self._scores(choice, MOMENTUM if self.training else None)
         rows = gather_rows(choice.values, self._rows(scores), sparse=self.sparse)
         if choice.nearest:
             soft = query
@@ -140,8 +187,13 @@ class DPQEmbedding(CompressedEmbedding):
             soft = torch.einsum("ndk,dkw->ndw", weights, codebooks)
         return (rows + (soft - soft.detach())).flatten(-2)  # exactly the rows, plus exactly 0
 
-    def _scores(self, choice: CodewordChoice) -> tuple[Tensor, Tensor]:
-        """Queries (n, D, e / D), and how well each codeword suits them, (n, D, K)."""
+    def _scores(
+        self, choice: CodewordChoice, momentum: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Queries (n, D, e / D), and how well each codeword suits them, (n, D, K).
+
+        With batch norm, of this batch if ``momentum`` says how far running statistics follow it.
+        """
         query = choice.queries.unflatten(-1, (self.num_groups, -1))
         targets = choice.targets.view(self.num_groups, self.num_codewords, -1)
         # In half precision near codewords tie, and another one would be chosen.
@@ -150,8 +202,21 @@ class DPQEmbedding(CompressedEmbedding):
         if choice.nearest:
             # -|q - v|^2 / 2, less what q decides
             scores = scores - targets.to(exact).square().sum(-1) / 2
+        if self.batch_norm:
+            if choice.nearest:
+                scores = 2 * scores - query.to(exact).square().sum(-1, keepdim=True)
+            scores = self._normalized(scores, momentum)
         number = torch.arange(self.num_codewords, device=scores.device)
         return query, scores.masked_fill(number >= choice.limits[:, None, None], -torch.inf)
+
+    def _normalized(self, scores: Tensor, momentum: float | None) -> Tensor:
+        mean, variance = self.response_mean, self.response_variance
+        if momentum is not None and len(scores) > 1:
+            variance, mean = torch.var_mean(scores, (0, 1), correction=0)
+            with torch.no_grad():
+                self.response_mean.lerp_(mean.to(self.response_mean.dtype), momentum)
+                self.response_variance.lerp_(variance.to(self.response_variance.dtype), momentum)
+        return (scores - mean) * (variance.to(scores.dtype) + EPSILON).rsqrt()
 
     def _rows(self, scores: Tensor) -> Tensor:
         return scores.argmax(-1) + self._first(scores.device)
@@ -166,31 +231,38 @@ class DPQEmbedding(CompressedEmbedding):
         return {"values": self._chosen_rows(check_ids(ids, self.num_embeddings))}
 
     @torch.no_grad()
-    def _chosen_rows(self, ids: Tensor) -> Tensor:
+    def _chosen_rows(self, ids: Tensor, momentum: float | None = None) -> Tensor:
         choice = self._choice(ids)
-        codes = chosen_codes(choice)
+        codes = None if self.batch_norm else chosen_codes(choice)
         rows = (
-            self._rows(self._scores(choice)[1])
+            self._rows(self._scores(choice, momentum)[1])
             if codes is None
             else codes + self._first(ids.device)
         )
         return rows.view(*ids.shape, self.num_groups)
 
-    def regularizer(self, ids: Tensor, commitment: float = 0.25) -> Tensor:
-        """Return a loss that draws codewords and queries together, for ``form="centroid"``.
+    def regularizer(self, ids: Tensor) -> Tensor | None:
+        """Return the term that draws codewords and queries together, for ``form="centroid"``.
 
         Args:
-            ids: int32 or int64 tensor of any shape.
-            commitment: Weight of moving the queries, against moving the codewords.
+            ids: int32 or int64 tensor of any shape. A padding id adds nothing.
 
         Returns:
-            Scalar: mean squared distance, ``|v - sg(q)|^2 + commitment |q - sg(v)|^2``.
+            Scalar ``mean |v - sg(q)|^2 + commitment * mean |q - sg(v)|^2``, over all ids and
+            coordinates; None for ``form="softmax"`` or without a commitment.
         """
-        ids = check_ids(ids, self.num_embeddings)
+        if self.keys is not None or self.commitment is None:
+            return None
+        ids = check_ids(ids, self.num_embeddings).reshape(-1)
+        chosen = self._chosen_rows(ids, 0.0 if self.training else None)
+        if self.padding_idx is not None:
+            kept = ids != self.padding_idx
+            ids, chosen = ids[kept], chosen[kept]
         query = gather_rows(self.query, ids, sparse=self.sparse)
-        rows = gather_rows(self.values, self._chosen_rows(ids), sparse=self.sparse).flatten(-2)
-        pulled = (rows - query.detach()).square().mean()
-        return pulled + commitment * (query - rows.detach()).square().mean()
+        rows = gather_rows(self.values, chosen, sparse=self.sparse).flatten(-2)
+        pulled = (rows - query.detach()).square()
+        committed = (query - rows.detach()).square()
+        return (pulled + self.commitment * committed).sum() / max(1, query.numel())
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
@@ -212,6 +284,9 @@ class DPQEmbedding(CompressedEmbedding):
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw everything, so that a composed row has variance ``std**2``."""
+        if self.batch_norm:
+            self.response_mean.zero_()
+            self.response_variance.fill_(1)
         nn.init.normal_(self.query)
         nn.init.normal_(self.values, std=std if self.keys is not None else 1.0)
         if self.keys is not None:
@@ -220,7 +295,7 @@ class DPQEmbedding(CompressedEmbedding):
         # The nearest of many codewords is shorter than a codeword at large. Scaling queries and
         # codewords alike leaves every choice as it is.
         sample = torch.arange(min(self.num_embeddings, 4096), device=self.device)
-        size = self.compose(sample).square().mean().sqrt()
+        size = self.values[self._chosen_rows(sample)].square().mean().sqrt()
         self.values.mul_(std / size)
         self.query.mul_(std / size)
 

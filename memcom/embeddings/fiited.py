@@ -10,13 +10,18 @@ nowhere. `FIITEDSchedule` keeps a utility for every chunk, takes slots from chun
 and gives them to chunks whose utility rises. The remaining chunks are stored as compressed sparse
 rows, which is smaller than the directory.
 
-The paper builds a chunk's utility from access frequency and gradients; its exact formula is not
-known to us, and this one is the kit's:
+The paper builds a chunk's utility from access frequency and gradients. We have not read its
+formula. A review of it [1] prints one, which is ``utility="product"``; the default is the kit's:
 
-    u <- decay * u + sum over the batch's lookups of  (1 - mix) + mix |g| / mean |g|
+    product    u <- decay * u + a |g|         a lookups of the row in the step, g from all of them
+    mix        u <- decay * u + sum over the lookups of  (1 - mix) + mix |g| / mean |g|
 
-g is the gradient that the chunk's coordinates get from one lookup. A chunk without a slot reads as
-zeros and still gets one, so it can earn its way back.
+g is the gradient that the chunk's coordinates get. A chunk without a slot reads as zeros and still
+gets one, so it can earn its way back. Where the review has "gradient" we take its norm.
+
+[1] https://www.themoonlight.io/review/fine-grained-embedding-dimension-optimization-during-training-for-recommender-systems
+(second-hand: "u(i) = gamma u(i-1) + a(i) g(i)" in iteration i, and without proof that it is the
+paper's)
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
-from memcom.embeddings._arguments import Sizes, whole
+from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
 from memcom.embeddings.csr import CSREmbedding
@@ -51,8 +56,10 @@ class FIITEDEmbedding(CompressedEmbedding):
         num_chunks: Chunks that are kept in the end, at most.
         chunk_dim: Coordinates of a chunk. The last of a row is cut off if it does not fit.
         capacity: Physical slots while training, at least ``num_chunks``. By default there is one
-            for every chunk; with ``num_chunks`` training never takes more values than are shipped,
-            and starts with the chunks of the most frequent ids.
+            for every chunk, so training takes as many values as a full table and saves nothing;
+            with ``num_chunks`` it never takes more values than are shipped, and starts with the
+            chunks of the most frequent ids.
+        utility: ``"mix"`` or ``"product"``, see above: what `FIITEDSchedule` keeps the chunks by.
         **common: See `Common`.
 
     State: ``slots`` (capacity, chunk_dim), drawn so that the mean square over all coordinates is
@@ -68,6 +75,8 @@ class FIITEDEmbedding(CompressedEmbedding):
         use_when="If what is useful changes during training: chunks of rows come and go.",
         look=("pruning", 2),
         paper=Paper("Luo et al.", 2024, "https://arxiv.org/abs/2401.04408"),
+        note="fiited trains with a slot for every chunk unless capacity= is given: only the layer "
+        "that is shipped is small, where its paper saves memory in training.",
     )
 
     directory: Tensor
@@ -81,9 +90,11 @@ class FIITEDEmbedding(CompressedEmbedding):
         num_chunks: int,
         chunk_dim: int = 4,
         capacity: int | None = None,
+        utility: str = "mix",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
+        self.credit = choice("utility", utility, ("mix", "product"))
         self.chunk_dim = whole("chunk_dim", min(chunk_dim, embedding_dim), 1)
         self.row_chunks = -(-embedding_dim // self.chunk_dim)
         total = num_embeddings * self.row_chunks
@@ -168,7 +179,7 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
         prune_steps: From this step on ``num_chunks`` chunks have slots.
         every: Steps between two changes.
         decay: Share of a utility that a step leaves, in (0, 1].
-        mix: Weight of the gradient against plain frequency, in [0, 1].
+        mix: Weight of the gradient against plain frequency, in [0, 1]; for ``utility="mix"``.
         optimizer: Its moments of slots that get a new chunk are cleared.
 
     Attributes:
@@ -198,7 +209,7 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
         self._seen: list[tuple[Tensor, Tensor]] = []
         # Instead of shrinking all utilities in every step, new lookups count for more and more.
         self._unit = 1.0
-        emb.utility.mul_(1e-6)  # the utilities before the first lookup only break ties
+        emb.utility.mul_(1e-20)  # the utilities before the first lookup only break ties
         self._hook = emb.register_forward_hook(self._watch)
 
     def close(self) -> None:
@@ -213,24 +224,32 @@ class FIITEDSchedule(Schedule[FIITEDEmbedding]):
     def update(self, ids: Tensor) -> None:
         """Raise the utilities of the ids that were looked up; move slots when it is time."""
         self._unit /= self.decay
-        for looked_up, gradient in self._seen:
-            self._credit(looked_up, gradient)
-        self._seen.clear()
+        if self._seen:
+            looked_up, gradients = zip(*self._seen, strict=True)
+            width = self.emb.embedding_dim
+            self._credit(torch.cat(looked_up), torch.cat([g.reshape(-1, width) for g in gradients]))
+            self._seen.clear()
         if self.due or self._unit > LARGEST:
             self.emb.utility.div_(self._unit)
             self._unit = 1.0
         if self.due:
             self._move(self.allowed(self._start, self.emb.num_chunks))
 
-    def _credit(self, ids: Tensor, gradient: Tensor) -> None:
+    def _credit(self, ids: Tensor, gradients: Tensor) -> None:
+        """Raise the utilities of ``ids (n,)`` for their gradients ``(n, embedding_dim)``."""
         emb = self.emb
-        width = emb.row_chunks * emb.chunk_dim
-        flat = gradient.reshape(len(ids), emb.embedding_dim).float()
-        flat = nn.functional.pad(flat, (0, width - emb.embedding_dim))
-        norms = flat.view(len(ids), emb.row_chunks, emb.chunk_dim).norm(dim=-1)
-        earned = (1 - self.mix) + self.mix * norms / norms.mean().clamp(min=1e-30)
         if emb.padding_idx is not None:
-            earned[ids == emb.padding_idx] = 0
+            kept = ids != emb.padding_idx
+            ids, gradients = ids[kept], gradients[kept]
+        pad = emb.row_chunks * emb.chunk_dim - emb.embedding_dim
+        chunks = nn.functional.pad(gradients.float(), (0, pad)).unflatten(-1, (emb.row_chunks, -1))
+        if emb.credit == "product":
+            ids, place, lookups = ids.unique(return_inverse=True, return_counts=True)
+            summed = chunks.new_zeros(len(ids), *chunks.shape[1:]).index_add_(0, place, chunks)
+            earned = lookups.unsqueeze(-1) * summed.norm(dim=-1)
+        else:
+            norms = chunks.norm(dim=-1)
+            earned = (1 - self.mix) + self.mix * norms / norms.mean().clamp(min=1e-30)
         emb.utility.index_add_(0, ids, earned * self._unit)
 
     def _move(self, allowed: int) -> None:

@@ -34,6 +34,8 @@ class MGQEmbedding(DPQEmbedding):
         num_groups: Codes of an id.
         num_codewords: Values of a frequent id's code.
         form: ``"softmax"`` or ``"centroid"``.
+        batch_norm: As for `DPQEmbedding`; rare ids count for the codewords they may not use, too.
+        commitment: As for `DPQEmbedding`.
         rare_codewords: Values of a rare id's code; a quarter of ``num_codewords`` by default.
         frequent_share: Share of the ids that count as frequent.
         **common: See `Common`.
@@ -49,6 +51,7 @@ class MGQEmbedding(DPQEmbedding):
         use_when="As DPQ on skewed data: rare ids get shorter codes.",
         look=("codes", 1),
         paper=Paper("Kang et al.", 2020, "https://arxiv.org/abs/2002.08530"),
+        note=DPQEmbedding.card.note,
     )
 
     def __init__(
@@ -59,6 +62,8 @@ class MGQEmbedding(DPQEmbedding):
         num_groups: int,
         num_codewords: int,
         form: str = "softmax",
+        batch_norm: bool = False,
+        commitment: float | None = 0.0,
         rare_codewords: int | None = None,
         frequent_share: float = 0.1,
         **common: Unpack[Common],
@@ -70,7 +75,8 @@ class MGQEmbedding(DPQEmbedding):
             raise ValueError(f"frequent_share must be in [0, 1], got {frequent_share}")
         self._share = frequent_share
         own: dict[str, Any] = {"num_groups": num_groups, "num_codewords": num_codewords}
-        super().__init__(num_embeddings, embedding_dim, form=form, **own, **common)
+        own |= {"form": form, "batch_norm": batch_norm, "commitment": commitment}
+        super().__init__(num_embeddings, embedding_dim, **own, **common)
 
     def tiers(self) -> list[tuple[int, int]]:
         """Return the frequent ids, then the rare ones."""

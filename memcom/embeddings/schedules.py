@@ -1,17 +1,19 @@
-"""Training schedules: changes of a table after every step of the optimizer.
+"""Training as layers want it: terms in the loss, and changes of a table after every step.
 
     schedules = memcom.embeddings.attach(model, num_steps, optimizer=optimizer)
+    regularizers = memcom.embeddings.Regularizers(model)
     for batch in batches:
-        loss(model, batch).backward()
+        (loss(model, batch) + regularizers.loss()).backward()
         optimizer.step()
         schedules.step()
 
-Each method's schedule is in its paper's file; a layer makes its own with `schedule`.
+Each method's schedule is in its paper's file; a layer makes its own with `schedule`, and says by
+`regularizer` what it adds to the loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -115,6 +117,70 @@ def schedule_for(emb: nn.Module, num_steps: int, **options: Any) -> Schedule[Any
     return emb.schedule(num_steps, **options) if isinstance(emb, CompressedEmbedding) else None
 
 
+class Lookups:
+    """The ids that layers are called with while they train, noted by hooks.
+
+    Args:
+        layers: Name of the layer -> the layer, called as a module.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        self._seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+        self._hooks = [
+            layer.register_forward_pre_hook(self._watch(name)) for name, layer in layers.items()
+        ]
+
+    def _watch(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def note(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+            if layer.training and torch.is_grad_enabled():
+                self._seen[name].append(arguments[0].detach().reshape(-1).long())
+
+        return note
+
+    def take(self, name: str) -> list[Tensor]:
+        """Return the ids of each call of a layer since the last time, int64 ``(n,)``."""
+        seen, self._seen[name] = self._seen[name], []
+        return seen
+
+    def close(self) -> None:
+        """Stop watching the layers."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+class Regularizers:
+    """Terms that the layers of a model add to the loss; see `CompressedEmbedding.regularizer`.
+
+    Layers are found inside others too. Hooks note the ids that each is called with; `close` removes
+    them.
+
+    Args:
+        model: Contains the layers, each called as a module.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = {
+            name: layer
+            for name, layer in model.named_modules()
+            if isinstance(layer, CompressedEmbedding)
+            and type(layer).regularizer is not CompressedEmbedding.regularizer
+        }
+        self._lookups = Lookups(self._layers)
+
+    def loss(self) -> Tensor | float:
+        """Return the terms for every call of a layer since the last time, summed; 0 for none."""
+        terms = (
+            layer.regularizer(ids)
+            for name, layer in self._layers.items()
+            for ids in self._lookups.take(name)
+        )
+        return sum((term for term in terms if term is not None), 0.0)
+
+    def close(self) -> None:
+        """Stop watching the layers."""
+        self._lookups.close()
+
+
 class Schedules:
     """The schedules of all layers of a model, made by `attach` and stepped together.
 
@@ -129,25 +195,13 @@ class Schedules:
 
     def __init__(self, schedules: dict[str, Schedule[Any]]) -> None:
         self.schedules = schedules
-        self._seen: dict[str, list[Tensor]] = {name: [] for name in schedules}
-        self._hooks = [
-            schedule.emb.register_forward_pre_hook(self._watch(name))
-            for name, schedule in schedules.items()
-        ]
-
-    def _watch(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def note(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
-            if layer.training and torch.is_grad_enabled():
-                self._seen[name].append(arguments[0].detach().reshape(-1).long())
-
-        return note
+        self._lookups = Lookups({name: schedule.emb for name, schedule in schedules.items()})
 
     def step(self) -> None:
         """Note one optimizer step."""
         for name, schedule in self.schedules.items():
-            seen = self._seen[name]
+            seen = self._lookups.take(name)
             schedule.step(torch.cat(seen) if seen else torch.empty(0, dtype=torch.int64))
-            seen.clear()
 
     @property
     def within_budget(self) -> bool:
@@ -156,8 +210,7 @@ class Schedules:
 
     def close(self) -> None:
         """Stop watching the layers."""
-        for hook in self._hooks:
-            hook.remove()
+        self._lookups.close()
         for schedule in self.schedules.values():
             schedule.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from memcom.embeddings import available, get
 from memcom.sweep.plan import Table
@@ -19,7 +19,7 @@ def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
         about_epochs(rows),
         *(about_ends(name, rows) for name in table.tune.space),
         about_seals(rows),
-        *about_methods(rows),
+        *about_methods(row.method for row in rows),
     )
     return [each for each in found if each]
 
@@ -88,11 +88,11 @@ def about_seals(rows: Sequence[Row]) -> str:
     )
 
 
-def about_methods(rows: Sequence[Row]) -> list[str]:
-    """Return the notes on the methods of the rows."""
-    names = dict.fromkeys(row.method.partition("(")[0] for row in rows)
-    found = [get(name).card.note for name in names if name in available()]
-    return [note for note in found if note]
+def about_methods(methods: Iterable[str]) -> list[str]:
+    """Return the notes on methods, given as in specifications, each note once."""
+    names = [name for each in methods if (name := each.partition("(")[0]) in available()]
+    notes = dict.fromkeys(get(name).card.note for name in names)
+    return [note for note in notes if note]
 
 
 def about_former(table: Table, store: Store) -> str:

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from memcom._annotations import check_fields
 from memcom._check import shown, whole
-from memcom.embeddings import attach
+from memcom.embeddings import Regularizers, attach
 from memcom.tasks._model import TaskModel
 
 
@@ -54,7 +54,8 @@ class Learner:
 
     Args:
         model: Trained in place.
-        loss: ``loss(batch)`` is the loss of the examples ``batch (m,)`` as a scalar.
+        loss: ``loss(batch)`` is the loss of the examples ``batch (m,)`` as a scalar. What the
+            tables of the model add to it is added here; see `CompressedEmbedding.regularizer`.
         optimizer: Optimizer of the model; None if the model has nothing to learn.
         batch_size: Examples per step.
         generator: Draws the order of the examples.
@@ -76,6 +77,7 @@ class Learner:
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.batch_size, self.generator = batch_size, generator
+        self.regularizers = Regularizers(model)
         self.schedules = None
         if num_steps is not None:
             self.schedules = attach(model, num_steps, optimizer=optimizer, reward=reward)
@@ -83,7 +85,7 @@ class Learner:
     def step(self, batch: Tensor) -> Tensor:
         """Make one update on the examples ``batch (m,)``; returns the loss, detached."""
         assert self.optimizer is not None
-        loss = self.loss(batch)
+        loss = self.loss(batch) + self.regularizers.loss()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -157,7 +159,8 @@ class Learner:
         return FitRecord(best_epoch, best, epoch, time.perf_counter() - start, curve)
 
     def close(self) -> None:
-        """Detach the schedules from the model."""
+        """Detach the schedules and the regularizers from the model."""
+        self.regularizers.close()
         if self.schedules is not None:
             self.schedules.close()
 

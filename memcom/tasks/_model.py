@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from memcom._annotations import checked
 from memcom._check import whole
 from memcom.embeddings import CompressedEmbedding
+from memcom.embeddings._batch_norm import BatchNorm
 from memcom.embeddings.quantized import quantize
 
 
@@ -70,17 +70,6 @@ def stored_nbytes(module: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in module.state_dict().values())
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch norm that takes a batch of one row, too."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if len(input) > 1 or not self.training:
-            return super().forward(input)
-        return F.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
-
-
 @checked
 def dense_layers(
     width: int,
@@ -117,7 +106,7 @@ def dense_layers(
         if layers:
             layers.append(nn.ReLU())
             if batch_norm:
-                layers.append(_BatchNorm(width))
+                layers.append(BatchNorm(width))
         if dropout:
             layers.append(nn.Dropout(dropout))
 

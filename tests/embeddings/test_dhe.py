@@ -42,7 +42,7 @@ ACTIVATIONS = {
 @pytest.mark.parametrize("encoding", ["uniform", "gaussian"])
 @pytest.mark.parametrize("activation", ["relu", "mish"])
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("widths", [(9,), (8, 5), (9, 8, 7)])
+@pytest.mark.parametrize("widths", [(9,), (8, 5), (9, 8, 7), (1024, 5, 5, 5, 5, 5)])
 def test_a_vector_is_the_network_of_its_hashes(widths, batch_norm, activation, encoding):
     options = {"batch_norm": batch_norm, "activation": activation, "encoding": encoding}
     layer = make(widths, seed=11, **options)
@@ -58,6 +58,53 @@ def test_a_vector_is_the_network_of_its_hashes(widths, batch_norm, activation, e
                 x = ACTIVATIONS[activation](x)
             x = x @ state[f"weights.{j}"].T + state[f"biases.{j}"]
         np.testing.assert_allclose(layer(IDS).detach(), x, rtol=1e-3, atol=1e-4)
+
+
+def test_the_shape_of_the_paper_is_planned_compiled_and_equal_to_its_formula():
+    n = 3000
+    options = {"widths": [1024, *5 * [None]], "batch_norm": True}
+    plan = memcom.plan("dhe", n, 64, ratio=4, **options)
+    k, *hidden = plan.arguments["widths"]
+    h = hidden[0]
+    assert (k, hidden) == (1024, 5 * [h])
+
+    def nbytes(h):
+        weights = (1024 * h + h) + 4 * (h * h + h) + h * 64 + 64
+        return 4 * (weights + 5 * 4 * h) + 5 * 8 + 8  # batch norm: four vectors and a counter
+
+    assert plan.nbytes == nbytes(h) <= n * 64 < nbytes(h + 1)
+    layer = plan.build()
+    ids = torch.arange(n)
+    for part in ids.split(1000):
+        layer(part)
+    layer.eval()
+    # In evaluation a large batch is hashed and activated by the compiled loops, part by part.
+    state = {name: tensor.double().numpy() for name, tensor in layer.state_dict().items()}
+    x = encoded(ids, 1024, 0, "uniform")
+    for j in range(6):
+        if j > 0:
+            name = f"norms.{j - 1}"
+            x = (x - state[f"{name}.running_mean"]) / np.sqrt(state[f"{name}.running_var"] + 1e-5)
+            x = ACTIVATIONS["mish"](x * state[f"{name}.weight"] + state[f"{name}.bias"])
+        x = x @ state[f"weights.{j}"].T + state[f"biases.{j}"]
+    with torch.no_grad():
+        np.testing.assert_allclose(layer(ids), x, rtol=1e-3, atol=1e-4)
+        with memcom.kernels.plain():
+            np.testing.assert_allclose(layer(ids), x, rtol=1e-3, atol=1e-4)
+
+
+def test_widths_are_given_or_left_to_a_budget():
+    one = memcom.plan("dhe", 3000, 64, ratio=16, widths=[300, None])
+    assert one.arguments["widths"][0] == 300
+    assert memcom.plan("dhe", 3000, 64, ratio=16, widths=3 * [None]) == memcom.plan(
+        "dhe", 3000, 64, ratio=16
+    )
+    with pytest.raises(ValueError, match="give widths or ratio, not both"):
+        memcom.plan("dhe", 3000, 64, ratio=16, widths=[300, 20])
+    with pytest.raises(TypeError, match="widths must be an int, got None"):
+        memcom.build("dhe", 3000, 64, widths=[300, None])
+    with pytest.raises(memcom.BudgetError, match="layers of one unit are the smallest network"):
+        memcom.plan("dhe", 300, 64, ratio=40, widths=[1024, *5 * [None]])
 
 
 @pytest.mark.parametrize("encoding", ["uniform", "gaussian"])

@@ -89,13 +89,151 @@ def test_the_centroid_gradient_goes_straight_through():
 
 
 def test_the_regularizer_is_the_distance_of_query_and_codeword():
-    emb = layer("centroid")
+    emb = layer("centroid", commitment=0.5)
     s = state(emb)
     squared = ((looked_up(s, chosen(s, "centroid")) - s["query"]) ** 2).mean()
-    assert emb.regularizer(IDS, commitment=0.5).item() == pytest.approx(1.5 * squared, rel=1e-5)
-    emb.regularizer(IDS, commitment=0.0).backward()
+    assert emb.regularizer(IDS).item() == pytest.approx(1.5 * squared, rel=1e-5)
+    assert layer("centroid", commitment=None).regularizer(IDS) is None
+    assert layer("softmax").regularizer(IDS) is None
+    emb = layer("centroid", commitment=0.0)
+    emb.regularizer(IDS).backward()
     assert (emb.query.grad == 0).all()
     assert (emb.values.grad != 0).any()
+
+
+def test_the_regularizer_has_its_two_gradients_and_none_of_a_padding_id():
+    emb = layer("centroid", commitment=0.25, padding_idx=5).double()
+    ids = torch.tensor([3, 5, 3, 7])
+    emb.regularizer(ids).backward()
+    s = state(emb)
+    codes = chosen(s, "centroid")
+    away = looked_up(s, codes) - s["query"]
+    d_query, d_values = np.zeros((N, E)), np.zeros_like(s["values"])
+    for i in (3, 3, 7):  # mean over three ids of width E
+        d_query[i] -= 0.25 * 2 * away[i] / (3 * E)
+        for j in range(D):
+            d_values[j * K + codes[i, j]] += 2 * away[i, j * 4 : j * 4 + 4] / (3 * E)
+    np.testing.assert_allclose(emb.query.grad.numpy(), d_query, atol=1e-12)
+    np.testing.assert_allclose(emb.values.grad.numpy(), d_values, atol=1e-12)
+    assert emb.regularizer(torch.tensor([5])).item() == 0
+
+
+# --- batch norm over the responses ----------------------------------------------------------------
+
+
+def responses(s: dict[str, np.ndarray], form: str, ids: np.ndarray) -> np.ndarray:
+    """(ids, D, K): products with the keys, or minus squared distances to the codewords."""
+    query = s["query"][ids].reshape(len(ids), D, -1)
+    if form == "softmax":
+        return np.einsum("ndw,dkw->ndk", query, s["keys"].reshape(D, K, -1))
+    return -((query[:, :, None] - s["values"].reshape(D, K, -1)) ** 2).sum(-1)
+
+
+def normalised(r: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    return (r - mean) / np.sqrt(variance + 1e-3)
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+@pytest.mark.parametrize("cls", [memcom.DPQEmbedding, memcom.MGQEmbedding])
+def test_batch_norm_is_over_ids_and_groups_and_evaluation_takes_running_statistics(cls, form):
+    emb = layer(form, cls, batch_norm=True).double()
+    allowed = np.repeat([k for _, k in emb.tiers()], [n for n, _ in emb.tiers()])
+    with torch.no_grad():  # without batch norm a few codewords take nearly all ids
+        (emb.values if form == "centroid" else emb.keys).mul_(
+            torch.linspace(0.2, 3, K).repeat(D)[:, None]
+        )
+    rng = np.random.default_rng(0)
+    mean, variance = np.zeros(K), np.ones(K)
+    s = state(emb)
+
+    def expected(r: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        r = np.where(np.arange(K) >= allowed[ids, None, None], -np.inf, r)
+        return s["values"].reshape(D, K, -1)[np.arange(D), r.argmax(-1)].reshape(len(ids), E)
+
+    plain = emb.eval()(IDS)
+    np.testing.assert_allclose(
+        plain.detach(), expected(responses(s, form, np.arange(N)), np.arange(N))
+    )
+    emb.train()
+    for _ in range(3):
+        ids = rng.integers(0, N, 700)  # so many, with repeats, that others look each up once
+        r = responses(s, form, ids)
+        moments = r.mean((0, 1)), r.var((0, 1))
+        vectors = emb(torch.from_numpy(ids))
+        np.testing.assert_allclose(vectors.detach(), expected(normalised(r, *moments), ids))
+        mean, variance = 0.9 * mean + 0.1 * moments[0], 0.9 * variance + 0.1 * moments[1]
+        emb.regularizer(torch.from_numpy(ids))  # the same batch again, which does not count
+    np.testing.assert_allclose(emb.response_mean, mean)
+    np.testing.assert_allclose(emb.response_variance, variance)
+    every = expected(normalised(responses(s, form, np.arange(N)), mean, variance), np.arange(N))
+    assert not np.allclose(every, plain.detach())
+    for table in (emb.eval().materialize(), emb.train().freeze().materialize()):
+        np.testing.assert_allclose(table, every)
+
+
+def test_the_gradient_through_batch_norm_by_an_own_jacobian():
+    # Of <g, sum_k softmax_k(BN(r)) V_k> by differences in NumPy: the mean and the spread of the
+    # batch move with every query and key.
+    emb = layer("softmax", batch_norm=True).double()
+    ids = np.array([0, 1, 1, 4, 9])
+    g = np.random.default_rng(0).normal(size=(len(ids), E))
+    (emb(torch.from_numpy(ids)) * torch.from_numpy(g)).sum().backward()
+    s = {name: value.copy() for name, value in state(emb).items()}
+
+    def soft() -> float:
+        r = responses(s, "softmax", ids)
+        r = normalised(r, r.mean((0, 1)), r.var((0, 1)))
+        p = np.exp(r) / np.exp(r).sum(-1, keepdims=True)
+        return float(
+            (np.einsum("ndk,dkw->ndw", p, s["values"].reshape(D, K, -1)).reshape(-1, E) * g).sum()
+        )
+
+    for name in ("query", "keys"):
+        got, table = getattr(emb, name).grad.numpy(), s[name]
+        for row, column in itertools.product((0, 1, 2, 9, 20), range(table.shape[1])):
+            kept = table[row, column]
+            table[row, column] = kept + 1e-6
+            above = soft()
+            table[row, column] = kept - 1e-6
+            slope = (above - soft()) / 2e-6
+            table[row, column] = kept
+            assert got[row, column] == pytest.approx(slope, abs=1e-7), (name, row, column)
+    # The codewords get g where they are chosen, by the largest normalised response.
+    r = responses(s, "softmax", ids)
+    codes = normalised(r, r.mean((0, 1)), r.var((0, 1))).argmax(-1)
+    d_values = np.zeros_like(s["values"])
+    for n, j in itertools.product(range(len(ids)), range(D)):
+        d_values[j * K + codes[n, j]] += g[n, j * 4 : j * 4 + 4]
+    np.testing.assert_allclose(emb.values.grad.numpy(), d_values, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,)])
+def test_batch_norm_in_training_takes_batches_without_a_variance(shape):
+    emb = layer(batch_norm=True).train()
+    ids = torch.zeros(shape, dtype=torch.int64)
+    torch.testing.assert_close(emb(ids), emb.eval()(ids))
+    assert (emb.response_mean == 0).all()
+
+
+def test_batch_norm_trains_compiles_and_is_not_shipped():
+    plain, emb = layer(), layer(batch_norm=True).train()
+    assert emb.nbytes - plain.nbytes == 2 * 4 * K
+    assert emb.frozen_nbytes == plain.frozen_nbytes
+    torch._dynamo.reset()
+    compiled = torch.compile(emb, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(IDS), emb(IDS))
+    assert (emb.response_mean != 0).any()
+
+
+@pytest.mark.parametrize("form", ["softmax", "centroid"])
+def test_in_half_precision_batch_norm_keeps_the_codes(form):
+    emb = layer(form, batch_norm=True)
+    for _ in range(30):
+        emb(IDS)
+    half = copy.deepcopy(emb).to(torch.bfloat16)
+    other = half.addresses(IDS)["values"] != emb.addresses(IDS)["values"]
+    assert other.float().mean() < 0.1
+    assert half.train()(IDS).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("form", ["softmax", "centroid"])
@@ -141,7 +279,8 @@ def test_codes_learn_which_ids_are_alike(form):
 
     def loss() -> torch.Tensor:
         error = (emb(IDS) - wanted).square().mean()
-        return error + (emb.regularizer(IDS) if form == "centroid" else 0)
+        term = emb.regularizer(IDS)
+        return error if term is None else error + term
 
     before = (emb(IDS) - wanted).square().mean().item()
     for _ in range(150):
@@ -166,6 +305,11 @@ def test_fixed_options_stay_fixed():
     assert plan.arguments["num_codewords"] == 16
     plan = memcom.plan("dpq", 3000, 64, ratio=16, num_groups=8)
     assert plan.arguments["num_groups"] == 8
+
+
+def test_a_senseless_commitment_is_refused():
+    with pytest.raises(ValueError, match=r"commitment must be >= 0 .* got -1"):
+        layer("centroid", commitment=-1.0)
 
 
 def test_groups_must_divide_the_width():

@@ -69,6 +69,44 @@ def test_utilities_by_hand():
     torch.testing.assert_close(emb.utility.double(), expected)
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_product_utilities_by_the_formula(calls):
+    # u(t) = gamma u(t - 1) + a(t) |g(t)| of each chunk: a lookups, g the gradient of them all.
+    emb = small(utility="product", padding_idx=3)
+    schedule = FIITEDSchedule(emb, prune_steps=10**6, every=2, decay=0.5)
+    u = np.zeros((N, E // CHUNK))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        ids = rng.integers(0, N, 20)
+        g = rng.normal(size=(20, E))
+        vectors = torch.cat([emb(part) for part in torch.from_numpy(ids).chunk(calls)])
+        (vectors * torch.from_numpy(g)).sum().backward()
+        schedule.step(torch.from_numpy(ids))
+        accesses, gradient = np.zeros((N, 1)), np.zeros((N, E))
+        for i, each in zip(ids, g, strict=True):
+            if i != 3:
+                accesses[i] += 1
+                gradient[i] += each
+        u = 0.5 * u + accesses * np.linalg.norm(gradient.reshape(N, -1, CHUNK), axis=-1)
+    # The utilities count in units that grow with every step, until the next interval.
+    np.testing.assert_allclose(emb.utility.numpy() / 2, u, rtol=1e-5, atol=1e-12)
+    assert schedule.history  # slots were moved by them
+    assert (emb.utility[3] < emb.utility[[0, 1, 2]].min()).all()
+
+
+def test_tiny_gradients_still_outweigh_the_order_of_frequency():
+    emb = small(num_chunks=2, utility="product")
+    schedule = FIITEDSchedule(emb, prune_steps=1, every=1)
+    look_up(emb, [11], 1e-9 * torch.ones(E))
+    schedule.step(torch.tensor([11]))
+    assert (emb.directory >= 0).all(1).nonzero().flatten().tolist() == [11]
+
+
+def test_senseless_utilities_are_refused():
+    with pytest.raises(ValueError, match=r"utility must be one of 'mix', 'product', got 'sum'"):
+        small(utility="sum")
+
+
 def test_slots_are_taken_from_idle_chunks_and_given_to_busy_ones():
     emb = small(capacity=6)  # the chunks of ids 0, 1 and 2
     schedule = FIITEDSchedule(emb, prune_steps=1, every=1)
@@ -147,10 +185,12 @@ def test_nothing_is_watched_after_close_or_in_evaluation():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("within_budget", [False, True])
-def test_trains_on_films(within_budget):
+@pytest.mark.parametrize(
+    ("within_budget", "utility"), [(False, "mix"), (True, "mix"), (False, "product")]
+)
+def test_trains_on_films(within_budget, utility):
     ratio = 12
-    plan = memcom.plan("fiited", task.NUM_ITEMS, task.EMBEDDING_DIM, ratio=ratio)
+    plan = memcom.plan("fiited", task.NUM_ITEMS, task.EMBEDDING_DIM, ratio=ratio, utility=utility)
     arguments = dict(plan.arguments)
     if within_budget:
         arguments["capacity"] = arguments["num_chunks"]

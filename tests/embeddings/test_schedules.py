@@ -6,7 +6,7 @@ from torch import nn
 
 import memcom
 from memcom import embeddings
-from memcom.embeddings import PEPSchedule, attach
+from memcom.embeddings import PEPSchedule, Regularizers, attach
 
 SCHEDULES = {
     "pep": embeddings.PEPSchedule,
@@ -124,6 +124,31 @@ def test_closed_it_watches_no_more():
     schedules.close()
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_every_call_in_training_adds_its_term_once():
+    torch.manual_seed(0)
+    model = nn.ModuleList(
+        memcom.build("dpq", 100, 8, ratio=2, form=form, **own)
+        for form, own in (("centroid", {"head": 10}), ("centroid", {}), ("softmax", {}))
+    )
+    regularizers = Regularizers(model)
+    assert regularizers.loss() == 0
+    first, second = torch.arange(40), torch.tensor([[3, 3], [50, 99]])
+    for layer in model:
+        layer(first), layer(second)
+        with torch.no_grad():
+            layer(first)
+        layer.eval()
+        layer(first)
+    term = regularizers.loss()
+    behind, alone, _ = model
+    expected = behind.tail.regularizer(first[10:] - 10) + alone.regularizer(first)
+    expected += behind.tail.regularizer(torch.tensor([40, 89])) + alone.regularizer(second)
+    torch.testing.assert_close(term, expected)
+    assert regularizers.loss() == 0
+    regularizers.close()
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_a_model_that_trains_by_itself_needs_nothing():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import memcom
 from memcom.tasks import FitRecord, Learner, TaskModel, TrainingError
 
 
@@ -72,6 +73,49 @@ def test_a_value_that_is_not_finite_is_an_error(broken: str) -> None:
     learner = model.learner(lambda batch: model.steps * (nan if broken == "loss" else 1))
     with pytest.raises(TrainingError, match=f"{broken} is nan"):
         learner.fit(torch.zeros(3), lambda: nan, epochs=2, patience=1)
+
+
+class Coded(TaskModel):
+    """The mean of the vectors of some ids, whose loss does not depend on the codewords."""
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.free = nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch: Tensor) -> Tensor:
+        return self.embedding(batch).sum() * 0 + self.free
+
+
+@pytest.mark.parametrize("options", [{}, {"head": 10}, {"bits": 8}])
+def test_what_a_table_adds_to_the_loss_moves_its_codewords(options: dict[str, int]) -> None:
+    def trained(commitment: float | None) -> tuple[Tensor, Tensor, float]:
+        torch.manual_seed(0)
+        made = {"form": "centroid", "commitment": commitment, **options}
+        model = Coded(memcom.build("dpq", 200, 8, ratio=2, **made))
+        dpq = next(m for m in model.modules() if isinstance(m, memcom.DPQEmbedding))
+        before = dpq.values.detach().clone()
+        learner = Learner(
+            model,
+            model.loss,
+            torch.optim.SGD(model.parameters(), lr=1.0),
+            batch_size=64,
+            generator=torch.Generator().manual_seed(0),
+        )
+        ids = torch.arange(100, 164)
+        term = dpq.regularizer(ids - options.get("head", 0))
+        loss = learner.step(ids)
+        assert loss.item() == pytest.approx(0.0 if term is None else term.item())
+        learner.close()
+        model.loss(ids)
+        assert learner.regularizers.loss() == 0  # nothing is watched any more
+        return before, dpq.values.detach(), loss.item()
+
+    before, after, _ = trained(None)
+    assert torch.equal(before, after)
+    before, after, loss = trained(0.0)
+    assert loss > 0
+    assert not torch.equal(before, after)
 
 
 def test_the_callers_random_numbers_are_left_alone() -> None:

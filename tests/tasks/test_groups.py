@@ -85,6 +85,15 @@ def test_biases_batch_norm_and_thresholds_have_no_decay() -> None:
     }
 
 
+def test_batch_norm_inside_an_embedding_has_no_decay() -> None:
+    model = ranker("dhe(batch_norm=True)")
+    norms = {p for name, p in model.named_parameters() if ".norms." in name}
+    assert len(norms) == 4
+    for group in optimizer_groups(model, COMMON, NONE):
+        for each in group["params"]:
+            assert (group["weight_decay"] == 0) == (each in norms or each is model.output_bias)
+
+
 def test_each_group_shrinks_by_its_own_decay() -> None:
     model, steps = ranker("memcom-bias"), 4
     torch.nn.init.normal_(model.embedding.bias)
