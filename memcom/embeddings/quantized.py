@@ -209,6 +209,12 @@ class QuantizeLater(CompressedEmbedding):
         return rounded(self.embedding.distinctness())
 
 
+NOTE = (
+    "int8 and int4 round a row over its own range; their paper searches for a narrower one, as do "
+    "int8(clip=greedy) and int4(clip=greedy)."
+)
+
+
 @register("int8")
 class Int8Embedding(FullEmbedding):
     """A full table while it is trained; 8-bit rows once it is frozen.
@@ -231,6 +237,7 @@ class Int8Embedding(FullEmbedding):
         use_when="First of all: almost four times smaller, and training stays as it is.",
         look=("rounding", 0),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        note=NOTE,
     )
 
     bits = 8
@@ -271,6 +278,7 @@ class Int4Embedding(Int8Embedding):
         use_when="If 8 bits are too many: up to eight times smaller, with coarser rows.",
         look=("rounding", 1),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        note=NOTE,
     )
 
     bits = 4

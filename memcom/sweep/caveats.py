@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from memcom.embeddings import available, get
+from memcom.embeddings import notes_on
 from memcom.sweep.plan import Table
 from memcom.sweep.rows import Row
 from memcom.sweep.store import Store
@@ -19,7 +19,7 @@ def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
         about_epochs(rows),
         *(about_ends(name, rows) for name in table.tune.space),
         about_seals(rows),
-        *about_methods(rows),
+        *notes_on(row.method for row in rows),
     )
     return [each for each in found if each]
 
@@ -86,13 +86,6 @@ def about_seals(rows: Sequence[Row]) -> str:
         f"{old} of {len(records)} trials are files of an older version, without a digest of their "
         "content: a change in such a file cannot be noticed."
     )
-
-
-def about_methods(rows: Sequence[Row]) -> list[str]:
-    """Return the notes on the methods of the rows."""
-    names = dict.fromkeys(row.method.partition("(")[0] for row in rows)
-    found = [get(name).card.note for name in names if name in available()]
-    return [note for note in found if note]
 
 
 def about_former(table: Table, store: Store) -> str:
