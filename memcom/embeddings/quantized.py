@@ -200,9 +200,7 @@ class QuantizeLater(CompressedEmbedding):
 
     def freeze(self) -> CompressedEmbedding:
         """Return the compressor with its tables quantised."""
-        return quantize(
-            self.embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip
-        )
+        return quantize(self.embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip)
 
     def distinctness(self) -> Statement:
         """Return the compressor's statement, after rounding."""

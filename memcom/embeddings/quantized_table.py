@@ -12,8 +12,13 @@ step, the rounding of scale and offset included.
 
 The paper's own contribution is a search for a narrower range, ``clip="greedy"``: in steps of 1/200
 of the row's range, the end whose move leaves the smaller squared error moves inward, until 84 % of
-the range is left. The range with the least error of all stays, the row's own among them, and values
-outside it get its ends.
+the range is left (both as in the authors' code in Caffe2). The range with the least error of all
+stays, the row's own among them, and values outside it get its ends. So a row's squared error is
+never larger. A million rows of 64 numbers take 7 s on one thread, where their own ranges take 0.2.
+
+The default is ``"minmax"``. The committed rows ``int8`` and ``int4`` are made by it, and on trained
+tables of movielens the search takes a sixth off the mean squared error at 4 bits, 1 % at 8, and
+changes no nDCG.
 
 Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
 numbers take the place of rows.
