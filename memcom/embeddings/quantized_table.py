@@ -17,8 +17,8 @@ stays, the row's own among them, and values outside it get its ends. So a row's 
 never larger. A million rows of 64 numbers take 7 s on one thread, where their own ranges take 0.2.
 
 The default is ``"minmax"``. The committed rows ``int8`` and ``int4`` are made by it, and on trained
-tables of movielens the search takes a sixth off the mean squared error at 4 bits, 1 % at 8, and
-changes no nDCG.
+tables of movielens, seeds 0 to 2, the search takes a sixth off the mean squared error at 4 bits and
+1 % at 8, but moves nDCG@10 by less than 0.0005, up or down.
 
 Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
 numbers take the place of rows.
@@ -100,7 +100,7 @@ class QuantizedTable(KeepsIntegers):
             _refuse_infinite(self.unit, self.group, table, *stored)
 
     def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
-        """What is stored, in pieces, by name."""
+        """Quantise rows, a chunk at a time; return what is stored, by name."""
         chunk = CHUNK
         if lacks_values(table):
             chunk, clip = len(table), "minmax"
@@ -170,7 +170,7 @@ class QuantizedBlocks(QuantizedTable):
         super().__init__(table, bits, clip=clip)
 
     def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
-        """Whole blocks, then what is left."""
+        """Quantise whole blocks, then the numbers that are left."""
         numbers = table.flatten()
         end = len(numbers) // BLOCK * BLOCK
         pieces = []
