@@ -38,7 +38,7 @@ CHOICE = (
         "as `memcom`; freeze after training",
     ),
     ("hash", "ml-1m", "shared rows", "no list of ids, or more than 64×"),
-    ("truncate", "ml-1m", "rows of the frequent ids", "the head has half of all lookups"),
+    ("truncate", "ml-1m", "rows of the frequent ids", "the head gets most of the lookups"),
 )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ coordinate j looks at t of its K keys. Where two ids agree in all t they share t
 happens with probability of about J^t for sets of Jaccard similarity J; where they do not, the cell
 is a random one. With random signatures (the default) this is ROBE with runs of one cell.
 
-Ids with equal signatures have equal vectors. The signatures are stored: K bytes per id.
+Ids with equal signatures have equal vectors. The signatures are stored: K bytes per id. Sizes are
+this kit's: 8 keys of 8 bits, of which a coordinate looks at 4 different ones. The authors' code has
+16 keys of 4 bits in the same 64 bits and picks 8, with repetition.
 """
 
 from __future__ import annotations
@@ -70,8 +72,8 @@ class LMAEmbedding(FlatEmbedding):
         paper=Paper("Desai et al.", 2021, "https://arxiv.org/abs/2103.06124"),
         slow="gathers single numbers, from places hashed out of a signature",
         learns="signatures, from the users, sessions or texts that an id occurs in",
-        note="lma has 8 keys of 8 bits an id and reads 4 of them for a coordinate; the authors' kernel has "
-        "keys of 4 bits and picks 8, repeats allowed.",
+        note="lma has 8 keys of 8 bits an id and reads 4 of them for a coordinate; the authors' "
+        "kernel has keys of 4 bits and picks 8, repeats allowed.",
     )
 
     signatures: Tensor

@@ -7,7 +7,8 @@ Memory-Efficient Recommendation Systems", 2019, https://arxiv.org/abs/1909.11810
     d_f = base_dim * (n_f / n_0)^(-alpha), at least 1, at most e    (the paper's power rule)
 
 The ids, sorted by frequency, are cut into blocks whose sizes n_f grow geometrically. Under Zipf's
-law such blocks are looked up about equally often, so an id's popularity is about 1 / n_f.
+law such blocks are looked up about equally often, so an id's popularity is about 1 / n_f. (In the
+authors' code a block is a whole field of the model, with a table of its own.)
 """
 
 from __future__ import annotations

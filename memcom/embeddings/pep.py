@@ -14,7 +14,7 @@ The remaining weights are stored as compressed sparse rows. Training (section 3.
 2. Mask. The ``num_values`` weights that are left become the mask, for good, and the thresholds are
    switched off.
 3. Retrain. Every weight of the mask goes back to its first value (the lottery ticket), and so does
-   all of the model around the layer.
+   all of the model around the layer; the authors' code starts a new run.
 
 A threshold must start where it has a gradient. At s = -150, which the authors' code uses for
 Criteo, sigmoid(s) is 0 in fp32 and so is its derivative: the loss never moves it, only weight decay
@@ -73,8 +73,8 @@ class PEPEmbedding(CompressedEmbedding):
         use_when="If training may hold a full table and start over once; only the result is small.",
         look=("pruning", 0),
         paper=Paper("Liu et al.", 2021, "https://arxiv.org/abs/2101.07577"),
-        note="pep raises its thresholds by a schedule that ends at the budget; in the authors' code weight "
-        "decay raises them.",
+        note="pep raises its thresholds by a schedule that ends at the budget; in the authors' "
+        "code weight decay raises them.",
     )
     own_weights = undecayed = ("threshold",)
 

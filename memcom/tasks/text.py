@@ -1,7 +1,7 @@
 """The text task: the class of a text from the mean of its token vectors; accuracy.
 
-The classifier is the model of the MEmCom paper with another output: look up, average over the text,
-a small dense tail, a score per class.
+The classifier looks up, averages over the text, and gives a score per class after a dense tail,
+which is empty by default. (The abstract of the MEmCom paper names no model.)
 
     tokens  [3 1 7 | 4 | 9 9 2]  ->  rows composed  ->  one mean per text  ->  (n, classes)
 """
