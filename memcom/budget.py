@@ -8,9 +8,9 @@ tables and seeds included, and never exceeds the budget.
 The bytes are those of the layer that is stored in the end, after `freeze`. Layers that train
 something larger (product-quantised codes, rows to be rounded) freeze to it; others stay the same.
 
-Three options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
+Four options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
 the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows; ``weight_bits=16``
-beside it freezes the weights per id to fp16.
+beside it freezes the weights per id to fp16, and ``clip="greedy"`` searches for the ranges of rows.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 
 import torch
 
-from memcom._check import flag, real, shown, whole
+from memcom._check import choice, flag, real, shown, whole
 from memcom._text import parse_nbytes as parse_nbytes
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
 from memcom.embeddings._arguments import MAX_EMBEDDING_DIM, check_placement, check_types
-from memcom.embeddings.quantized_table import check_bits
+from memcom.embeddings.quantized_table import CLIPS, check_bits
 
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
-_WRAPPERS = ("head", "bits", "weight_bits")
+_WRAPPERS = ("head", "bits", "weight_bits", "clip")
 _RATIOS = (1e-3, 1e9)
 
 
@@ -58,7 +58,7 @@ class Plan:
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors.
         arguments: The constructor's keyword arguments, sizes and given options, and ``head``,
-            ``bits`` and ``weight_bits`` where given.
+            ``bits``, ``weight_bits`` and ``clip`` where given.
         nbytes: Bytes the layer will store, once frozen.
         budget: Bytes that were allowed; infinite where nothing was asked.
         note: Budget asked, and bytes left over.
@@ -113,9 +113,9 @@ def plan(
         embedding_dim: Width of the vectors.
         ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
-        **options: The method's own options that are not its size, such as ``operation="concat"``;
-            the common ``dtype``, which changes the bytes; ``head``, ``bits`` and ``weight_bits``.
-            A list of sizes may have None where the budget decides.
+        **options: The method's own options that are not its size, such as ``operation="concat"``,
+            the common ``dtype``, which changes the bytes, and ``head``, ``bits``,
+            ``weight_bits`` and ``clip``. A list of sizes may have None where the budget decides.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
@@ -135,7 +135,7 @@ def plan(
     options = _checked(cls, num_embeddings, options)
     full = 4 * num_embeddings * embedding_dim
     own = {k: v for k, v in options.items() if k not in _COMMON}
-    of_method = {k: v for k, v in own.items() if k not in _WRAPPERS}
+    of_method = {k: v for k, v in own.items() if k not in _around(cls)}
 
     def stored(arguments: dict[str, Any]) -> int:
         sized = {**options, **arguments, "device": "meta"}
@@ -265,6 +265,8 @@ def _checked(
     checked = check_types(cls, options)
     if "head" in checked:
         checked["head"] = whole("head", checked["head"], 0, num_embeddings - 1)
+    if "clip" in checked:
+        choice("clip", checked["clip"], CLIPS)
     for option in ("bits", "weight_bits"):
         if checked.get(option) is not None:
             checked[option] = check_bits(option, checked[option])
@@ -295,6 +297,12 @@ def _leaves_open(given: Any, decided: Any) -> bool:
     return all(one in (None, other) for one, other in zip(given, decided, strict=True))
 
 
+def _around(cls: type[CompressedEmbedding]) -> tuple[str, ...]:
+    """The options that go with every method, without those that this one takes itself."""
+    own = inspect.signature(cls.__init__).parameters
+    return tuple(option for option in _WRAPPERS if option not in own)
+
+
 def _short(value: Any) -> str:
     """A value as Python writes it, a tensor by its shape."""
     return f"{value.dtype}{list(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
@@ -304,7 +312,8 @@ def _construct(
     name: str, num_embeddings: int, embedding_dim: int, options: Mapping[str, Any]
 ) -> CompressedEmbedding:
     """A layer with its wrappers; padding is blanked out by the outermost."""
-    method = {k: v for k, v in options.items() if k not in (*_WRAPPERS, "padding_idx")}
+    around = _around(get(name))
+    method = {k: v for k, v in options.items() if k not in (*around, "padding_idx")}
     head, bits = options.get("head", 0), options.get("bits")
     padding_idx = options.get("padding_idx")
     if head:
@@ -313,7 +322,8 @@ def _construct(
     else:
         layer = get(name)(num_embeddings, embedding_dim, padding_idx=padding_idx, **method)
     if bits is None:
-        if "weight_bits" in options:
-            raise ValueError(f"weight_bits={options['weight_bits']} needs bits: 4, 8 or 16")
+        for option in ("weight_bits", "clip"):
+            if option in options and option in around:
+                raise ValueError(f"{option}={options[option]} needs bits: 4, 8 or 16")
         return layer
-    return QuantizeLater(layer, bits, options.get("weight_bits"))
+    return QuantizeLater(layer, bits, options.get("weight_bits"), options.get("clip", "minmax"))

@@ -43,7 +43,7 @@ HOSTILE = [
     *(np.array([1, 2]), torch.tensor(2), torch.tensor([1, 2]), torch.float16, torch.int32),
     *("cpu", "meta", "nope", "cuda:99"),
 ]
-COMMON = ("padding_idx", "sparse", "device", "dtype", "head", "bits", "weight_bits")
+COMMON = ("padding_idx", "sparse", "device", "dtype", "head", "bits", "weight_bits", "clip")
 SIZED = {
     name: dict(memcom.plan(name, N, E, ratio=1 if name == "full" else 1.5).arguments)
     for name in memcom.available()
@@ -129,6 +129,7 @@ CALLS = {
     "quantize": memcom.quantize,
     "quantize, bits": lambda v: memcom.quantize(LAYER, v),
     "quantize, weight_bits": lambda v: memcom.quantize(LAYER, 8, weight_bits=v),
+    "quantize, clip": lambda v: memcom.quantize(LAYER, 8, clip=v),
     "ids": LAYER,
     "addresses": LAYER.addresses,
     "bag": memcom.EmbeddingBag,

@@ -104,6 +104,7 @@ def section(name: str, losses: list[str]) -> str:
         "Distinct vectors": str(card.statement),
         "Learns from data first": card.learns,
         "Slower lookup": card.slow,
+        "Beside results": card.note,
         "Loss of nDCG@10 against the full table": "; ".join(losses),
     }
     lines = [f"(method-{name})=", f"## {card.label}", "", "```text", card.formula, "```", ""]

@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.claims import Finding, Results
 from experiments.head_shares import RANKING
 from memcom._text import duration, table
-from memcom.sweep.caveats import about_methods
+from memcom.embeddings import notes_on
 from memcom.sweep.table_text import p_text, whole_model
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
@@ -52,7 +52,7 @@ def losses(results: Results, methods: Sequence[str] = METHODS, ratio: float = 16
         found = {name: results.loss(data, name, ratio) for name in methods}
         cells = {name: f"{100 * loss.value:.1f}" if loss else "" for name, loss in found.items()}
         rows.append({"data": data, "full": f"{full['value'].iloc[0]:.4f}"} | cells)
-    return "\n\n".join([table(rows, right=["full", *methods]), *about_methods(methods)])
+    return _with_notes([table(rows, right=["full", *methods])], methods)
 
 
 def whole_models(results: Results, ratio: float = 16) -> str:
@@ -99,7 +99,8 @@ def references(results: Results) -> str:
                         ),
                     }
                 )
-    return table(rows, right=["bytes", "nDCG@10 (95 %)", "loss against the full table, % (95 %)"])
+    numbers = ["bytes", "nDCG@10 (95 %)", "loss against the full table, % (95 %)"]
+    return _with_notes([table(rows, right=numbers)], REFERENCES)
 
 
 def choice(results: Results, ratio: float = 16) -> str:
@@ -203,7 +204,13 @@ def sweep_tables(results: Results, sweep: str) -> str:
                     for row in undone.itertuples()
                 )
             )
-    return "\n\n".join([*blocks, *about_methods(summary["method"].unique())])
+    return _with_notes(blocks, summary["method"].unique())
+
+
+def _with_notes(blocks: Sequence[str], methods: Iterable[str]) -> str:
+    """Blocks of a page, and below them what the cards of methods say beside results."""
+    notes = "\n".join(f"- {note}" for note in notes_on(methods))
+    return "\n\n".join([*blocks, *([notes] if notes else [])])
 
 
 def _cells(

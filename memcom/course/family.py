@@ -15,6 +15,7 @@ from memcom.budget import BudgetError, Plan, plan
 from memcom.collisions import equal_vectors
 from memcom.embeddings import DISTINCT as DISTINCT
 from memcom.embeddings import Card, CompressedEmbedding, available, get
+from memcom.profiling import TrainingMemory, training_memory
 
 _SMALL = (101, 16)  # ids and width of the layers that gradients and export are tried on
 
@@ -28,6 +29,8 @@ class FamilyRow:
         card: Its facts: paper, formula, distinctness.
         nbytes: Bytes stored once frozen, within the budget; else those of the smallest size.
         compression_ratio: Bytes of the full fp32 table over these.
+        training: Bytes that it holds while it is trained by Adam with dense gradients, without what
+            it learns beforehand.
         too_small: Why the budget is out of reach; empty where it is met.
         equal_pairs: Pairs of ids with the same vector, see `equal_pairs`.
         sparse: Parameters that get sparse gradients if asked to: "all", "some" or "none".
@@ -38,6 +41,7 @@ class FamilyRow:
     card: Card
     nbytes: int
     compression_ratio: float
+    training: TrainingMemory
     too_small: str
     equal_pairs: int
     sparse: str
@@ -79,6 +83,7 @@ def family_table(
                 card=cls.card,
                 nbytes=planned.nbytes,
                 compression_ratio=planned.compression_ratio,
+                training=training_memory(planned.build(device="meta"), "adam"),
                 too_small=too_small,
                 equal_pairs=equal_pairs(planned),
                 sparse=sparse_gradients(name),

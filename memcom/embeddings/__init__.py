@@ -16,6 +16,7 @@ from memcom.embeddings.quantized_table import QuantizedTable as QuantizedTable
 from memcom.embeddings.registry import REGISTRY as REGISTRY
 from memcom.embeddings.registry import available as available
 from memcom.embeddings.registry import get as get
+from memcom.embeddings.registry import notes_on as notes_on
 from memcom.embeddings.registry import parse_spec as parse_spec
 from memcom.embeddings.registry import register as register
 from memcom.embeddings.schedules import Regularizers as Regularizers

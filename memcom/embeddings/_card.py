@@ -70,7 +70,8 @@ class Card:
         paper: The publication; None for folklore.
         slow: Reason why its lookup takes longer than three `torch.nn.Embedding` ones; else empty.
         learns: What it learns from data before training, as a noun phrase; else empty.
-        note: A sentence that stands below every table of results with the method; else empty.
+        note: What stands beside every table of results with the method: above all what differs
+            from the paper. Short sentences that name the method; else empty.
 
     Raises:
         ValueError: ``distinct`` is no word of `DISTINCT`.

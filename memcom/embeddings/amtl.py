@@ -71,6 +71,8 @@ class AMTLEmbedding(CompressedEmbedding):
         look=("pruning", 1),
         paper=Paper("Yan et al.", 2021, "https://arxiv.org/abs/2108.11513"),
         learns="frequencies",
+        note="amtl meets a budget by a price on width; its paper lets the loss alone decide the "
+        "widths, and reports the size that comes out.",
     )
 
     frequency: Tensor

@@ -59,6 +59,8 @@ class LearnedHashEmbedding(TableEmbedding):
         look=("codes", 2),
         paper=Paper("Ghaemmaghami et al.", 2022, "https://arxiv.org/abs/2203.15837"),
         learns="the map, from a narrow table trained before and from frequencies",
+        note="Of the paper of lhf only the abstract was at hand: private rows for frequent ids, "
+        "half of all rows, and k-means for the others are this kit's.",
     )
 
     map: Tensor

@@ -72,6 +72,8 @@ class LMAEmbedding(FlatEmbedding):
         paper=Paper("Desai et al.", 2021, "https://arxiv.org/abs/2103.06124"),
         slow="gathers single numbers, from places hashed out of a signature",
         learns="signatures, from the users, sessions or texts that an id occurs in",
+        note="lma has 8 keys of 8 bits an id and reads 4 of them for a coordinate; the authors' "
+        "kernel has keys of 4 bits and picks 8, repeats allowed.",
     )
 
     signatures: Tensor

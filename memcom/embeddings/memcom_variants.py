@@ -30,6 +30,9 @@ from memcom.kernels import Read, Recipe
 __all__ = ["KMEmComEmbedding", "ScalarQREmbedding"]
 
 
+NOTE = "scalar-qr and k-memcom are ablations of this kit's own; no paper has them."
+
+
 @register("scalar-qr")
 class ScalarQREmbedding(TableEmbedding):
     """``table[i mod num_buckets] * multiplier[i div num_buckets]``.
@@ -52,6 +55,7 @@ class ScalarQREmbedding(TableEmbedding):
         use_when="As an ablation of this kit's own: what MEmCom's weight per id is worth.",
         look=("memcom", 3),
         paper=Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135"),
+        note=NOTE,
     )
     own_weights = ("multiplier",)
 
@@ -108,6 +112,7 @@ class KMEmComEmbedding(TableEmbedding):
         use_when="As an ablation of this kit's own: what more rows and weights per id are worth.",
         look=("memcom", 2),
         paper=Paper("Svenstrup et al.", 2017, "https://arxiv.org/abs/1709.03933"),
+        note=NOTE,
     )
     own_weights = ("multiplier",)
 

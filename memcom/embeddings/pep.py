@@ -73,6 +73,8 @@ class PEPEmbedding(CompressedEmbedding):
         use_when="If training may hold a full table and start over once; only the result is small.",
         look=("pruning", 0),
         paper=Paper("Liu et al.", 2021, "https://arxiv.org/abs/2101.07577"),
+        note="pep raises its thresholds by a schedule that ends at the budget; in the authors' "
+        "code weight decay raises them.",
     )
     own_weights = undecayed = ("threshold",)
 

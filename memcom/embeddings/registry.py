@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from memcom._check import shown
@@ -68,6 +68,20 @@ def get(name: str) -> type[CompressedEmbedding]:
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f"no compressor is called {shown(name)}; there are {', '.join(REGISTRY)}")
     return REGISTRY[name]
+
+
+def notes_on(methods: Iterable[str]) -> list[str]:
+    """Return the notes that stand beside results of some methods; see `Card`.
+
+    Args:
+        methods: Names as in specifications, options allowed. Others, such as controls, have none.
+
+    Returns:
+        The notes in the order of the methods, each once.
+    """
+    names = dict.fromkeys(method.partition("(")[0] for method in methods)
+    notes = (REGISTRY[name].card.note for name in names if name in REGISTRY)
+    return list(dict.fromkeys(note for note in notes if note))
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:

@@ -59,6 +59,8 @@ class ROBEEmbedding(FlatEmbedding):
         use_when="To use a budget to the last number, at any ratio.",
         look=("memory", 0),
         paper=Paper("Desai et al.", 2022, "https://arxiv.org/abs/2108.02191"),
+        note="A run of robe that reaches the end of the array goes on at its start; the authors' "
+        "kernel lets no run start so late.",
     )
 
     def __init__(

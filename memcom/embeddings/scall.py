@@ -66,6 +66,8 @@ class SCALLEmbedding(CompressedEmbedding):
         use_when="For streams: widths follow popularity within the budget at every step.",
         look=("pruning", 3),
         paper=Paper("Qu et al.", 2024, "https://arxiv.org/abs/2407.15411"),
+        note="scall searches 8 forms of the widths on validation data, where its paper trains a "
+        "soft actor-critic agent.",
     )
 
     row_sizes: Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from memcom.embeddings import available, get
+from memcom.embeddings import notes_on
 from memcom.sweep.plan import Table
 from memcom.sweep.rows import Row
 from memcom.sweep.store import Store
@@ -19,7 +19,7 @@ def caveats(table: Table, rows: Sequence[Row]) -> list[str]:
         about_epochs(rows),
         *(about_ends(name, rows) for name in table.tune.space),
         about_seals(rows),
-        *about_methods(row.method for row in rows),
+        *notes_on(row.method for row in rows),
     )
     return [each for each in found if each]
 
@@ -86,13 +86,6 @@ def about_seals(rows: Sequence[Row]) -> str:
         f"{old} of {len(records)} trials are files of an older version, without a digest of their "
         "content: a change in such a file cannot be noticed."
     )
-
-
-def about_methods(methods: Iterable[str]) -> list[str]:
-    """Return the notes on methods, given as in specifications, each note once."""
-    names = [name for each in methods if (name := each.partition("(")[0]) in available()]
-    notes = dict.fromkeys(get(name).card.note for name in names)
-    return [note for note in notes if note]
 
 
 def about_former(table: Table, store: Store) -> str:

@@ -167,6 +167,32 @@ def test_bytes_are_those_of_the_frozen_layer(rows):
         assert row.compression_ratio == 4 * N * E / row.nbytes
 
 
+@pytest.mark.parametrize("name", ["full", "memcom", "low-rank", "lma", "dpq", "scall", "int8"])
+def test_bytes_of_training_are_those_of_its_tensors(name, rows):
+    """Of every tensor of the layer, and of what a step of Adam leaves behind."""
+    layer = planned(name).build()
+
+    def total(tensors):
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.arange(N)).square().sum().backward()
+    optimizer.step()
+    state = [t for each in optimizer.state.values() for t in each.values()]
+    found = rows[name].training
+    assert found.parameters == total(layer.parameters())
+    assert found.buffers == total(layer.state_dict().values()) - total(layer.parameters())
+    assert found.gradients == total(p.grad for p in layer.parameters())
+    assert found.optimizer_state == total(state)
+
+
+def test_what_training_chooses_is_larger_while_it_trains(rows):
+    for name in ("dpq", "scall", "fiited", "pep", "int4"):
+        assert rows[name].training.parameters >= 4 * N * E > rows[name].nbytes, name
+    shipped = rows["memcom"].training
+    assert shipped.parameters + shipped.buffers == rows["memcom"].nbytes
+
+
 def test_what_cannot_be_so_small_says_why(rows):
     too_small = {name for name, row in rows.items() if row.too_small}
     assert too_small == {"full", "int8"}

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors.torch import load, save
 
 import memcom
-from memcom.embeddings import QuantizedTable
+from memcom.embeddings import QuantizedTable, quantized_table
 from memcom.embeddings.quantized_table import QuantizedBlocks, _round_half, pack_table
 
 N, E = 90, 12
@@ -165,6 +165,99 @@ def test_rounding_to_fp16_in_one_direction(value, up):
     assert _round_half(torch.tensor([float(x)]), up=up).item() == float(near)
 
 
+def searched(row: np.ndarray, bits: int) -> tuple[float, float, float]:
+    """Offset, scale and squared error of a row by the greedy rule, one number after another."""
+    levels = 2**bits - 1
+
+    def fp16(value: float, toward: float) -> np.float16:
+        near = np.float16(value)
+        beyond = near > value if toward < 0 else near < value
+        return np.nextafter(near, np.float16(toward)) if beyond else near
+
+    def grid(low: np.float32, high: np.float32) -> tuple[float, float, float]:
+        offset = fp16(low, -np.inf)
+        scale = fp16((high - np.float32(offset)) / np.float32(levels), np.inf)
+        error = 0.0
+        for number in row.tolist():
+            code = min(max(round((number - float(offset)) / (float(scale) or 1)), 0), levels)
+            error += (float(offset) + float(scale) * code - number) ** 2
+        return float(offset), float(scale), error
+
+    low, high = row.min(), row.max()
+    step = (high - low) * np.float32(0.005)
+    best = grid(low, high)
+    for _ in range(32):
+        from_below, from_above = grid(low + step, high), grid(low, high - step)
+        if from_below[2] < from_above[2]:
+            low, found = low + step, from_below
+        else:
+            high, found = high - step, from_above
+        best = min(best, found, key=lambda each: each[2])
+    return best
+
+
+@pytest.mark.parametrize(("bits", "width"), [(4, 12), (8, 64)])
+def test_the_greedy_search_finds_what_a_search_in_plain_python_finds(bits, width):
+    x = table(1, width)[:20]
+    x[3, 5] = 9.0  # rows with an outlier
+    x[4, 0] = -9.0
+    x[6] = torch.tensor([0.0, 15.0]).repeat(width // 2)  # no range is better than its own
+    x[7] = 0.3
+    q = QuantizedTable(x, bits, clip="greedy")
+    expected = np.array([searched(row, bits) for row in x.numpy()])
+    assert np.array_equal(q.offset.double().numpy()[:, 0], expected[:, 0])
+    assert np.array_equal(q.scale.double().numpy()[:, 0], expected[:, 1])
+    error = np.square(decoded(q) - x.double().numpy()).sum(1)
+    np.testing.assert_allclose(error, expected[:, 2], rtol=1e-9, atol=1e-12)
+    own = QuantizedTable(x, bits)
+    narrower = (q.scale < own.scale)[:, 0]
+    assert narrower.sum() >= 3
+    assert not narrower[6:8].any()
+
+
+def test_searching_in_pieces_changes_nothing(monkeypatch):
+    whole = QuantizedTable(table(), 4, clip="greedy").state_dict()
+    monkeypatch.setattr(quantized_table, "CHUNK", 7)
+    pieces = QuantizedTable(table(), 4, clip="greedy").state_dict()
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+
+
+def no_more(greedy: np.ndarray, own: np.ndarray, rows: np.ndarray) -> bool:
+    """Is no error of a row larger, but for the rounding of fp32?"""
+    rounding = 1e-6 * np.abs(rows).max(1)
+    by_greedy, by_own = (np.sqrt(np.square(each - rows).mean(1)) for each in (greedy, own))
+    return bool((by_greedy <= by_own * (1 + 1e-6) + rounding).all())
+
+
+@settings(deadline=None, max_examples=200)
+@given(ROWS, st.sampled_from([4, 8]))
+def test_the_greedy_search_never_makes_an_error_larger(rows, bits):
+    greedy, own = (
+        decoded(QuantizedTable(torch.from_numpy(rows), bits, clip=clip))
+        for clip in ("greedy", "minmax")
+    )
+    assert no_more(greedy, own, rows.astype(np.float64))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.integers(65, 90),
+        elements=st.floats(-100, 100, width=32, allow_subnormal=False),
+    ),
+    st.sampled_from([4, 8]),
+)
+def test_nor_that_of_a_block_that_is_not_full(numbers, bits):
+    greedy, own = (
+        decoded_blocks(QuantizedBlocks(torch.from_numpy(numbers).unsqueeze(1), bits, clip=clip))
+        for clip in ("greedy", "minmax")
+    )
+    for block in (slice(64), slice(64, None)):
+        parts = (each[block].reshape(1, -1) for each in (greedy, own, numbers.astype(np.float64)))
+        assert no_more(*parts)
+
+
 def test_halves():
     q = QuantizedTable(table(), 16)
     assert list(q.state_dict()) == ["codes"]
@@ -296,6 +389,37 @@ def test_weights_have_4_8_or_16_bits(bits):
 def test_bits_of_weights_need_bits_of_rows():
     with pytest.raises(ValueError, match="weight_bits=8 needs bits"):
         memcom.build("memcom", 3000, 64, ratio=16, weight_bits=8)
+
+
+@pytest.mark.parametrize("name", ["int4(clip=greedy)", "memcom(bits=4,clip=greedy,head=20)"])
+def test_the_search_is_asked_for_in_a_specification(name):
+    name, options = memcom.parse_spec(name)
+    ratio = 7 if name == "int4" else 16
+    planned = memcom.plan(name, 3000, 64, ratio=ratio, **options)
+    own = memcom.plan(name, 3000, 64, ratio=ratio, **options | {"clip": "minmax"})
+    assert planned.nbytes == own.nbytes
+    emb = planned.build()
+    stored = emb.freeze()
+    packed = stored.table if name == "int4" else stored.tail.table
+    rows = emb.table if name == "int4" else emb.embedding.tail.table
+    for clip, same in (("greedy", True), ("minmax", False)):
+        expected = QuantizedTable(rows, 4, clip=clip)
+        assert torch.equal(packed.scale, expected.scale) == same
+    larger = emb.resize_num_embeddings(3001)
+    assert larger.clip == "greedy"
+
+
+def test_clips_have_two_words_and_need_bits():
+    for call in (
+        lambda: QuantizedTable(table(), 4, clip="best"),
+        lambda: memcom.build("int8", N, E, clip="best"),
+        lambda: memcom.plan("memcom", N, E, ratio=4, bits=4, clip="best"),
+        lambda: memcom.quantize(memcom.build("full", N, E), 4, clip="best"),
+    ):
+        with pytest.raises(ValueError, match="clip must be one of 'minmax', 'greedy', got 'best'"):
+            call()
+    with pytest.raises(ValueError, match="clip=greedy needs bits"):
+        memcom.build("memcom", 3000, 64, ratio=16, clip="greedy")
 
 
 @pytest.fixture

@@ -108,6 +108,26 @@ def test_names_are_checked(toy):
         register("bare")(type("Bare", (toy,), {}))
 
 
+def test_notes_on_methods_come_once_and_for_methods_only():
+    (note,) = memcom.embeddings.notes_on(["full", "qr", "qr(large='quotient')", "popular"])
+    assert "qr is read by the remainder" in note
+    assert "qr(large=quotient) by the quotient" in note
+    lma, rounded = memcom.embeddings.notes_on(["lma(num_picks=2)", "int8", "int4"])
+    assert "lma has 8 keys of 8 bits" in lma
+    assert "int8(clip=greedy)" in rounded
+    assert memcom.embeddings.notes_on(["hash", "bias-only"]) == []
+
+
+def test_notes_are_short_sentences_that_name_the_method():
+    notes = {name: cls.card.note for name, cls in REGISTRY.items() if cls.card.note}
+    assert set(notes) >= {"lma", "lhf", "scall", "int8", "int4", "pep", "amtl", "robe"}
+    for name, note in notes.items():
+        assert name in note
+        for sentence in note.split(". "):
+            assert len(sentence) <= 240, name
+        assert note.endswith("."), name
+
+
 @pytest.mark.parametrize(
     ("spec", "parsed"),
     [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memcom.sweep import Row, Spec, Store, run, summarise, tables
-from memcom.sweep.caveats import about_ends, about_epochs, about_methods, about_signal
+from memcom.sweep.caveats import about_ends, about_epochs, about_signal
 from memcom.sweep.rows import Choice
 from tests.tasks.data import planted
 
@@ -64,15 +64,6 @@ def test_values_at_an_end_of_those_tried_are_counted(name):
         assert words in about_ends(name, rows)
     assert f"{name}_end in summary.csv" in about_ends(name, rows)
     assert about_ends(name, [row("hash", tuned={name: Choice(0.1)})]) == ""
-
-
-def test_a_table_with_quotients_and_remainders_says_which_is_the_larger():
-    rows = [row("full"), row("qr"), row("qr(large='quotient')"), row("popular")]
-    (note,) = about_methods(row.method for row in rows)
-    assert "qr is read by the remainder" in note
-    assert "qr(large=quotient) by the quotient" in note
-    assert about_methods(["hash", "bias-only"]) == []
-    assert len(about_methods(["dpq", "mgqe"])) == 1  # they share a note
 
 
 def test_a_table_without_controls_says_so(data):

@@ -172,6 +172,15 @@ def test_names_and_errors_are_shown_and_do_nothing(tmp_path, data, monkeypatch):
     assert "</summary><script>x</script>" in shown.text
 
 
+def test_a_report_has_the_notes_on_its_methods_and_no_others(tmp_path, data):
+    for method, noted in (("lma", True), ("hash", False)):
+        found = run(spec(methods=(method,), ratios=(2,)), tmp_path, data=data, progress=False)
+        report = write_report(found, tmp_path)
+        texts = report.files["report"].read_text(), terminal_section(found[0], report.rows[0])
+        for text in texts:
+            assert ("lma has 8 keys of 8 bits an id" in text) == noted
+
+
 def test_what_was_derived_stands_in_the_report_and_beside_its_trial(tmp_path, data, monkeypatch):
     monkeypatch.setenv("TOY_DERIVED", "1")
     changes = {"methods": (), "ratios": (), "references": ["still"]}
