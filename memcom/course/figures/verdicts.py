@@ -79,6 +79,51 @@ def describe_two_scores(
     return f"{axis}. {'; '.join(lines)}."
 
 
+Curves = Mapping[tuple[str, str], Sequence[tuple[int, float]]]
+
+
+@themed()
+def learning_curves(curves: Curves, axis: str) -> Figure:
+    """Score after every few epochs, a panel for each model and a line for each method.
+
+    Args:
+        curves: By model and method: epochs with the score after them.
+        axis: Label of the axis of scores, which all panels share.
+
+    Returns:
+        The figure. A ring marks the best epoch of each line.
+
+    Raises:
+        ValueError: There is no curve, or one is empty.
+    """
+    if not curves or not all(curves.values()):
+        raise ValueError("learning_curves needs at least one curve, none of them empty")
+    models = list(dict.fromkeys(model for model, _ in curves))
+    figure, axes = new_figure(3.1 * len(models) + 0.6, 3.6, len(models), sharey=True)
+    for (model, method), curve in curves.items():
+        ax, style = axes[models.index(model)], method_style(method)
+        epochs, values = zip(*curve, strict=True)
+        label = style.label if model == models[0] else None
+        ax.plot(epochs, values, label=label, **style.line() | {"markersize": 4})
+        best = int(np.argmax(values))
+        ax.plot(epochs[best], values[best], "o", mfc="none", mec=INK, ms=12, mew=1.4)
+    for ax, model in zip(axes, models, strict=True):
+        ax.set(title=model, xlabel="epoch")
+    axes[0].set_ylabel(axis)
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def describe_learning_curves(curves: Curves, axis: str) -> str:
+    """Text alternative of `learning_curves`, whose arguments it takes."""
+    parts = []
+    for (model, method), curve in curves.items():
+        epoch, best = max(curve, key=lambda point: point[1])
+        ends = f"best {best:.3f} at epoch {epoch}, {curve[-1][1]:.3f} at epoch {curve[-1][0]}"
+        parts.append(f"{model}, {method_style(method).label}: {ends}")
+    return f"{axis}. {'; '.join(parts)}."
+
+
 def best_within(rows: Sequence[Row], counted: str, budget: float) -> Row | None:
     """Return the row with the best ``value`` among those of at most `budget` bytes, if any."""
     affordable = [row for row in rows if row[counted] <= budget]

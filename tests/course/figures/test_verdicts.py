@@ -35,6 +35,30 @@ MODELS = {
     "wide": [row("full", np.nan, 64_000, 0.42), row("memcom", 16, 4_000, 0.39)],
 }
 
+CURVES = {
+    ("linear", "full"): [(2, 0.1), (4, 0.3), (6, 0.2)],
+    ("linear", "memcom"): [(2, 0.1), (4, 0.2), (6, 0.25)],
+    ("dense", "full"): [(2, 0.3), (4, 0.1)],
+}
+
+
+def test_a_curve_is_ringed_at_its_best_epoch():
+    figure = figures.learning_curves(CURVES, "score")
+    rings = [
+        [tuple(line.get_xydata()[0]) for line in ax.lines if line.get_ms() == 12]
+        for ax in figure.axes
+    ]
+    assert rings == [[(4, 0.3), (6, 0.25)], [(2, 0.3)]]
+    assert "dense, full table: best 0.300 at epoch 2, 0.100 at epoch 4" in (
+        figures.describe_learning_curves(CURVES, "score")
+    )
+
+
+@pytest.mark.parametrize("curves", [{}, {("linear", "full"): []}])
+def test_no_curve_is_an_error(curves):
+    with pytest.raises(ValueError, match="at least one curve"):
+        figures.learning_curves(curves, "score")
+
 
 def test_a_loss_says_how_far_the_second_score_is_below_the_first():
     written = texts(figures.two_scores(*ARGS))
