@@ -51,3 +51,10 @@ from memcom.course.figures.tasks import gain_kept as gain_kept
 from memcom.course.figures.tasks import gains_by_task as gains_by_task
 from memcom.course.figures.traffic import describe_lookup_bytes as describe_lookup_bytes
 from memcom.course.figures.traffic import lookup_bytes as lookup_bytes
+from memcom.course.figures.verdicts import Score as Score
+from memcom.course.figures.verdicts import describe_learning_curves as describe_learning_curves
+from memcom.course.figures.verdicts import describe_models_by_bytes as describe_models_by_bytes
+from memcom.course.figures.verdicts import describe_two_scores as describe_two_scores
+from memcom.course.figures.verdicts import learning_curves as learning_curves
+from memcom.course.figures.verdicts import models_by_bytes as models_by_bytes
+from memcom.course.figures.verdicts import two_scores as two_scores

@@ -11,6 +11,7 @@ import memcom
 from memcom import collisions
 from memcom.course import figures
 from tests.course.figures.pictures import COUNTS, memcom_layer
+from tests.course.figures.test_verdicts import ARGS, CURVES, MODELS
 from tests.plots import looks
 
 NAMES = [f"film {i}" for i in range(300)]
@@ -53,6 +54,9 @@ FIGURES = {
     "gains": lambda: figures.gains_by_task(
         {"rank": {"popular": [0.2], "full": [0.3], "hash": [0.25]}}, {"rank": "popular"}
     ),
+    "two scores": lambda: figures.two_scores(*ARGS),
+    "curves": lambda: figures.learning_curves(CURVES, "score"),
+    "models": lambda: figures.models_by_bytes(MODELS, "memcom", "nbytes", 4_000),
 }
 every = pytest.mark.parametrize("name", FIGURES)
 
