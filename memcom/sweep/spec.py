@@ -19,6 +19,7 @@ embedding_dim = [64, 128]
 
 [tune]                                    # chosen on validation for each row, besides the rate
 budget = 16                               # trials of each row, the full table's too
+also = [{ learning_rate = 0.01, weight_decay = 0.3, std = 1.0 }]  # and these besides
 epochs = 50                               # default: those of the options
 [tune.space]                              # lists of values, or ranges (log = false: linear)
 learning_rate = { low = 1e-3, high = 1e-1 }

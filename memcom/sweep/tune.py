@@ -64,7 +64,10 @@ class Tune:
     Attributes:
         space: Option -> values to try, or a `Range`; ``learning_rate`` is one of the options, and
             ``weights.weight_decay`` the option of a group.
-        budget: Trials of each row; None for all combinations of the values.
+        budget: Trials of each row that are drawn; None for all combinations of the values.
+        also: Candidates besides, each a value for every option of the space and for
+            ``learning_rate``. A setting that is known to be good belongs here: of a few drawn ones
+            all can be worse.
         seed: Seed of the draws.
         epochs: Epochs of these trials; None for those of the options. With fewer, the chosen
             candidate is trained anew with the first seed, too.
@@ -77,6 +80,7 @@ class Tune:
     budget: int | None = None
     seed: int = 0
     epochs: int | None = None
+    also: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         space = {}
@@ -92,6 +96,13 @@ class Tune:
                     raise ValueError(f"{label} must have at least one value to try")
             space[name] = values
         object.__setattr__(self, "space", space)  # the dataclass is frozen
+        also = _values.listed("tune also", self.also, "tables of values")
+        also = [flattened(_values.table("each of tune also", each)) for each in also]
+        object.__setattr__(self, "also", tuple(also))
+        for each in also:
+            if unlike := each.keys() ^ {*space, "learning_rate"}:
+                names = ", ".join(sorted(unlike))
+                raise ValueError(f"each of tune also has the options of the space: not so {names}")
         for name, low, high in (("budget", 1, MAX_BUDGET), ("epochs", 1, 10**9)):
             if getattr(self, name) is not None:
                 _values.whole(f"tune {name}", getattr(self, name), low, high)
@@ -111,7 +122,11 @@ class Tune:
         return cls(**content)
 
     def candidates(self) -> list[dict[str, Any]]:
-        """Return the candidates, each a value by option."""
+        """Return the candidates, each a value by option; those of ``also`` come first."""
+        return [*map(dict, self.also), *self._of_space()]
+
+    def _of_space(self) -> list[dict[str, Any]]:
+        """Every combination of the values, or what is drawn."""
         lists = [values for values in self.space.values() if not isinstance(values, Range)]
         count = math.prod(map(len, lists)) if len(lists) == len(self.space) else math.inf
         if self.budget is None or count <= self.budget:
@@ -134,7 +149,8 @@ class Tune:
             for name, values in self.space.items()
         ]
         drawn = "" if self.budget is None else f"; drawn with seed {self.seed}"
-        return "; ".join(spans) + drawn
+        given = (", ".join(f"{name} {value}" for name, value in each.items()) for each in self.also)
+        return "; ".join(spans) + drawn + "".join(f"; and {each}" for each in given)
 
 
 def flattened(options: Mapping[str, Any]) -> dict[str, Any]:

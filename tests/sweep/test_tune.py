@@ -38,6 +38,21 @@ def test_every_part_of_a_range_is_tried_once(budget, log):
     assert abs(hidden.count(0) - hidden.count(1)) <= 1
 
 
+def test_a_setting_that_is_known_to_be_good_is_tried_besides():
+    known = {"learning_rate": 0.5, "work": 2}
+    tune = Tune(**TUNE, also=[known])
+    assert tune.candidates() == [known, *Tune(**TUNE).candidates()]
+    assert "and learning_rate 0.5, work 2" in str(tune)
+    (found,) = {spec(tune=tune).candidates({"work": 0})[0][0]}
+    assert found == 0.5
+
+
+@pytest.mark.parametrize("also", [[{"work": 1}], [{"learning_rate": 0.1, "work": 1, "std": 2.0}]])
+def test_such_a_setting_has_the_options_of_the_space(also):
+    with pytest.raises(ValueError, match=r"each of tune also .* (learning_rate|std)"):
+        Tune(**TUNE, also=also)
+
+
 def test_candidates_depend_on_the_seed_and_on_each_options_own_range():
     ranges = {"a": Range(1, 2), "b": Range(1, 2), "c": [1, 2, 3]}
     first = Tune(ranges, 8).candidates()
