@@ -269,3 +269,30 @@ def memory_and_speed(recorded, results):
     # Times are of a machine that may be busy: that they are there has to do.
     assert all(ratio > 0 for ratio in recorded["ratios"].values())
     assert min(recorded["limits"].values()) > 0
+
+
+def the_model_decides(recorded, results):
+    assert recorded["equal_to_library"] is True
+    assert results == []
+    # Committed sweeps: the loss of each model is made of the two scores beside it.
+    for loss, full, ours in zip(
+        recorded["losses"]["memcom"], recorded["full"], recorded["memcom"], strict=True
+    ):
+        assert abs(loss - (1 - ours / full)) < 1e-9
+    for by_full, by_ours in recorded["parts"].values():
+        assert abs(by_full) < 1
+        assert abs(by_ours) < 1
+    assert len(recorded["parts"]) == 4
+    # Trained here: without dropout the tail is at its best early, and dropout takes that away.
+    best = recorded["best_epoch"]
+    assert best["dense, batch norm, full"] < best["linear, full"]
+    assert best["dense, batch norm, full"] < best["dense, batch norm, dropout, full"]
+    assert set(recorded["directions"]) == set(best)
+    assert all(1 <= each <= 64 for pair in recorded["directions"].values() for each in pair)
+    # Four times as wide at four times the ratio: the same bytes, to one row.
+    narrow, wide = recorded["bytes_4_and_16"]
+    assert abs(wide / narrow - 1) < 0.1
+    assert min(recorded["value_4_and_16"]) > 0
+    assert set(recorded["by_tuning"]) == {
+        *("hash", "qr", "memcom", "truncate", "low-rank", "small-dim")
+    }
