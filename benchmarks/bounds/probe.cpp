@@ -85,7 +85,8 @@ static inline u32 murmur3(u32 key, u32 seed) {
 // Remainders by a product with the reciprocal, at most one too small, and a correction.
 struct Modulus {
     u32 size, reciprocal;
-    explicit Modulus(i64 n) : size(n), reciprocal((u64(1) << 32) / n) {}
+    explicit Modulus(i64 n)
+        : size(n), reciprocal(std::min((u64(1) << 32) / n, (u64(1) << 32) - 1)) {}
     u32 operator()(u32 h) const {
         const u32 rest = h - u32(u64(h) * reciprocal >> 32) * size;
         return std::min(rest, rest - size);
@@ -121,6 +122,53 @@ extern "C" void full(const Task* t) {
         *t, 16, [&](const i64* block, i64) { ids = block; },
         [&](i64 b) { prefetch_row(table + ids[b] * E); },
         [&](i64 b, float* out) { copy_row(table + ids[b] * E, out); });
+}
+
+// A shared row times a number of the id's own: table, rows, numbers.
+extern "C" void memcom(const Task* t) {
+    const auto *table = at<const float>(t->args[0]), *numbers = at<const float>(t->args[2]);
+    const Modulus modulus(t->args[1]);
+    const i64* ids;
+    const float* row[BLOCK];
+    lookup(
+        *t, 16,
+        [&](const i64* block, i64 n) {
+            ids = block;
+            for (i64 b = 0; b < n; b++) row[b] = table + i64(modulus(u32(ids[b]))) * E;
+        },
+        [&](i64 b) {
+            __builtin_prefetch(numbers + ids[b]);
+            prefetch_row(row[b]);
+        },
+        [&](i64 b, float* out) {
+            const float own = numbers[ids[b]];
+            for (int k = 0; k < E; k += 16) *(v16*)(out + k) = *(const v16*)(row[b] + k) * own;
+        });
+}
+
+// Rows of remainder and quotient, multiplied: both tables, the divisor.
+extern "C" void qr(const Task* t) {
+    const auto *remainders = at<const float>(t->args[0]), *quotients = at<const float>(t->args[1]);
+    const Modulus modulus(t->args[2]);
+    const double inverse = 1.0 / double(t->args[2]);
+    const float *one[BLOCK], *other[BLOCK];
+    lookup(
+        *t, 16,
+        [&](const i64* ids, i64 n) {
+            for (i64 b = 0; b < n; b++) {
+                const u32 id = u32(ids[b]), rest = modulus(id);
+                one[b] = remainders + i64(rest) * E;
+                other[b] = quotients + i64(double(id - rest) * inverse + 0.5) * E;
+            }
+        },
+        [&](i64 b) {
+            prefetch_row(one[b]);
+            prefetch_row(other[b]);
+        },
+        [&](i64 b, float* out) {
+            for (int k = 0; k < E; k += 16)
+                *(v16*)(out + k) = *(const v16*)(one[b] + k) * *(const v16*)(other[b] + k);
+        });
 }
 
 // Four hashed rows, added: table, rows, seeds.
@@ -597,22 +645,6 @@ struct Memcom {
           size(t.args[3]), gradients(at<const float>(t.args[4])), keys(at<u64>(t.args[5])),
           dots(at<float>(t.args[6])) {}
 };
-
-extern "C" void memcom(const Task* t) {
-    constexpr int AHEAD = 12;
-    const Memcom m(*t);
-    const Part part(*t);
-    for (i64 i = part.first; i < part.stop; i++) {
-        if (i + AHEAD < part.stop) {
-            prefetch_row(m.table + t->ids[i + AHEAD] % m.rows * E);
-            __builtin_prefetch(m.multiplier + t->ids[i + AHEAD]);
-        }
-        const float* row = m.table + t->ids[i] % m.rows * E;
-        const float scale = m.multiplier[t->ids[i]];
-        float* out = t->out + i * E;
-        for (int k = 0; k < E; k += 16) *(v16*)(out + k) = *(const v16*)(row + k) * scale;
-    }
-}
 
 // One thread sorts what was read of the table, another what was read of the multiplier.
 extern "C" void memcom_sort(const Task* t) {

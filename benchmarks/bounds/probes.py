@@ -137,6 +137,18 @@ def _full(layer: Any) -> _Found:
     return _only("full"), [layer.weight], [_rows(1, WIDTH)]
 
 
+def _memcom(layer: Any) -> _Found:
+    _require(layer.bias is None, "multipliers alone")
+    arguments = [layer.table, layer.num_buckets, layer.multiplier]
+    return _only("memcom"), arguments, [_rows(1, WIDTH), Access(1, 4, 4)]
+
+
+def _qr(layer: Any) -> _Found:
+    divisor = len(layer.remainder)
+    _require(layer.operation == "mult", "products")
+    return _only("qr"), [layer.remainder, layer.quotient, divisor], [_rows(2, WIDTH)]
+
+
 def _bloom(layer: Any) -> _Found:
     _require(layer.num_hashes == 4, "4 hashes")
     return (
@@ -260,6 +272,8 @@ def _require(holds: bool, what: str) -> None:
 
 _PROBES: dict[str, Callable[[Any], _Found]] = {
     "full": _full,
+    "memcom": _memcom,
+    "qr": _qr,
     "bloom": _bloom,
     "robe": _robe,
     "cce": _cce,

@@ -47,8 +47,16 @@ def _jagged():
     return JaggedEmbedding.from_table(torch.randn(N, 64), sizes)
 
 
+def _moved(layer):
+    """Multipliers start at one."""
+    nn.init.normal_(layer.multiplier)
+    return layer
+
+
 LAYERS = {
     "full": lambda: nn.Embedding(N, 64),
+    "memcom": lambda: _moved(build("memcom", N, 64, num_buckets=37)),
+    "qr": lambda: build("qr", N, 64, num_collisions=14),
     "bloom": lambda: build("bloom", N, 64, num_buckets=37),
     "robe": lambda: build("robe", N, 64, memory_size=101),  # many runs go round its end
     "cce": lambda: build("cce", N, 64, num_buckets=13),
