@@ -14,7 +14,7 @@ from memcom.sweep import Interval
 
 SAME_BYTES = 0.02  # at most so far apart, bytes are the same
 Z_95 = 1.96
-VARIED = ("data", "embedding_dim", "model", "threshold")
+VARIED = ("data", "embedding_dim", "batch_norm", "dropout", "model", "threshold")
 """Columns that tell the tables of one sweep apart."""
 
 

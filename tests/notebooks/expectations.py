@@ -283,16 +283,27 @@ def the_model_decides(recorded, results):
         assert abs(by_full) < 1
         assert abs(by_ours) < 1
     assert len(recorded["parts"]) == 4
+    # What the prose says of them.
+    assert recorded["memcom"][0] == max(recorded["memcom"])
+    assert recorded["full"][3] == min(recorded["full"])
+    assert recorded["losses"]["memcom"][3] == min(recorded["losses"]["memcom"])
+    assert all(by_full > 0 for by_full, _ in recorded["parts"].values())
+    assert all(by_ours < 0 for _, by_ours in recorded["parts"].values())
+    assert recorded["best_epoch_1m"]["full"][3] < 0.5 * recorded["best_epoch_1m"]["memcom"][3]
     # Trained here: without dropout the tail is at its best early, and dropout takes that away.
     best = recorded["best_epoch"]
-    assert best["dense, batch norm, full"] < best["linear, full"]
     assert best["dense, batch norm, full"] < best["dense, batch norm, dropout, full"]
+    assert best["dense, batch norm, memcom"] < best["dense, batch norm, dropout, memcom"]
+    assert all(after < before for before, after in recorded["directions"].values())
+    table = recorded["table_abundance"]
+    assert all(ours > 0.8 * full for ours, full in zip(table["memcom"], table["full"], strict=True))
     assert set(recorded["directions"]) == set(best)
     assert all(1 <= each <= 64 for pair in recorded["directions"].values() for each in pair)
-    # Four times as wide at four times the ratio: the same bytes, to one row.
-    narrow, wide = recorded["bytes_4_and_16"]
-    assert abs(wide / narrow - 1) < 0.1
+    # Four times as wide at four times the ratio: the same bytes.
+    assert recorded["bytes_4_and_16"] == [580_008, 580_008]
     assert min(recorded["value_4_and_16"]) > 0
+    assert recorded["tuned_full"][1] < recorded["tuned_full"][0]
+    assert all(abs(recorded["by_tuning"][name][1]) < 0.05 for name in ("hash", "qr", "memcom"))
     assert set(recorded["by_tuning"]) == {
         *("hash", "qr", "memcom", "truncate", "low-rank", "small-dim")
     }
