@@ -405,6 +405,7 @@ WELL = {
     "memcom.embeddings.attach": {"model": LAYER, "num_steps": 9},
     "memcom.embeddings.follow": {"model": LAYER, "num_steps": 9},
     "memcom.embeddings.schedule_for": {"emb": LAYER, "num_steps": 9},
+    "memcom.embeddings.notes_on": {"methods": ["qr"]},
     "memcom.embeddings.learned_options": {"name": "lma", "known": KNOWN},
     "memcom.embeddings.prepare": {"emb": LAYER, "known": KNOWN, "pretrain": len},
     "memcom.export.load": {"path": "nowhere.safetensors"},

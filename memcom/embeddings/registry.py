@@ -78,8 +78,17 @@ def notes_on(methods: Iterable[str]) -> list[str]:
 
     Returns:
         The notes in the order of the methods, each once.
+
+    Raises:
+        TypeError: The methods are not strings.
     """
-    names = dict.fromkeys(method.partition("(")[0] for method in methods)
+    try:
+        given: list[Any] = [None] if isinstance(methods, str) else list(methods)
+    except TypeError:
+        given = [None]
+    if not all(isinstance(each, str) for each in given):
+        raise TypeError(f"methods must be a list of names, got {shown(methods)}")
+    names = dict.fromkeys(each.partition("(")[0] for each in given)
     notes = (REGISTRY[name].card.note for name in names if name in REGISTRY)
     return list(dict.fromkeys(note for note in notes if note))
 

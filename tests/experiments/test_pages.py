@@ -210,10 +210,10 @@ def test_numbers_that_notebook_08_quotes(results):
         f" % and MEmCom {loss('lastfm-2k', 'memcom')} %",
         f"the head has {n.head('google-local')} and half of the places have 17 visits",
         f"loses {loss('google-local', 'truncate')} %; MEmCom loses {loss('google-local', 'memcom')}"
-        " %, seven times what the abstract says of its own data, and quotient–remainder, the least "
+        " %, and quotient–remainder, the least "
         f"of those tried, {loss('google-local', 'qr')} %",
         f"lose {min(books):.0f} to {max(books):.0f} %, it loses {loss('amazon-book-part', 'qr')} %",
-        f"this costs it {n.loss('lastfm-2k', 'qr', 16):.0f} %",
+        f"it loses {n.loss('lastfm-2k', 'qr', 16):.0f} %.",
         f"MEmCom at 16× loses {100 * at_one_rate:.0f} %. At 0.003 the full table is better by "
         f"{100 * gained:.0f} %",
         f"each at its own rate it loses {loss('gowalla', 'memcom')} %",
