@@ -109,14 +109,15 @@ def step_bound(
         cells = lma_step(library, layer, upstream)
         return lambda ids, distinct: cells(distinct), "its cells in C++"
     products: Callable[..., object]
+    by = "torch"
     if isinstance(layer, PathEmbedding):
-        products = path_products(layer, len(upstream))
+        products, by = path_products(layer, len(upstream)), "our kernels"
     elif isinstance(layer, DPQEmbedding):
         products = methods.codeword_products(layer, len(upstream))
     else:
         assert isinstance(layer, DHEmbedding)
         products = methods.network_products(layer, len(upstream))
-    return lambda ids, distinct: products(len(distinct)), "matrix products, by torch"
+    return lambda ids, distinct: products(len(distinct)), f"matrix products, by {by}"
 
 
 def path_products(layer: PathEmbedding, largest: int) -> Callable[[int], list[Tensor]]:
