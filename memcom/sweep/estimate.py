@@ -87,10 +87,8 @@ class _Times:
 
     def left(self, cell: Cell, found: Progress) -> float | None:
         """Return the seconds of the trials that a row still needs; None if they are unknown."""
-        pending = [trial for trial in cell.grid if trial not in found.records]
-        finals = found.finals or cell.finals(cell.first)
-        pending += [t for t in finals if t not in found.records and t not in cell.grid]
-        each = [self.of(trial) for trial in pending]
+        unknown = cell.num_trials - len(found.trials)
+        each = [self.of(trial) for trial in found.pending + cell.finals(cell.first)[:1] * unknown]
         return None if None in each else sum(filter(None, each))
 
     def of(self, trial: Trial) -> float | None:

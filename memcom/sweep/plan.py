@@ -26,6 +26,7 @@ class Cell:
         size: Planned bytes of the input embedding; None if the method cannot be that small.
         impossible: Why it cannot; empty if it can.
         epochs: Epochs of the final trials, where those of the grid have fewer.
+        finalists: Candidates that are trained for so many epochs before one is chosen.
     """
 
     grid: tuple[Trial, ...]
@@ -33,6 +34,7 @@ class Cell:
     size: Size | None = None
     impossible: str = ""
     epochs: int | None = None
+    finalists: int = 1
 
     @property
     def first(self) -> Trial:
@@ -48,10 +50,11 @@ class Cell:
 
     @property
     def num_trials(self) -> int:
-        """Trials of the whole row: the grid, and those of the chosen candidate that it lacks."""
+        """Trials of the whole row: the grid, the finalists, the seeds of the chosen one."""
         if self.impossible:
             return 0
-        return len({*self.grid, *self.finals(self.first)})
+        others = min(self.finalists, len(self.grid)) - 1
+        return len({*self.grid, *self.finals(self.first)}) + others
 
     @property
     def possible_trials(self) -> list[Trial]:
@@ -68,19 +71,18 @@ class Cell:
         return [replace(chosen, seed=seed) for seed in range(self.seeds)]
 
     def progress(self, store: Store) -> Progress:
-        """Read the cell's trials from the store; choose a candidate if the grid is done."""
-        trials = [] if self.impossible else list(self.grid)
-        records = _stored(trials, store)
-        finished = [record for record in records.values() if record.outcome is not None]
-        chosen, finals = None, []
-        if finished and len(records) == len(trials):
-            sign = 1 if get_task(self.first.task).higher_is_better else -1
-            chosen = max(finished, key=lambda each: sign * each.outcome.valid)  # type: ignore[union-attr]
-            finals = self.finals(chosen.trial)
-            more = [trial for trial in finals if trial not in trials]
-            trials += more
-            records |= _stored(more, store)
-        return Progress(trials, records, chosen, finals)
+        """Read the cell's trials from the store; choose a candidate if the stage is done."""
+        grid = [] if self.impossible else list(self.grid)
+        found = Progress(grid, _stored(grid, store), None, [])
+        best = _best(found)[: self.finalists]
+        if self.finalists > 1 and best:
+            long = [self.finals(record.trial)[0] for record in best]
+            found = found.with_more(long, store)
+            best = _best(Progress(long, found.records, None, []))
+        if best:
+            finals = self.finals(best[0].trial)
+            found = replace(found.with_more(finals, store), chosen=best[0], finals=finals)
+        return found
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ class Progress:
     """The trials of one cell, as far as the store decides them.
 
     Attributes:
-        trials: Those known to be needed: the grid, and once it is complete the final ones.
+        trials: Those known to be needed: the grid, once it is complete the finalists, and then the
+            final ones.
         records: Those that have run.
-        chosen: Record of the candidate that is best on validation; None as long as one of the grid
-            is missing, and if all failed.
+        chosen: Record of the candidate that is best on validation, in its longest trial; None as
+            long as one is missing, and if all failed.
         finals: The trials that are measured, of all seeds.
     """
 
@@ -99,6 +102,11 @@ class Progress:
     records: dict[Trial, Record]
     chosen: Record | None
     finals: list[Trial]
+
+    def with_more(self, trials: list[Trial], store: Store) -> Progress:
+        """Return the progress with further trials."""
+        more = [trial for trial in trials if trial not in self.trials]
+        return replace(self, trials=self.trials + more, records=self.records | _stored(more, store))
 
     @property
     def pending(self) -> list[Trial]:
@@ -185,23 +193,25 @@ def tables(spec: Spec, data: Any = None) -> Iterator[Table]:
             varied = {name: value_of(options, name) for name in spec.vary}
             epochs = None if spec.tune.epochs is None else options["epochs"]
             cells = [
-                _cell(grid, spec.seeds, epochs, task, loaded)
+                _cell(Cell(grid, spec.seeds, None, "", epochs, spec.tune.finalists), task, loaded)
                 for grid in spec.grids(options, pinned)
             ]
             yield Table(pinned, loaded, task, options, varied, spec.stage, cells)
 
 
-def _cell(grid: tuple[Trial, ...], seeds: int, epochs: int | None, task: Task, data: Any) -> Cell:
-    seeds = 1 if grid[0].method in task.untrained else seeds
+def _cell(cell: Cell, task: Task, data: Any) -> Cell:
+    """The cell with its size, or with the reason why it cannot be so small."""
+    if cell.first.method in task.untrained:
+        cell = replace(cell, seeds=1)
     try:
-        return Cell(grid, seeds, task.size(grid[0], data), epochs=epochs)
+        return replace(cell, size=task.size(cell.first, data))
     except BudgetError as error:
-        return Cell(grid, seeds, None, str(error), epochs)
+        return replace(cell, impossible=str(error))
     except MissingExtra:
         raise
     except Exception as error:  # the method has no such option, or not of that value
         words = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
-        raise ValueError(f"{grid[0].method} cannot be planned: {words}") from error
+        raise ValueError(f"{cell.first.method} cannot be planned: {words}") from error
 
 
 def tuned_value(trial: Trial, name: str) -> Any:
@@ -209,6 +219,22 @@ def tuned_value(trial: Trial, name: str) -> Any:
     if name == "learning_rate":
         return trial.learning_rate
     return value_of(trial.options, name)
+
+
+def _best(found: Progress) -> list[Record]:
+    """The finished trials, best on validation first; none as long as one is missing."""
+    records = [found.records[trial] for trial in found.trials if trial in found.records]
+    if len(records) < len(found.trials):
+        return []
+    finished = [record for record in records if record.outcome is not None]
+    return sorted(finished, key=_validation, reverse=True)
+
+
+def _validation(record: Record) -> float:
+    """The score of a finished trial on validation; higher is better."""
+    assert record.outcome is not None
+    sign = 1 if get_task(record.trial.task).higher_is_better else -1
+    return sign * record.outcome.valid
 
 
 def _stored(trials: list[Trial], store: Store) -> dict[Trial, Record]:

@@ -233,7 +233,7 @@ def _status(cell: Cell, found: Progress) -> str:
     if finished and ran == cell.num_trials:
         missing = cell.seeds - finished
         return f"{missing} of {cell.seeds} seeds failed: {failures[-1].failed}"
-    if len(failures) == len(cell.grid) == ran:
+    if failures and not found.pending:
         return f"failed: {failures[-1].failed}"
     return f"unfinished: {ran} of {cell.num_trials} trials"
 

@@ -5,7 +5,8 @@ locked one is being run. So a sweep can be killed at any time and resumes where 
 processes can share a folder.
 
 A cell (a method at a budget) first tries each candidate of the tuning stage with the first seed.
-Validation chooses one, and the final seeds use it. The test part decides nothing.
+Validation chooses one, where asked after the best few were trained to the end, and the final seeds
+use it. The test part decides nothing.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ embedding_dim = [64, 128]
 budget = 16                               # trials of each row, the full table's too
 also = [{ learning_rate = 0.01, weight_decay = 0.3, std = 1.0 }]  # and these besides
 epochs = 50                               # default: those of the options
+finalists = 3                             # the best so many are trained for all epochs to choose
 [tune.space]                              # lists of values, or ranges (log = false: linear)
 learning_rate = { low = 1e-3, high = 1e-1 }
 weight_decay = { low = 1e-3, high = 1.0 }

@@ -109,6 +109,8 @@ def about_tuning(table: Table) -> str:
     """Say what validation chose for each row, and from how many trials."""
     names = ", ".join(name.replace("_", " ") for name in table.tune.space)
     epochs = "" if table.tune.epochs is None else f" of at most {table.tune.epochs} epochs"
+    if table.tune.finalists > 1:
+        epochs += f", the best {table.tune.finalists} then trained to the end"
     trials = next(len(cell.grid) for cell in table.cells if cell.first.method == "full")
     apart = any(cell.first.method in table.task.references for cell in table.cells)
     return (

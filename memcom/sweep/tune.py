@@ -71,15 +71,20 @@ class Tune:
         seed: Seed of the draws.
         epochs: Epochs of these trials; None for those of the options. With fewer, the chosen
             candidate is trained anew with the first seed, too.
+        finalists: Of trials with fewer epochs the best so many are trained for all epochs with the
+            first seed, and validation chooses among those. Short trials alone can mislead: the
+            candidate that is best early need not be the best in the end.
 
     Raises:
-        ValueError: A value makes no sense, or there is a range and no budget.
+        ValueError: A value makes no sense, there is a range and no budget, or there are finalists
+            though the trials have all epochs anyway.
     """
 
     space: Space = field(default_factory=dict)
     budget: int | None = None
     seed: int = 0
     epochs: int | None = None
+    finalists: int = 1
     also: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -106,6 +111,9 @@ class Tune:
         for name, low, high in (("budget", 1, MAX_BUDGET), ("epochs", 1, 10**9)):
             if getattr(self, name) is not None:
                 _values.whole(f"tune {name}", getattr(self, name), low, high)
+        _values.whole("tune finalists", self.finalists, 1, MAX_BUDGET)
+        if self.finalists > 1 and self.epochs is None:
+            raise ValueError("tune finalists needs tune epochs: the trials have all epochs anyway")
         _values.whole("tune seed", self.seed, 0, 2**32 - 1)
         ranges = [name for name, values in space.items() if isinstance(values, Range)]
         if ranges and self.budget is None:

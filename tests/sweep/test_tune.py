@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from memcom.sweep import Spec, Store, dry_run, run, tables, write_report
 from memcom.sweep.spec import spec_of
+from memcom.sweep.table_text import about_tuning
+from memcom.sweep.trial import Record
 from memcom.sweep.tune import Range, Tune, flattened, nested
+from memcom.tasks.protocol import Outcome, Size
 from tests.sweep.toy import runs, spec
 
 SPACE = {"learning_rate": {"low": 0.01, "high": 1.0}, "work": [0, 1, 2]}
@@ -86,6 +90,8 @@ def test_options_of_groups_have_names_with_a_dot():
         ({"budget": 0}, "budget.*from 1 to 1,000, got 0"),
         ({"epochs": 0}, "epochs.*at least 1, got 0"),
         ({"seed": -1}, "seed.*got -1"),
+        ({"epochs": 5, "finalists": 0}, "finalists.*from 1 to 1,000, got 0"),
+        ({"finalists": 2}, "finalists needs tune epochs"),
         ({"trials": 4}, "no field trials"),
     ],
 )
@@ -217,6 +223,48 @@ def test_reports_tell_what_was_chosen_from_what(finished):
         assert row["work_end"] == {"0": "lowest", "2": "highest"}.get(row["work"], "")
     epochs = [(t["method"], t["epochs"]) for t in trials if t["method"] == "full"]
     assert sorted(epochs) == [("full", "2")] * 4 + [("full", "3")] * len(epochs[4:])
+
+
+def test_the_best_of_short_trials_are_trained_to_the_end_before_one_is_chosen(data, tmp_path):
+    tune = TUNE | {"finalists": 2}
+    (table,) = run(spec(tune=tune, seeds=2), tmp_path, data=data, progress=False)
+    records = {record.trial: record for record in Store(tmp_path).records()}
+    assert len(records) == sum(cell.num_trials for cell in table.cells) == 1 + 11 * (4 + 2 + 1)
+    assert ", the best 2 then trained to the end" in about_tuning(table)
+
+    def valid(trial):
+        return records[trial].outcome.valid
+
+    for cell, found in zip(table.cells, table.progress(Store(tmp_path)), strict=True):
+        if cell.first.learning_rate is None:
+            continue
+        short = sorted(cell.grid, key=valid)[-2:]
+        long = [replace(each, options={**each.options, "epochs": 3}) for each in short]
+        assert found.finals[0] == found.chosen.trial == max(long, key=valid)
+        assert [trial.seed for trial in found.finals] == [0, 1]
+        assert {*cell.grid, *long, *found.finals} == {*found.records}
+
+
+def test_finalists_that_fail_leave_the_choice_to_the_others(data, tmp_path):
+    (table,) = tables(spec(tune=TUNE | {"finalists": 2}), data)
+    cell, store = table.cells[1], Store(tmp_path)
+    assert len(cell.progress(store).pending) == 4
+    for trial in cell.grid:
+        store.put(Record(trial, outcome(valid=trial.learning_rate)))
+    first, second = cell.progress(store).pending
+    assert first.learning_rate > second.learning_rate
+    store.put(Record(first, None, "diverged"))
+    store.put(Record(second, outcome(valid=0.0)))
+    found = cell.progress(store)
+    assert found.chosen.trial == second == found.finals[0]
+    store.put(Record(second, None, "diverged"))
+    found = cell.progress(store)
+    assert found.chosen is None
+    assert not found.pending
+
+
+def outcome(valid):
+    return Outcome({"score": 0.0}, valid, Size(8, 16), 0)
 
 
 def test_a_dry_run_tells_tuning_from_final_trials(data, tmp_path):

@@ -23,9 +23,12 @@ below: nDCG@k is not what is optimised.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from memcom._annotations import checked
 from memcom._check import real
@@ -46,9 +49,37 @@ def softmax_loss(model: Ranker, given: Histories, held_out: Histories) -> Tensor
         A scalar; 0 if nothing is held out.
     """
     scores = model(given.items, given.offsets)
-    scores[given.rows, given.items] = -torch.inf
-    log_p = torch.log_softmax(scores, dim=1)
-    return -_mean_per_user(log_p[held_out.rows, held_out.items], held_out)
+    with torch.no_grad():  # exp(-inf) = 0, so these scores have no gradient anyway
+        scores[given.rows, given.items] = -torch.inf
+    weights = _shares(held_out).to(scores.dtype)
+    loss: Tensor = _Softmax.apply(scores, held_out.rows, held_out.items, weights)
+    return loss
+
+
+class _Softmax(torch.autograd.Function):
+    """Weighted sum over held-out items of ``log sum_j exp(s_j) - s_i``, which reuses the scores.
+
+    A step holds one matrix of users x items: exponentials replace the scores, and the gradient
+    replaces the exponentials. With copies, a step on 17,000 items takes 1.6 times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, rows: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+        wanted = torch.dot(scores[rows, items], weights)
+        top = scores.amax(dim=1)
+        exp = scores.sub_(top[:, None]).exp_()
+        total = exp.sum(dim=1)
+        of_row = torch.zeros_like(total).index_add_(0, rows, weights)
+        ctx.save_for_backward(exp, of_row / total, rows, items, weights)
+        return torch.dot(top + total.log(), of_row) - wanted
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        exp, of_row, rows, items, weights = ctx.saved_tensors
+        exp.mul_((of_row * grad)[:, None])
+        exp.index_put_((rows, items), -weights * grad, accumulate=True)
+        return exp, None, None, None
 
 
 @checked
@@ -160,6 +191,11 @@ def _owned(given: Histories, held_out: Histories, samples: Tensor) -> Tensor:
 
 def _mean_per_user(values: Tensor, histories: Histories) -> Tensor:
     """Mean over each user's items, then over the users that have any."""
+    return (values * _shares(histories)).sum()
+
+
+def _shares(histories: Histories) -> Tensor:
+    """Share of each item in a mean over a user's items, then over the users that have any."""
     lengths = histories.lengths
     users = (lengths > 0).sum().clamp(min=1)
-    return (values / lengths[histories.rows]).sum() / users
+    return 1 / (lengths[histories.rows] * users)

@@ -72,6 +72,20 @@ def test_gradients_reach_the_embedding_and_not_what_is_masked() -> None:
     assert torch.isfinite(ranker.output.weight.grad).all()
 
 
+def test_gradient_is_the_probability_minus_the_share_of_the_label() -> None:
+    twice = Histories.from_lengths(torch.tensor([1, 3, 0]), torch.tensor([1, 2, 6, 2]))
+    control = ItemBias(8)
+    torch.nn.init.normal_(control.bias)
+    softmax_loss(control, GIVEN, twice).backward()
+    expected = np.zeros(8)
+    for given, items in ([0, 3], [1]), ([5], [2, 6, 2]):
+        scores = control.bias.detach().double().numpy().copy()
+        scores[given] = -np.inf
+        labels = np.bincount(items, minlength=8) / len(items)
+        expected += (np.exp(scores) / np.exp(scores).sum() - labels) / 2  # two users have labels
+    np.testing.assert_allclose(control.bias.grad.numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_nothing_held_out_is_zero_and_trains_nothing() -> None:
     empty = Histories.from_lengths(torch.tensor([0, 0, 0]), torch.tensor([], dtype=torch.int64))
     control = ItemBias(8)
