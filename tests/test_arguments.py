@@ -496,7 +496,9 @@ def public_functions():
 
 def test_every_public_function_is_drawn_from():
     elsewhere = {
-        f"memcom.{room}.{name}".replace("..", ".") for room, all_ in ELSEWHERE.items() for name in all_.split()
+        f"memcom.{room}.{name}".replace("..", ".")
+        for room, all_ in ELSEWHERE.items()
+        for name in all_.split()
     }
     drawn = {path for path in WELL if not path.endswith("Options")}
     assert public_functions() <= drawn | elsewhere

@@ -169,7 +169,7 @@ def recommend(
     top = whole("top", top, 1)
     data = _described(num_embeddings, counts)
     known = evidence or Evidence.committed()
-    planned, left_out = _plans(known.methods, num_embeddings, embedding_dim, asked)
+    planned, left_out = plans_within(known.methods, num_embeddings, embedding_dim, asked)
     ratios = {method: each.compression_ratio for method, each in planned.items()}
     expected = expect(known, ratios, data)
     for method in planned.keys() - expected.keys():
@@ -198,10 +198,10 @@ def _described(num_embeddings: int, counts: ArrayLike | None) -> DataSet:
     return DataSet.of(given)
 
 
-def _plans(
+def plans_within(
     methods: list[str], num_embeddings: int, embedding_dim: int, asked: Mapping[str, Any]
 ) -> tuple[dict[str, Plan], dict[str, str]]:
-    """The plans of the methods that can be so small, and why the others cannot."""
+    """Return the plans of the methods that can be so small, and why the others cannot."""
     plans, left_out = {}, {}
     for method in methods:
         name, options = parse_spec(method)
