@@ -150,7 +150,8 @@ def plan(
         budget = full / real("ratio", ratio, *_RATIOS)
 
     head = own.get("head", 0)
-    sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
+    bits = {k: own[k] for k in ("bits",) if own.get(k) is not None}
+    sizes = cls.sizes(num_embeddings - head, embedding_dim, **bits | of_method)
     ends = sizes.arguments(sizes.scales[0]), sizes.arguments(sizes.scales[-1])
     for option, value in of_method.items():
         if any(option in end and not _leaves_open(value, end[option]) for end in ends):
