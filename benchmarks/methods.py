@@ -32,8 +32,7 @@ PRODUCTS = "its matrix products"
 HEAD = 1000  # ids with rows of their own
 SMALLER = ("dhe", "tt", "path")  # with a tenth of the ids: they compute more than they read
 DRAWN = {  # in place of training -> what is at random
-    "dpq": "random codes",
-    "mgqe": "random codes",
+    **dict.fromkeys(("dpq", "mgqe", "pq", "rq"), "random codes"),
     "pep": "random places",
     "fiited": "random places",
     "amtl": "widths by a power law",

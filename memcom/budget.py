@@ -8,9 +8,10 @@ tables and seeds included, and never exceeds the budget.
 The bytes are those of the layer that is stored in the end, after `freeze`. Layers that train
 something larger (product-quantised codes, rows to be rounded) freeze to it; others stay the same.
 
-Four options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
+Five options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
 the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows; ``weight_bits=16``
-beside it freezes the weights per id to fp16, and ``clip="greedy"`` searches for the ranges of rows.
+beside it freezes the weights per id to fp16, ``clip="greedy"`` searches for the ranges of rows, and
+``rounding=0.25`` trains rounded rows in the last quarter of the steps.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from memcom.embeddings._arguments import MAX_EMBEDDING_DIM, check_placement, che
 from memcom.embeddings.quantized_table import CLIPS, check_bits, listed
 
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
-_WRAPPERS = ("head", "bits", "weight_bits", "clip")
+_WRAPPERS = ("head", "bits", "weight_bits", "clip", "rounding")
 _RATIOS = (1e-3, 1e9)
 
 
@@ -58,7 +59,7 @@ class Plan:
         num_embeddings: Number of ids.
         embedding_dim: Width of the vectors.
         arguments: The constructor's keyword arguments, sizes and given options, and ``head``,
-            ``bits``, ``weight_bits`` and ``clip`` where given.
+            ``bits``, ``weight_bits``, ``clip`` and ``rounding`` where given.
         nbytes: Bytes the layer will store, once frozen.
         budget: Bytes that were allowed; infinite where nothing was asked.
         note: Budget asked, and bytes left over.
@@ -115,7 +116,8 @@ def plan(
         nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``.
         **options: The method's own options that are not its size, such as ``operation="concat"``,
             the common ``dtype``, which changes the bytes, and ``head``, ``bits``,
-            ``weight_bits`` and ``clip``. A list of sizes may have None where the budget decides.
+            ``weight_bits``, ``clip`` and ``rounding``. A list of sizes may have None where the
+            budget decides.
 
     Returns:
         The plan. With neither ``ratio`` nor ``nbytes`` the sizes must be among the options.
@@ -150,7 +152,8 @@ def plan(
         budget = full / real("ratio", ratio, *_RATIOS)
 
     head = own.get("head", 0)
-    sizes = cls.sizes(num_embeddings - head, embedding_dim, **of_method)
+    bits = {k: own[k] for k in ("bits",) if own.get(k) is not None}
+    sizes = cls.sizes(num_embeddings - head, embedding_dim, **bits | of_method)
     ends = sizes.arguments(sizes.scales[0]), sizes.arguments(sizes.scales[-1])
     for option, value in of_method.items():
         if any(option in end and not _leaves_open(value, end[option]) for end in ends):
@@ -267,6 +270,8 @@ def _checked(
         checked["head"] = whole("head", checked["head"], 0, num_embeddings - 1)
     if "clip" in checked:
         choice("clip", checked["clip"], CLIPS)
+    if "rounding" in checked:
+        checked["rounding"] = real("rounding", checked["rounding"], 0, 1)
     for option in ("bits", "weight_bits"):
         if checked.get(option) is not None:
             checked[option] = check_bits(option, checked[option])
@@ -322,8 +327,9 @@ def _construct(
     else:
         layer = get(name)(num_embeddings, embedding_dim, padding_idx=padding_idx, **method)
     if bits is None:
-        for option in ("weight_bits", "clip"):
+        for option in ("weight_bits", "clip", "rounding"):
             if option in options and option in around:
                 raise ValueError(f"{option}={options[option]} needs bits: {listed()}")
         return layer
-    return QuantizeLater(layer, bits, options.get("weight_bits"), options.get("clip", "minmax"))
+    beside = {k: options[k] for k in ("weight_bits", "clip", "rounding") if k in options}
+    return QuantizeLater(layer, bits, **beside)

@@ -251,7 +251,17 @@ class CompressedEmbedding(KeepsIntegers):
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
-        """Return the sizes a budget can choose from; see `memcom.budget`."""
+        """Return the sizes a budget can choose from; see `memcom.budget`.
+
+        Args:
+            num_embeddings: Number of ids that the method stands for.
+            embedding_dim: Width of the vectors.
+            **options: Options of the method that are given; and ``bits``, if its rows will be
+                stored in few bits, for methods whose best shape depends on it.
+
+        Returns:
+            The sizes, small to large.
+        """
         raise TypeError(f"{cls.__name__} does not define sizes")
 
     def distinctness(self) -> Statement:

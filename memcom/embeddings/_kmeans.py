@@ -11,22 +11,37 @@ _ROUNDS = 16
 
 
 def kmeans(
-    points: Tensor, num_clusters: int, *, iterations: int = 20, generator: torch.Generator | None
+    points: Tensor,
+    num_clusters: int,
+    *,
+    weights: Tensor | None = None,
+    iterations: int = 20,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """Return ``(num_clusters, width)`` centres of ``(num_points, width)`` points.
 
     A cluster that loses all its points gets the point that is farthest from its centre, so no
     centre is undefined, and with no more distinct points than clusters all are hit.
+
+    Args:
+        points: ``(num_points, width)``.
+        num_clusters: Number of centres.
+        weights: ``(num_points,)`` > 0: a point of weight 3 counts as three. None for 1 each.
+        iterations: Rounds at most.
+        generator: Source of the first centres; on the CPU.
+
+    Returns:
+        The centres.
     """
     count = len(points)
-    centres = _spread(points, num_clusters, generator)
+    centres = _spread(points, num_clusters, weights, generator)
     before = None
     for _ in range(iterations):
         nearest, distance = assign(points, centres)
         if before is not None and torch.equal(before, nearest):
             break
         before = nearest
-        centres, sizes = means(points, nearest, num_clusters)
+        centres, sizes = means(points, nearest, num_clusters, weights)
         empty = (sizes == 0).nonzero().flatten()
         farthest = distance.topk(min(len(empty), count)).indices
         centres[empty[: len(farthest)]] = points[farthest]
@@ -34,14 +49,16 @@ def kmeans(
     return centres
 
 
-def _spread(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
+def _spread(
+    points: Tensor, num_clusters: int, weights: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
     """Draw first centres in `_ROUNDS` rounds; one point a round is k-means++ (Arthur 2007)."""
-    weight = torch.ones(len(points), dtype=torch.float64, device=points.device)
+    chance = torch.ones(len(points), dtype=torch.float64, device=points.device)
     centres = points[:0]
     for part in torch.arange(num_clusters).tensor_split(min(num_clusters, _ROUNDS)):
         if len(centres):
-            weight = assign(points, centres)[1].double()
-        level = weight.cumsum(0)
+            chance = assign(points, centres)[1].double()
+        level = (chance if weights is None else chance * weights).cumsum(0)
         draw = torch.rand(len(part), dtype=torch.float64, generator=generator).to(level.device)
         drawn = torch.searchsorted(level, draw * level[-1], right=True)
         centres = torch.cat([centres, points[drawn.clamp(max=len(points) - 1)]])
@@ -58,8 +75,25 @@ def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([f.indices for f in found]), distance.clamp(min=0)
 
 
-def means(points: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
-    """Return the mean point of each group, zeros for an empty one, and the groups' sizes."""
-    sizes = torch.bincount(group, minlength=num_groups)
-    sums = points.new_zeros(num_groups, points.shape[1]).index_add_(0, group, points)
-    return sums / sizes.clamp(min=1).unsqueeze(1), sizes
+def means(
+    points: Tensor, group: Tensor, num_groups: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the mean point of each group, zeros for an empty one, and the groups' sizes.
+
+    With weights the means are weighted, and the sizes are sums of weights.
+    """
+    if weights is None:
+        sizes = torch.bincount(group, minlength=num_groups)
+        weighted = points
+    else:
+        sizes = points.new_zeros(num_groups).index_add_(0, group, weights.to(points.dtype))
+        weighted = points * weights.to(points.dtype).unsqueeze(1)
+    sums = points.new_zeros(num_groups, points.shape[1]).index_add_(0, group, weighted)
+    return sums / sizes.masked_fill(sizes == 0, 1).unsqueeze(1), sizes
+
+
+def sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
+    """Draw ``take`` of ``count`` numbers, int64 on the CPU; few of many may repeat."""
+    if take * 4 > count:
+        return torch.randperm(count, generator=generator)[:take]
+    return torch.randint(count, (take,), generator=generator)  # no list of all numbers

@@ -23,7 +23,7 @@ from memcom.addresses import Digit, check_ids, lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, divisors, group_count, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
-from memcom.embeddings._kmeans import assign, kmeans
+from memcom.embeddings._kmeans import assign, kmeans, sample
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments
 from memcom.kernels import Read, Reading, Recipe, gather_rows
@@ -139,8 +139,8 @@ class CCEEmbedding(CompressedEmbedding):
         """
         device, shape = self.device, (self.num_columns, self.num_buckets, -1)
         take = min(self.num_embeddings, 256 * self.num_buckets)
-        sample = _sample(self.num_embeddings, take, generator).to(device)
-        columns = self._columns(sample).float().unbind(-2)
+        some = sample(self.num_embeddings, take, generator).to(device)
+        columns = self._columns(some).float().unbind(-2)
         centres = torch.stack(
             [
                 kmeans(c, self.num_buckets, iterations=iterations, generator=generator)
@@ -205,12 +205,6 @@ class CCEEmbedding(CompressedEmbedding):
             lambda scale: {"num_buckets": scale, "num_columns": num_columns},
             f"the map has at least {num_columns} bits for each id",
         )
-
-
-def _sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
-    if take * 4 > count:
-        return torch.randperm(count, generator=generator)[:take]
-    return torch.randint(count, (take,), generator=generator)  # no list of all ids
 
 
 class CCESchedule(Schedule[CCEEmbedding]):

@@ -29,7 +29,7 @@ D log2(K) bits per id beside the codewords; budgets are held against that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,9 +39,11 @@ from typing_extensions import Unpack
 
 from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import (
+    MAX_HASHES,
     Sizes,
     choice,
     divisors,
+    factor_std,
     flag,
     group_count,
     real,
@@ -49,6 +51,7 @@ from memcom.embeddings._arguments import (
 )
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings.quantized_table import pack_table
 from memcom.embeddings.registry import register
 from memcom.kernels import (
     CodewordChoice,
@@ -299,13 +302,19 @@ class DPQEmbedding(CompressedEmbedding):
         self.values.mul_(std / size)
         self.query.mul_(std / size)
 
+    def row_tables(self) -> list[str]:
+        """Name the codewords, which are all of it that is stored by rows."""
+        return ["values"]
+
     def distinctness(self) -> Statement:
         """Return the statement for the number of codes."""
         codes = self.num_codewords**self.num_groups
         return fewer_codes(codes, self.num_embeddings, "codes", self.card.statement)
 
     @classmethod
-    def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:
+    def sizes(
+        cls, num_embeddings: int, embedding_dim: int, *, bits: int | None = None, **options: Any
+    ) -> Sizes:
         """Offer numbers of groups and codewords, by bytes; more bytes always mean longer codes.
 
         Codes have 4 to 8 bits: with fewer, groups are so narrow that little is left to learn.
@@ -321,17 +330,42 @@ class DPQEmbedding(CompressedEmbedding):
 
         def stored(size: tuple[int, int]) -> int:
             own = {**options, **arguments(size)}
-            return cls(num_embeddings, embedding_dim, device="meta", **own).frozen_nbytes
+            frozen = cls(num_embeddings, embedding_dim, device="meta", **own).freeze()
+            values = frozen.get_parameter("values")
+            return frozen.nbytes - values.nbytes + rows_nbytes(values, bits)
 
-        kept: list[tuple[int, int]] = []
-        longest = 0
-        for size in sorted(((d, k) for d in groups for k in books), key=stored):
-            length = size[0] * (size[1].bit_length() - 1)
-            if length > longest:
-                longest = length
-                kept.append(size)
+        kept = longer_codes(((d, k) for d in groups for k in books), stored)
         floor = "the codewords are stored in fp32 beside the codes of every id"
         return Sizes(range(len(kept)), lambda scale: arguments(kept[scale]), floor)
+
+
+def longer_codes(
+    shapes: Iterable[tuple[int, int]], stored: Callable[[tuple[int, int]], int]
+) -> list[tuple[int, int]]:
+    """Choose shapes of codes: by bytes, and more bytes always mean longer codes.
+
+    Args:
+        shapes: Pairs (codes of an id, values of a code).
+        stored: Returns the bytes that a layer of such a shape stores.
+
+    Returns:
+        Those of ``shapes`` that are left, the smallest first.
+    """
+    kept: list[tuple[int, int]] = []
+    longest = 0
+    for shape in sorted(shapes, key=stored):
+        length = shape[0] * bits_for(shape[1])
+        if length > longest:
+            longest = length
+            kept.append(shape)
+    return kept
+
+
+def rows_nbytes(table: Tensor, bits: int | None) -> int:
+    """Return the bytes of a table on the meta device once it is stored in few bits, if it is."""
+    if bits is None:
+        return table.nbytes
+    return sum(part.nbytes for part in pack_table(table, bits).state_dict().values())
 
 
 class CodebookEmbedding(CompressedEmbedding):
@@ -339,15 +373,17 @@ class CodebookEmbedding(CompressedEmbedding):
 
     Args:
         num_embeddings: Number of ids.
-        embedding_dim: Width of the vectors, a multiple of ``num_groups``.
+        embedding_dim: Width of the vectors; with ``"concat"`` a multiple of ``num_groups``.
         num_groups: Codes of an id, D.
         tiers: Pairs (number of ids, codewords they may use), most frequent ids first; their ids
             add up to ``num_embeddings``. All tiers use the same codebooks, rarer ones the first
             few codewords of it.
+        fusion: ``"concat"``: codewords of width embedding_dim / D, side by side; ``"sum"``: whole
+            vectors, added up.
         **common: See `Common`.
 
-    State: ``values`` (num_groups * K, embedding_dim / num_groups), codebook after codebook, where
-    K is the most codewords of a tier; ``codes.0``, ... uint8, one per tier.
+    State: ``values`` (num_groups * K, width of a codeword), codebook after codebook, where K is
+    the most codewords of a tier; ``codes.0``, ... uint8, one per tier.
     """
 
     def __init__(
@@ -357,15 +393,23 @@ class CodebookEmbedding(CompressedEmbedding):
         *,
         num_groups: int,
         tiers: Sequence[tuple[int, int]],
+        fusion: str = "concat",
         **common: Unpack[Common],
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
-        self.num_groups = group_count(embedding_dim, num_groups)
+        self.fusion = choice("fusion", fusion, ("concat", "sum"))
+        concat = fusion == "concat"
+        self.num_groups = (
+            group_count(embedding_dim, num_groups)
+            if concat
+            else whole("num_groups", num_groups, 1, MAX_HASHES)
+        )
         self.tiers = tuple(tiers)
         if sum(ids for ids, _ in self.tiers) != num_embeddings:
             raise ValueError(f"the ids of tiers must add up to {num_embeddings}, got {self.tiers}")
         self.num_codewords = max(codewords for _, codewords in self.tiers)
-        self.values = self.new_table(num_groups * self.num_codewords, embedding_dim // num_groups)
+        width = embedding_dim // num_groups if concat else embedding_dim
+        self.values = self.new_table(num_groups * self.num_codewords, width)
         self.codes = nn.Module()
         for t, (ids, codewords) in enumerate(self.tiers):
             size = packed_nbytes(ids * num_groups, bits_for(codewords))
@@ -375,17 +419,18 @@ class CodebookEmbedding(CompressedEmbedding):
         self.reset_parameters()
 
     def compose(self, ids: Tensor) -> Tensor:
-        """Read one codeword per group, side by side."""
-        return gather_rows(self.values, self._rows(ids), sparse=self.sparse).flatten(-2)
+        """Read one codeword per group; put them side by side, or add them up."""
+        rows = gather_rows(self.values, self._rows(ids), sparse=self.sparse)
+        return rows.flatten(-2) if self.fusion == "concat" else rows.sum(-2)
 
     def reading(self) -> Reading:
-        """Say the same as a range of ids for each tier, their codewords side by side."""
+        """Say the same as a range of ids for each tier, their codewords fused."""
         groups, rows = self.num_groups, self.num_codewords
         parts: list[tuple[int, Reading]] = []
         for (size, codewords), packed in zip(self.tiers, self.codes.buffers(), strict=True):
             code = partial(Stored, packed, bits_for(codewords), groups)
             reads = (Read("values", self.values, code(j), j * rows) for j in range(groups))
-            parts.append((size, Recipe(tuple(reads), "concat")))
+            parts.append((size, Recipe(tuple(reads), self.fusion)))
         return Ranges(tuple(parts))
 
     def _rows(self, ids: Tensor) -> Tensor:
@@ -420,8 +465,8 @@ class CodebookEmbedding(CompressedEmbedding):
         return fewer_codes(codes, self.num_embeddings, "codes", learned)
 
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw codewords from N(0, std^2), and codes at random."""
-        nn.init.normal_(self.values, std=std)
+        """Draw codewords, so that a composed row has variance ``std**2``, and codes at random."""
+        nn.init.normal_(self.values, std=factor_std(std, self.num_groups, self.fusion))
         for tier, (ids, codewords) in enumerate(self.tiers):
             device = self.values.device
             self.set_codes(tier, torch.randint(codewords, (ids, self.num_groups), device=device))

@@ -22,6 +22,8 @@ from memcom.embeddings.memcom_variants import *
 from memcom.embeddings.mixed_dim import *
 from memcom.embeddings.dpq import *
 from memcom.embeddings.mgqe import *
+from memcom.embeddings.product_codes import *
+from memcom.embeddings.residual_codes import *
 from memcom.embeddings.cce import *
 from memcom.embeddings.lhf import *
 from memcom.embeddings.quantized import *

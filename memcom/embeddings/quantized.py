@@ -15,22 +15,32 @@ Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from memcom.addresses import Digit
-from memcom.embeddings._arguments import Sizes, choice
+from memcom.addresses import Digit, lacks_values
+from memcom.embeddings._arguments import Sizes, choice, real
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
+from memcom.embeddings._integers import MARK
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import CLIPS, QuantizedTable, check_bits, pack_table
 from memcom.embeddings.registry import register
-from memcom.kernels import Read, Recipe
+from memcom.embeddings.schedules import Schedule
+from memcom.kernels import Read, Recipe, all_rows
 
-__all__ = ["Int4Embedding", "Int8Embedding", "QuantizeLater", "QuantizedEmbedding", "quantize"]
+__all__ = [
+    "Int4Embedding",
+    "Int8Embedding",
+    "QuantizeLater",
+    "QuantizedEmbedding",
+    "RoundingSchedule",
+    "quantize",
+]
 
 
 class QuantizedEmbedding(TableEmbedding):
@@ -112,16 +122,13 @@ def quantize(
         check_bits("weight_bits", weight_bits)
     layer = copy.deepcopy(emb.freeze())
     packed = 0
-    for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
-        plain = dict(part.named_parameters())
-        rows = [name for name in part.row_tables() if name in plain]
-        _pack_tables(part, rows, bits, clip)
-        packed += len(rows)
-        if weight_bits is not None and isinstance(part, TableEmbedding):
-            recipe = part.recipe()
-            reads = filter(None, (*recipe.reads, recipe.weights, recipe.shift))
-            names = {r.name for r in reads if isinstance(r.table, nn.Parameter)}
-            _pack_tables(part, sorted(names), weight_bits, clip)
+    for table in to_pack(layer, bits, weight_bits):
+        owner, _, attribute = table.name.rpartition(".")
+        module = table.part.get_submodule(owner)
+        rows = pack_table(table.parameter, table.bits, clip)
+        delattr(module, attribute)
+        setattr(module, attribute, rows)
+        packed += table.is_rows
     if not packed:
         done = {m.bits for m in layer.modules() if isinstance(m, QuantizedTable)}
         why = f"is stored in {min(done)} bits already" if done else "has no tables of rows"
@@ -129,12 +136,32 @@ def quantize(
     return layer
 
 
-def _pack_tables(part: nn.Module, names: list[str], bits: int, clip: str) -> None:
-    for name in names:
-        owner, _, attribute = name.rpartition(".")
-        table = pack_table(part.get_parameter(name), bits, clip)
-        delattr(part.get_submodule(owner), attribute)
-        setattr(part.get_submodule(owner), attribute, table)
+class _ToPack(NamedTuple):
+    """A table that is stored in few bits: its layer, its name there, and whether it has rows."""
+
+    part: CompressedEmbedding
+    name: str
+    bits: int
+    is_rows: bool
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        return self.part.get_parameter(self.name)
+
+
+def to_pack(layer: nn.Module, bits: int, weight_bits: int | None) -> list[_ToPack]:
+    """List the tables of rows in a layer, and with ``weight_bits`` the weights per id."""
+    found = []
+    for part in [m for m in layer.modules() if isinstance(m, CompressedEmbedding)]:
+        plain = dict(part.named_parameters())
+        rows = [name for name in part.row_tables() if name in plain]
+        found += [_ToPack(part, name, bits, True) for name in rows]
+        if weight_bits is not None and isinstance(part, TableEmbedding):
+            recipe = part.recipe()
+            reads = filter(None, (*recipe.reads, recipe.weights, recipe.shift))
+            names = {r.name for r in reads if isinstance(r.table, nn.Parameter)} - set(rows)
+            found += [_ToPack(part, name, weight_bits, False) for name in sorted(names)]
+    return found
 
 
 def rounded(found: Statement) -> Statement:
@@ -149,14 +176,29 @@ class QuantizeLater(CompressedEmbedding):
 
     ``memcom.build(name, n, e, ratio=16, bits=8)`` gives one whose frozen bytes meet the ratio.
 
+    With ``rounding`` its `schedule` trains the rounded tables in the last share of the steps, as
+    Courbariaux, Bengio and David, "BinaryConnect", NeurIPS 2015, https://arxiv.org/abs/1511.00363:
+    lookups read rounded rows, their gradient is taken for that of the unrounded ones (straight
+    through), and these take up every step of the optimizer. `freeze` packs them, so that its
+    vectors are those that training saw.
+
     Args:
         embedding: The compressor that is trained.
         bits: Bits of the rows once frozen: 2, 3, 4, 8 or 16.
         weight_bits: Bits of weights per id; None leaves them as they are.
         clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
+        rounding: Share of the training, from 0 to 1, in which tables are rounded after every step.
 
-    State: that of the compressor, as ``embedding.*``.
+    Raises:
+        ValueError: An option is out of its range, or ``rounding`` is asked for and the compressor
+            stores other tables than it trains, such as rows that were pruned.
+
+    State: that of the compressor, as ``embedding.*``. With ``rounding`` also ``is_rounded`` (1,)
+    bool, and ``master_0``, ``master_1``, ...: the unrounded tables once they are rounded, in the
+    order of `to_pack`, zeros before. In memory there is a copy of what was last rounded, too.
     """
+
+    is_rounded: Tensor
 
     def __init__(
         self,
@@ -164,6 +206,7 @@ class QuantizeLater(CompressedEmbedding):
         bits: int,
         weight_bits: int | None = None,
         clip: str = "minmax",
+        rounding: float = 0.0,
     ) -> None:
         super().__init__(
             embedding.num_embeddings,
@@ -175,6 +218,38 @@ class QuantizeLater(CompressedEmbedding):
         self.bits = check_bits("bits", bits)
         self.weight_bits = None if weight_bits is None else check_bits("weight_bits", weight_bits)
         self.clip = choice("clip", clip, CLIPS)
+        self.rounding = real("rounding", rounding, 0, 1)
+        if self.rounding:
+            self._prepare_rounding()
+
+    def _prepare_rounding(self) -> None:
+        """Add the state of rounding, or refuse a compressor that stores other tables."""
+        shapes = copy.deepcopy(
+            self.embedding,
+            {
+                id(t): nn.Parameter(m) if isinstance(t, nn.Parameter) else m
+                for t in (*self.embedding.parameters(), *self.embedding.buffers())
+                for m in [torch.empty_like(t, device="meta")]
+            },
+        )
+        trained, stored = (
+            [(table.bits, table.parameter.shape) for table in self._tables(layer)]
+            for layer in (shapes, shapes.freeze())
+        )
+        if trained != stored:
+            raise ValueError(
+                f"rounding must be 0 for {type(self.embedding).__name__}, whose stored tables are "
+                f"others than those it trains, got {self.rounding:g}"
+            )
+        device = self.embedding.device
+        self.register_buffer("is_rounded", torch.zeros(1, dtype=torch.bool, device=device))
+        for k, table in enumerate(self._tables()):
+            # From the start, so that a model keeps its buffers: averaged copies pair them by order.
+            for name, persistent in ((f"master_{k}", True), (f"rounded_{k}", False)):
+                self.register_buffer(name, torch.zeros_like(table.parameter.detach()), persistent)
+
+    def _tables(self, layer: nn.Module | None = None) -> list[_ToPack]:
+        return to_pack(self.embedding if layer is None else layer, self.bits, self.weight_bits)
 
     def compose(self, ids: Tensor) -> Tensor:
         """Look up the compressor."""
@@ -185,27 +260,106 @@ class QuantizeLater(CompressedEmbedding):
         """Return the compressor's addresses, prefixed by ``embedding.``."""
         return {f"embedding.{k}": v for k, v in self.embedding.addresses(ids).items()}
 
+    @torch.no_grad()
+    def round_tables(self) -> None:
+        """Let the unrounded tables take up what has changed since the last time, and round them.
+
+        Call it after every step of an optimizer, as `RoundingSchedule` does.
+
+        Raises:
+            ValueError: The layer was made without ``rounding``, or a table cannot be rounded.
+        """
+        if not self.rounding:
+            raise ValueError("a layer is rounded in training if it is made with rounding > 0")
+        for k, table in enumerate(self._tables()):
+            master, found = self.get_buffer(f"master_{k}"), self.get_buffer(f"rounded_{k}")
+            master.copy_(self._unrounded(k, table.parameter))
+            found.copy_(self._round_trip(master, table.bits))
+            table.parameter.copy_(found)
+        self.is_rounded.fill_(True)
+
+    def _unrounded(self, k: int, parameter: Tensor) -> Tensor:
+        """Return a table's unrounded numbers, with what a step has changed since the last time."""
+        if not self.is_rounded:
+            return parameter.detach()
+        step = parameter.detach() - self.get_buffer(f"rounded_{k}")
+        return self.get_buffer(f"master_{k}") + step
+
+    def _round_trip(self, table: Tensor, bits: int) -> Tensor:
+        return all_rows(pack_table(table, bits, self.clip))
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *others: Any
+    ) -> None:
+        """Load the state; what was last rounded follows from it."""
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        if self.rounding and not lacks_values(self.is_rounded) and self.is_rounded:
+            for k, table in enumerate(self._tables()):
+                master = self.get_buffer(f"master_{k}")
+                self.register_buffer(
+                    f"rounded_{k}", self._round_trip(master, table.bits), persistent=False
+                )
+
+    def schedule(self, num_steps: int, **around: Any) -> RoundingSchedule | None:
+        """Return a schedule that rounds in the last steps; None without ``rounding``."""
+        if not self.rounding:
+            return None
+        before = num_steps - round(self.rounding * num_steps)
+        return RoundingSchedule(self, prune_steps=max(1, before))
+
+    @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Reset the compressor."""
+        """Reset the compressor; its tables are not rounded."""
         self.embedding.reset_parameters(std)
+        for buffer in self.buffers(recurse=False):
+            if buffer is not self._buffers.get(MARK):
+                buffer.zero_()
 
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
         """Let the compressor learn."""
         self.embedding.learn(counts, pretrained, seed=seed)
 
     def resize_num_embeddings(self, num_embeddings: int) -> QuantizeLater:
-        """Return the same over a larger compressor."""
+        """Return the same over a larger compressor; what was rounded is what it trains from."""
         larger = self.embedding.resize_num_embeddings(num_embeddings)
-        later = QuantizeLater(larger, self.bits, self.weight_bits, self.clip)
+        later = QuantizeLater(larger, self.bits, self.weight_bits, self.clip, self.rounding)
         return later.train(self.training)
 
+    @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
-        """Return the compressor with its tables quantised."""
-        return quantize(self.embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip)
+        """Return the compressor with its tables quantised, or as training has rounded them."""
+        embedding = self.embedding
+        if self.rounding and not lacks_values(self.is_rounded) and self.is_rounded:
+            embedding = copy.deepcopy(embedding)
+            for k, table in enumerate(self._tables(embedding)):
+                table.parameter.copy_(self._unrounded(k, table.parameter))
+        return quantize(embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip)
 
     def distinctness(self) -> Statement:
         """Return the compressor's statement, after rounding."""
         return rounded(self.embedding.distinctness())
+
+
+class RoundingSchedule(Schedule[QuantizeLater]):
+    """Rounding of tables after every step from one step on.
+
+    Args:
+        emb: The layer.
+        prune_steps: Steps until tables are rounded for the first time.
+    """
+
+    def __init__(self, emb: QuantizeLater, *, prune_steps: int) -> None:
+        super().__init__(emb, prune_steps=prune_steps, every=1)
+
+    def update(self, ids: Tensor) -> None:
+        """Round, if it is time or a loaded state was rounded."""
+        if self.steps >= self.prune_steps or self.within_budget:
+            self.emb.round_tables()
+
+    @property
+    def within_budget(self) -> bool:
+        """True while tables are rounded."""
+        return bool(self.emb.is_rounded)
 
 
 NOTE = (

@@ -198,8 +198,8 @@ class Schedules:
         self._lookups = Lookups({name: schedule.emb for name, schedule in schedules.items()})
 
     def step(self) -> None:
-        """Note one optimizer step."""
-        for name, schedule in self.schedules.items():
+        """Note one optimizer step: first for the layers inside, then for those around them."""
+        for name, schedule in reversed(self.schedules.items()):
             seen = self._lookups.take(name)
             schedule.step(torch.cat(seen) if seen else torch.empty(0, dtype=torch.int64))
 

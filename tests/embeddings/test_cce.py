@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import memcom
-from memcom.embeddings import CCESchedule, cce
+from memcom.embeddings import CCESchedule
 from tests.embeddings import oracle
 from tests.embeddings.films import EMBEDDING_DIM, NUM_ITEMS, NUM_STEPS, held_out_loss, train
 
@@ -151,14 +151,6 @@ def test_reclustering_helps_training():
         return (layer(ids) - wanted).square().mean().item()
 
     assert trained(True) < 0.7 * trained(False)
-
-
-def test_a_sample_of_ids_is_a_sample_of_ids():
-    few = cce._sample(10, 7, torch.Generator().manual_seed(0))
-    assert len(few.unique()) == 7
-    many = cce._sample(10**12, 50, torch.Generator().manual_seed(0))
-    assert many.max() > 10**11
-    assert many.min() >= 0
 
 
 @pytest.mark.parametrize("dim", [16, 18, 21, 256])

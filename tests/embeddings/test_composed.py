@@ -28,7 +28,7 @@ WRAPPINGS = {
 PACKED = ("int8", "int4")  # few bits by themselves
 PRUNED = ("pep", "amtl", "fiited", "scall")  # freezing drops the least of their numbers
 # A coordinate is one stored number, or its negative: it moves by half a stored step at most.
-SINGLE = ("full", "small-dim", "truncate", "hash", "robe", "lma", "lhf", "dpq", "mgqe")
+SINGLE = ("full", "small-dim", "truncate", "hash", "robe", "lma", "lhf", "dpq", "mgqe", "pq")
 SINGLE += ("jagged", "csr", *PRUNED, *PACKED)
 
 CASES = [

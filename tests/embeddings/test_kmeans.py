@@ -6,7 +6,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from memcom.embeddings import _kmeans
-from memcom.embeddings._kmeans import assign, kmeans, means
+from memcom.embeddings._kmeans import assign, kmeans, means, sample
 
 
 def points(clusters: int, each: int, spread: float) -> torch.Tensor:
@@ -50,3 +50,30 @@ def test_empty_clusters_leave_no_nan(clusters):
     assert centres.shape == (clusters, 2)
     assert centres.isfinite().all()
     assert assign(x, centres)[1].max() == 0
+
+
+def test_a_point_of_weight_three_counts_as_three():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(60, 4, generator=generator, dtype=torch.float64)
+    times = torch.randint(1, 5, (60,), generator=generator)
+    found, repeated = (
+        kmeans(p, 7, weights=w, iterations=50, generator=torch.Generator().manual_seed(0))
+        for p, w in ((x, times), (x.repeat_interleave(times, 0), None))
+    )
+    torch.testing.assert_close(found, repeated)
+    plain = kmeans(x, 7, iterations=50, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(found, plain)
+
+
+def test_a_heavy_point_draws_its_centre():
+    x = torch.tensor([[0.0], [1.0], [10.0]])
+    (centres,) = kmeans(x, 1, weights=torch.tensor([1.0, 3.0, 4.0]), generator=None)
+    assert centres.item() == (3 + 40) / 8
+
+
+def test_a_sample_of_ids_is_a_sample_of_ids():
+    few = sample(10, 7, torch.Generator().manual_seed(0))
+    assert len(few.unique()) == 7
+    many = sample(10**12, 50, torch.Generator().manual_seed(0))
+    assert many.max() > 10**11
+    assert many.min() >= 0

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import memcom
+from memcom import embeddings
 from memcom.embeddings import Occurrences, learned_options, prepare
 
 # Ids 0-9 occur with users 0-9, ids 10-19 with users 10-19; id k occurs 20 - k times.
@@ -110,3 +111,69 @@ def test_other_methods_are_left_alone(name):
     prepare(emb, KNOWN, never)
     for key, value in emb.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+# --- through every wrapper ------------------------------------------------------------------------
+
+PACKED = ("int8", "int4")
+WRAPPED = [
+    (name, wrapping)
+    for name in memcom.available()
+    for wrapping in ("head", "bits", "map", "all")
+    if not (name in PACKED and wrapping in ("bits", "all"))
+]
+
+
+def wrapped(name: str, wrapping: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A layer for 40 ids and the method's own layer in it."""
+    options = {"head": {"head": 4}, "bits": {"bits": 8}, "map": {}}
+    options["all"] = options["head"] | options["bits"]
+    torch.manual_seed(0)
+    ratio = None if name in ("full", *PACKED) else 1.5
+    emb = memcom.build(name, 40, 8, ratio=ratio, **options[wrapping])
+    if wrapping in ("map", "all"):
+        emb = memcom.MappedEmbedding(emb, torch.arange(40).flip(0))
+    (own,) = (m for m in emb.modules() if type(m) is memcom.get(name))
+    return emb, own
+
+
+@pytest.mark.parametrize(("name", "wrapping"), WRAPPED)
+def test_wrappers_pass_on_what_is_learned_schedules_and_regularizers(name, wrapping, monkeypatch):
+    emb, own = wrapped(name, wrapping)
+    cls, n = memcom.get(name), own.num_embeddings
+    told, asked = [], []
+
+    def learn(self, counts, pretrained, *, seed=0):
+        told.append((self, counts, pretrained(2)))
+
+    def regularizer(self, ids):
+        asked.append((self, ids))
+        return torch.ones(())
+
+    monkeypatch.setattr(cls, "learn", learn)
+    monkeypatch.setattr(cls, "regularizer", regularizer)
+    ids = torch.arange(40).repeat_interleave(torch.arange(1, 41))
+    known = Occurrences(ids, torch.zeros_like(ids), 40)
+    narrow = torch.arange(80.0).view(40, 2)
+    prepare(emb, known, lambda width: narrow)
+    order = slice(40 - n, None)  # behind private rows are the last ids
+    counts, table = torch.arange(1, 41), narrow
+    if wrapping in ("map", "all"):
+        counts, table = counts.flip(0), table.flip(0)
+    ((layer, heard, vectors),) = told
+    assert layer is own
+    assert heard.tolist() == counts[order].tolist()
+    assert torch.equal(vectors, table[order])
+
+    regularizers = embeddings.Regularizers(emb)
+    emb.train()(torch.tensor([39, 0, 20]))
+    assert regularizers.loss() == 1
+    regularizers.close()
+    ((layer, ids),) = asked
+    assert layer is own
+    rows = [0, 39, 19] if wrapping in ("map", "all") else [39, 0, 20]
+    assert ids.tolist() == [row - (40 - n) for row in rows if row >= 40 - n]
+
+    schedules = embeddings.attach(emb, 10).schedules
+    inside = [schedule for schedule in schedules.values() if schedule.emb is own]
+    assert len(inside) == (type(own).schedule is not memcom.CompressedEmbedding.schedule)

@@ -14,6 +14,7 @@ SCHEDULES = {
     "fiited": embeddings.FIITEDSchedule,
     "scall": embeddings.SCALLSchedule,
     "cce": embeddings.CCESchedule,
+    **dict.fromkeys(("pq", "rq"), embeddings.CodesSchedule),
 }
 
 
@@ -62,7 +63,7 @@ class Two(nn.Module):
         return self.first(ids).square().mean() + self.second(ids // 2).square().mean()
 
 
-@pytest.mark.parametrize("name", ["pep", "amtl", "fiited", "scall", "cce"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_every_table_is_found_wherever_it_is_and_ends_within_its_budget(name):
     torch.manual_seed(0)
     model = Two(name)
