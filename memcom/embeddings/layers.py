@@ -24,6 +24,7 @@ from memcom.embeddings.dpq import *
 from memcom.embeddings.mgqe import *
 from memcom.embeddings.cce import *
 from memcom.embeddings.lhf import *
+from memcom.embeddings.gain_shape import *
 from memcom.embeddings.quantized import *
 from memcom.embeddings.jagged import *
 from memcom.embeddings.csr import *

@@ -24,6 +24,7 @@ from memcom.addresses import Digit
 from memcom.embeddings._arguments import Sizes, choice
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import CLIPS, QuantizedTable, check_bits, pack_table
 from memcom.embeddings.registry import register
@@ -191,6 +192,10 @@ class QuantizeLater(CompressedEmbedding):
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
         """Let the compressor learn."""
         self.embedding.learn(counts, pretrained, seed=seed)
+
+    def fit_to(self, target: Target) -> None:
+        """Fit the compressor, as if its tables were not rounded later."""
+        self.embedding.fit_to(target)
 
     def resize_num_embeddings(self, num_embeddings: int) -> QuantizeLater:
         """Return the same over a larger compressor."""
