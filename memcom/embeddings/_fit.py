@@ -228,7 +228,7 @@ def _vectors(part: Any, ids: Tensor, tables: Tables) -> Tensor:
 def _terms(
     part: Any, ids: Tensor, tables: Tables, block: Sequence[str], first: int = 0
 ) -> Iterator[_Term]:
-    """Where the vectors of ids read the tables of a block; ``first``: their first coordinate."""
+    """The places where ids read the tables of a block; ``first``: of the first coordinate."""
     everything = slice(None)
     columns = slice(first, first + _width(part))
     if isinstance(part, Read):
