@@ -369,9 +369,14 @@ class CompressedEmbedding(KeepsIntegers):
 
         Raises:
             FitError: The method has to be trained.
+            TypeError: The class is made from other layers, or takes no such option.
             ValueError: As `fit_table`; or both budgets are given, or one that the method cannot
                 meet.
         """
+        if not hasattr(cls, "card"):
+            raise TypeError(
+                f"{cls.__name__} is made from other layers; give fit_table of one the table"
+            )
         check_table("table", table)
         rows, width = table.shape
         common: Any = {"padding_idx": padding_idx, "sparse": sparse, "dtype": table.dtype}

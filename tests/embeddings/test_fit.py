@@ -399,6 +399,8 @@ def test_from_pretrained_takes_torchs_arguments():
     assert memcom.FullEmbedding.from_pretrained(TABLE, freeze=False).table.requires_grad
     with pytest.raises(TypeError, match="max_norm"):
         memcom.FullEmbedding.from_pretrained(TABLE, max_norm=1.0)
+    with pytest.raises(TypeError, match="HeadEmbedding is made from other layers"):
+        memcom.HeadEmbedding.from_pretrained(TABLE)
 
 
 def test_from_pretrained_meets_a_budget_or_says_what_it_needs():
