@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "Compressed", "CompressedTable", "compress"]
 
 AUTO = (
-    *("int8", "int4(clip=greedy)", "pq", "rq", "dpq(form=centroid)", "low-rank", "low-rank(bits=8)"),
-    *("low-rank(bits=4)", "memcom(bits=8)", "gain-shape", "gain-shape(bits=8,weight_bits=8)"),
-    *("qr(bits=8)", "hash(bits=8)", "lhf(bits=8)", "lhf(bits=4)", "truncate(bits=8)"),
+    *("int8", "int4(clip=greedy)", "pq", "rq", "dpq(form=centroid)", "low-rank"),
+    *("low-rank(bits=8)", "low-rank(bits=4)", "memcom(bits=8)", "gain-shape"),
+    *("gain-shape(bits=8,weight_bits=8)", "qr(bits=8)", "hash(bits=8)", "lhf(bits=8)"),
+    *("lhf(bits=4)", "truncate(bits=8)"),
 )
 """The methods that ``"auto"`` tries, where they are registered: each is fitted without training."""
 
