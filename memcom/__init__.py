@@ -19,8 +19,12 @@ from memcom.budget import plan as plan
 from memcom.budget import plan_tables as plan_tables
 from memcom.collisions.audit import Audit as Audit
 from memcom.collisions.audit import audit as audit
+from memcom.compression import Compressed as Compressed
+from memcom.compression import CompressedTable as CompressedTable
+from memcom.compression import compress as compress
 from memcom.embeddings import Card as Card
 from memcom.embeddings import CompressedEmbedding as CompressedEmbedding
+from memcom.embeddings import FitError as FitError
 from memcom.embeddings import available as available
 from memcom.embeddings import get as get
 from memcom.embeddings import parse_spec as parse_spec

@@ -16,7 +16,6 @@ beside it freezes the weights per id to fp16, ``clip="greedy"`` searches for the
 
 from __future__ import annotations
 
-import bisect
 import inspect
 import math
 from collections.abc import Mapping
@@ -43,11 +42,13 @@ class BudgetError(ValueError):
     Args:
         message: The method, the budget, how small it can be, and the reason.
         reason: The reason alone; the whole message by default.
+        smallest: Bytes that the compressor needs at the least; 0 if not known.
     """
 
-    def __init__(self, message: str, reason: str = "") -> None:
+    def __init__(self, message: str, reason: str = "", smallest: int = 0) -> None:
         super().__init__(message)
         self.reason = reason or message
+        self.smallest = smallest
 
 
 @dataclass(frozen=True)
@@ -162,19 +163,17 @@ def plan(
                 f"give {option} or {budget_name}, not both: {budget_name} decides {option}, got "
                 f"{option}={shown(value)}"
             )
-    smallest = stored(ends[0])
-    if smallest > budget:
+    arguments = sizes.largest(stored, budget)
+    if arguments is None:
+        smallest = stored(ends[0])
         reason = sizes.floor + (f", beside {head} private rows" if head else "")
         raise BudgetError(
             f"{name} cannot store {num_embeddings} x {embedding_dim} in {budget:,.0f} bytes "
             f"(ratio {full / budget:.4g}): it needs {smallest:,} (ratio {full / smallest:.4g}); "
             f"{reason}",
             reason,
+            smallest,
         )
-    too_large = bisect.bisect_left(
-        sizes.scales, True, key=lambda scale: stored(sizes.arguments(scale)) > budget
-    )
-    arguments = sizes.arguments(sizes.scales[too_large - 1])
     stays = stored(arguments)
     asked = f"ratio {float(ratio):g}" if ratio is not None else f"{budget:,.0f} bytes"
     note = f"{asked} asked, {budget - stays:,.0f} bytes left over"

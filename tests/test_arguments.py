@@ -373,6 +373,7 @@ WELL = {
         "make_interaction": torch.nn.Identity,
     },
     "memcom.audit": {"emb": LAYER},
+    "memcom.compress": {"model": TABLE, "ratio": 2, "method": "qr"},
     "memcom.learn_map": {"pre_embedding": TABLE, "counts": torch.arange(N), "num_buckets": 7},
     "memcom.minhash_signatures": {"ids": IDS, "users": IDS, "num_embeddings": 5},
     "memcom.register": {"name": "qr"},

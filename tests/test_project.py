@@ -49,7 +49,7 @@ ROOMS = (
     ("tasks",),
     ("plots",),
     ("collisions", "profiling"),
-    ("budget", "export", "optim"),
+    ("budget", "compression", "export", "optim"),
     ("embeddings",),
     ("kernels",),
     ("data",),

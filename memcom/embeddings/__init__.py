@@ -8,6 +8,8 @@ from memcom.embeddings._card import Paper as Paper
 from memcom.embeddings._card import Statement as Statement
 from memcom.embeddings._contract import CompressedEmbedding as CompressedEmbedding
 from memcom.embeddings._contract import TableEmbedding as TableEmbedding
+from memcom.embeddings._fit import FitError as FitError
+from memcom.embeddings._fit import Target as Target
 from memcom.embeddings.layers import *  # noqa: F403
 from memcom.embeddings.learning import Occurrences as Occurrences
 from memcom.embeddings.learning import learned_options as learned_options

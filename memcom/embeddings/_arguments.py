@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,23 @@ class Sizes(NamedTuple):
     def of(cls, option: str, scales: Sequence[int], floor: str) -> Sizes:
         """Return sizes of which each is the value of one option."""
         return cls(scales, lambda scale: {option: scale}, floor)
+
+    def largest(
+        self, stored: Callable[[dict[str, Any]], int], budget: float
+    ) -> dict[str, Any] | None:
+        """Find the largest size within a budget.
+
+        Args:
+            stored: From arguments to bytes.
+            budget: In bytes.
+
+        Returns:
+            Its arguments; None if even the smallest does not fit.
+        """
+        too_large = bisect.bisect_left(
+            self.scales, True, key=lambda scale: stored(self.arguments(scale)) > budget
+        )
+        return self.arguments(self.scales[too_large - 1]) if too_large else None
 
 
 def check_placement(device: Any, dtype: Any) -> dict[str, Any]:

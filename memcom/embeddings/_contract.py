@@ -15,16 +15,21 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn.parallel import DistributedDataParallel
 
-from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, require_tensor
+from memcom._text import parse_nbytes
+from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, lacks_values, require_tensor
 from memcom.embeddings._arguments import (
     MAX_EMBEDDING_DIM,
     Sizes,
     check_placement,
+    check_tensor,
     check_types,
     flag,
+    real,
+    shown,
     whole,
 )
 from memcom.embeddings._card import UNKNOWN, Card, Statement
+from memcom.embeddings._fit import FitError, Target, fit_recipe
 from memcom.embeddings._integers import MARK, KeepsIntegers
 from memcom.embeddings._resize import resized
 from memcom.kernels import Reading, Recipe, choose, dedup, lookup, plain_lookup
@@ -57,8 +62,8 @@ class CompressedEmbedding(KeepsIntegers):
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
     `reset_parameters` and `sizes`; where it needs them also `freeze`, `schedule`, `regularizer`,
-    `learned_options` and `learn`. One whose vectors take much more work than reading a row sets
-    `each_once`.
+    `learned_options`, `learn` and `fit_to`. One whose vectors take much more work than reading a
+    row sets `each_once`.
 
     Args:
         num_embeddings: Number of ids, n.
@@ -291,6 +296,125 @@ class CompressedEmbedding(KeepsIntegers):
             seed: Seed of random choices.
         """
 
+    @torch.no_grad()
+    def fit_table(self, table: Tensor, weights: Tensor | None = None, *, seed: int = 0) -> None:
+        """Set the parameters so that the vectors come close to the rows of a trained table.
+
+        The error is ``sum_i weights[i] |table[i] - vector i|^2``, over all ids but padding. It is
+        the least there is where the method has a closed form (rounding, low rank, sums of rows),
+        and a local minimum elsewhere (products of rows, learned maps and codes). What is counted
+        is the layer as `freeze` leaves it.
+
+        Args:
+            table: ``(num_embeddings, embedding_dim)``, floating point; left as it is.
+            weights: ``(num_embeddings,)``, at least 0, such as how often each id is looked up; all
+                alike if None. An id of weight 0 counts a millionth of the mean: it gets the best
+                vector that the others leave it.
+            seed: Seed of random choices.
+
+        Raises:
+            FitError: The method has to be trained.
+            ValueError: Table or weights have another shape, are not finite, or are on the meta
+                device; weights are negative or all 0.
+        """
+        check_table("table", table)
+        shape = self.num_embeddings, self.embedding_dim
+        if tuple(table.shape) != shape:
+            raise ValueError(f"table must have shape {shape}, got {tuple(table.shape)}")
+        if lacks_values(next(chain(self.parameters(), self.buffers()))):
+            raise ValueError("the layer is on the meta device and has no values to fit")
+        importance = check_weights("weights", weights, len(table)).to(self.device)
+        importance = importance.clamp(min=1e-6 * float(importance.mean()))
+        if self.padding_idx is not None:
+            importance[self.padding_idx] = 0
+        seed = whole("seed", seed, 0, 2**63 - 1)
+        self.fit_to(Target(table.detach().to(self.device), importance, seed))
+
+    def fit_to(self, target: Target) -> None:
+        """Do what `fit_table` says, with arguments that are checked; wrappers pass it on.
+
+        Args:
+            target: Table and weights, on the layer's device.
+
+        Raises:
+            FitError: The method has to be trained, as it is by default.
+        """
+        raise FitError(
+            f"{type(self).__name__} has no closed form for a given table: train it, or take a "
+            "method that memcom.compress tries"
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Layer],
+        table: Tensor,
+        *,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        sparse: bool = False,
+        frequencies: Tensor | None = None,
+        ratio: float | None = None,
+        nbytes: int | str | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Layer:
+        """Return a layer that is fitted to a trained table, on its device and in its dtype.
+
+        ``LowRankEmbedding.from_pretrained(model.items.weight, ratio=8)``
+
+        Args:
+            table: ``(num_embeddings, embedding_dim)``, floating point; left as it is.
+            freeze: Train nothing of it, as in `torch.nn.Embedding.from_pretrained`.
+            padding_idx: This id gives zeros, whatever its row; may be negative.
+            sparse: Give sparse gradients to every table that is read by rows.
+            frequencies: ``(num_embeddings,)``, how often each id is looked up; its error counts as
+                often. All alike if None.
+            ratio: Budget: the bytes of the fp32 table over those of the layer once frozen.
+            nbytes: Budget in bytes, or as text such as ``"1.5 MB"``.
+            seed: Seed of the fit.
+            **options: The method's own; with neither budget its sizes, too.
+
+        Returns:
+            The layer, as it is trained. `freeze` of the layer gives what is shipped.
+
+        Raises:
+            FitError: The method has to be trained.
+            TypeError: The class is made from other layers, or takes no such option.
+            ValueError: As `fit_table`; or both budgets are given, or one that the method cannot
+                meet.
+        """
+        if not hasattr(cls, "card"):
+            raise TypeError(
+                f"{cls.__name__} is made from other layers; give fit_table of one the table"
+            )
+        check_table("table", table)
+        rows, width = table.shape
+        common: Any = {"padding_idx": padding_idx, "sparse": sparse, "dtype": table.dtype}
+        if ratio is not None and nbytes is not None:
+            given = f"{shown(ratio)} and {shown(nbytes)}"
+            raise ValueError(f"give ratio or nbytes, not both: got {given}")
+        if nbytes is not None:
+            budget: float = parse_nbytes(nbytes)
+        elif ratio is not None:
+            budget = 4 * rows * width / real("ratio", ratio, 1e-3, 1e9)
+        if ratio is not None or nbytes is not None:
+
+            def stored(arguments: dict[str, Any]) -> int:
+                return cls(rows, width, device="meta", **common, **arguments).frozen_nbytes
+
+            sizes = cls.sizes(rows, width, **options)
+            found = sizes.largest(lambda own: stored({**options, **own}), budget)
+            if found is None:
+                least = stored({**options, **sizes.arguments(sizes.scales[0])})
+                raise ValueError(
+                    f"{cls.__name__} cannot store {rows} x {width} in {budget:,.0f} bytes: it "
+                    f"needs {least:,}; {sizes.floor}"
+                )
+            options = {**options, **found}
+        layer = cls(rows, width, device=table.device, **common, **options)
+        layer.fit_table(table, frequencies, seed=seed)
+        return layer.requires_grad_(not flag("freeze", freeze))
+
     def regularizer(self, ids: Tensor) -> Tensor | None:
         """Return what training adds to the loss for the ids of a batch; None, nothing, by default.
 
@@ -439,12 +563,57 @@ class CompressedEmbedding(KeepsIntegers):
         )
 
 
+def check_table(name: str, table: Tensor) -> None:
+    """Refuse what is no trained table: floating point rows with finite values."""
+    check_tensor(name, table)
+    if lacks_values(table):
+        raise ValueError(f"{name} is on the meta device and has no values")
+    if table.layout != torch.strided or table.is_quantized:
+        raise ValueError(f"{name} must be an ordinary tensor, got a {table.layout} {table.dtype}")
+    if table.ndim != 2 or not table.numel():
+        raise ValueError(f"{name} must be (rows, width), got shape {tuple(table.shape)}")
+    if not table.is_floating_point():
+        raise ValueError(f"{name} must be floating point, got {table.dtype}")
+    if not bool(table.isfinite().all()):
+        rows = (~table.isfinite()).any(1).nonzero().flatten().tolist()
+        more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
+        first = ", ".join(map(str, rows[:5]))
+        raise ValueError(f"{name} has NaN or infinite numbers in row {first}{more}")
+
+
+def check_weights(name: str, weights: Tensor | None, rows: int) -> Tensor:
+    """Return weights of ids as a new float64 tensor; ones if there are none."""
+    if weights is None:
+        return torch.ones(rows, dtype=torch.float64)
+    check_tensor(name, weights)
+    if weights.is_complex() or lacks_values(weights):
+        raise ValueError(f"{name} must be real numbers, got {weights.dtype} on {weights.device}")
+    if tuple(weights.shape) != (rows,):
+        raise ValueError(f"{name} must have shape ({rows},), got {tuple(weights.shape)}")
+    found = weights.detach().to(torch.float64, copy=True)
+    bad = (~(found.isfinite() & (found >= 0))).nonzero().flatten()
+    if len(bad):
+        raise ValueError(
+            f"{name} must be finite and at least 0, got {float(found[bad[0]]):g} for id "
+            f"{int(bad[0])}"
+        )
+    if not bool((found > 0).any()):
+        raise ValueError(f"{name} must not be 0 for every id")
+    return found
+
+
 class TableEmbedding(CompressedEmbedding):
     """A compressor that is address -> look up -> fuse: a subclass defines its `recipe`."""
 
     def recipe(self) -> Recipe:
         """Return the rows of tables that are read, and their fusion."""
         raise TypeError(f"{type(self).__name__} does not define recipe")
+
+    def fit_to(self, target: Target) -> None:
+        """Fit the tables of the recipe by alternating least squares; the addresses stay."""
+        reading = self.reading()
+        assert isinstance(reading, Recipe)
+        fit_recipe(reading, target)
 
     def row_tables(self) -> list[str]:
         """Return the tables of rows, without weights (a column that multiplies)."""

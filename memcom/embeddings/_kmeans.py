@@ -92,8 +92,16 @@ def means(
     return sums / sizes.masked_fill(sizes == 0, 1).unsqueeze(1), sizes
 
 
-def sample(count: int, take: int, generator: torch.Generator | None) -> Tensor:
-    """Draw ``take`` of ``count`` numbers, int64 on the CPU; few of many may repeat."""
+PER_CLUSTER = 256
+"""Points that k-means is run on for each cluster."""
+
+
+def sample(count: int, num_clusters: int, generator: torch.Generator | None) -> Tensor:
+    """Draw the points, of ``count``, that clusters are found on: int64, on the CPU.
+
+    At most `PER_CLUSTER` for each cluster; of many points one may be drawn twice.
+    """
+    take = min(count, PER_CLUSTER * num_clusters)
     if take * 4 > count:
         return torch.randperm(count, generator=generator)[:take]
-    return torch.randint(count, (take,), generator=generator)  # no list of all numbers
+    return torch.randint(count, (take,), generator=generator)  # no list of all points

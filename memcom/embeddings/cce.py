@@ -23,6 +23,7 @@ from memcom.addresses import Digit, check_ids, lacks_values, murmur3
 from memcom.embeddings._arguments import Sizes, divisors, group_count, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target, fit_recipe
 from memcom.embeddings._kmeans import assign, kmeans, sample
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, forget_moments
@@ -138,9 +139,8 @@ class CCEEmbedding(CompressedEmbedding):
             generator: Source of the sample and of the new hash; on the CPU.
         """
         device, shape = self.device, (self.num_columns, self.num_buckets, -1)
-        take = min(self.num_embeddings, 256 * self.num_buckets)
-        some = sample(self.num_embeddings, take, generator).to(device)
-        columns = self._columns(some).float().unbind(-2)
+        drawn = sample(self.num_embeddings, self.num_buckets, generator).to(device)
+        columns = self._columns(drawn).float().unbind(-2)
         centres = torch.stack(
             [
                 kmeans(c, self.num_buckets, iterations=iterations, generator=generator)
@@ -165,6 +165,26 @@ class CCEEmbedding(CompressedEmbedding):
         self.residuals.copy_((sums / sizes.clamp(min=1)).flatten(0, 1))  # an empty bucket: 0
         self.map.copy_(torch.cat(packed))
         self.seeds.copy_(seeds)
+
+    def fit_to(self, target: Target) -> None:
+        """Cluster the columns of the table; then both tables are those of the least error.
+
+        The hash of the residuals stays as it is.
+        """
+        generator = target.generator()
+        columns = target.table.float().unflatten(1, (self.num_columns, -1)).unbind(1)
+        codes = []
+        for points in columns:
+            drawn = sample(len(points), self.num_buckets, generator).to(points.device)
+            importance = target.weights[drawn]
+            centres = kmeans(
+                points[drawn], self.num_buckets, generator=generator, weights=importance
+            )
+            codes.append(assign(points, centres)[0])
+        self.map.copy_(pack(torch.stack(codes, dim=1), bits_for(self.num_buckets)))
+        reading = self.reading()
+        assert isinstance(reading, Recipe)
+        fit_recipe(reading, target)
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
@@ -21,6 +22,7 @@ from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.registry import register
 from memcom.kernels import Ragged, Reading, gather_rows
 from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
@@ -132,6 +134,17 @@ class CSREmbedding(CompressedEmbedding):
         layer._set_places(kept.flatten().nonzero().squeeze(1))
         layer.values.zero_()[:total] = chunks
         return layer
+
+    def fit_to(self, target: Target) -> None:
+        """Keep the chunks whose squared length, times the weight of their id, is largest."""
+        rest = self.row_chunks * self.chunk_dim - self.embedding_dim
+        chunks = F.pad(target.table, (0, rest)).view(-1, self.chunk_dim)
+        weights = target.weights.repeat_interleave(self.row_chunks)
+        importance = chunks.double().square().sum(1) * weights
+        places = importance.topk(self.num_chunks).indices.sort().values
+        self.longest = self.row_chunks
+        self._set_places(places)
+        self.values.copy_(chunks[places])
 
     def _set_places(self, places: Tensor) -> None:
         """Store the places of the kept chunks: ascending ``row * row_chunks + column``."""

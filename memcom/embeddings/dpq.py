@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ from memcom.embeddings._arguments import (
 )
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import FitError, Target
+from memcom.embeddings._kmeans import assign, kmeans, means, sample
 from memcom.embeddings.quantized_table import pack_table
 from memcom.embeddings.registry import register
 from memcom.kernels import (
@@ -266,6 +269,43 @@ class DPQEmbedding(CompressedEmbedding):
         pulled = (rows - query.detach()).square()
         committed = (query - rows.detach()).square()
         return (pulled + self.commitment * committed).sum() / max(1, query.numel())
+
+    def fit_to(self, target: Target) -> None:
+        """Cluster each group's coordinates by k-means; the query becomes the table.
+
+        Tiers of fewer codewords come first: the codewords that they may use are the centres of
+        their ids, and further ones those of the ids that may use more.
+        """
+        if self.keys is not None or self.batch_norm:
+            raise FitError(
+                f"{type(self).__name__} chooses codes by keys or normalised responses, which are "
+                "trained; fit one with form=centroid and without batch norm"
+            )
+        generator, importance = target.generator(), target.weights.float()
+        ends = list(accumulate(size for size, _ in self.tiers()))
+        spans = [slice(end - size, end) for end, (size, _) in zip(ends, self.tiers(), strict=True)]
+        codebooks = self.values.view(self.num_groups, self.num_codewords, -1)
+        groups = target.table.float().unflatten(1, (self.num_groups, -1)).unbind(1)
+        for points, codebook in zip(groups, codebooks, strict=True):
+            found = points[:0]
+            for span, (_, codewords) in sorted(
+                zip(spans, self.tiers(), strict=True), key=lambda tier: tier[1][1]
+            ):
+                more = codewords - len(found)
+                if more:
+                    drawn = sample(len(points[span]), more, generator).to(points.device)
+                    own, weights = points[span][drawn], importance[span][drawn]
+                    centres = kmeans(own, more, generator=generator, weights=weights)
+                    found = torch.cat([found, centres])
+            codes = torch.cat(
+                [
+                    assign(points[span], found[:codewords])[0]
+                    for span, (_, codewords) in zip(spans, self.tiers(), strict=True)
+                ]
+            )
+            centres, sizes = means(points, codes, len(found), importance)
+            codebook[: len(found)] = torch.where(sizes.unsqueeze(1) > 0, centres, found)
+        self.query.copy_(target.table)
 
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:

@@ -21,6 +21,7 @@ from memcom.addresses import Clamp, Digit
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Statement
 from memcom.embeddings._contract import Common, TableEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.registry import register
 from memcom.kernels import Read, Reading, Recipe
 
@@ -51,6 +52,10 @@ class FullEmbedding(TableEmbedding):
     def recipe(self) -> Recipe:
         """Read one row, by the id itself."""
         return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
+
+    def fit_to(self, target: Target) -> None:
+        """Copy the table."""
+        self.table.copy_(target.table)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2)."""
@@ -106,6 +111,10 @@ class SmallDimEmbedding(TableEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Append zeros to the stored coordinates."""
         return F.pad(super().compose(ids), (0, self.embedding_dim - self.inner_dim))
+
+    def fit_to(self, target: Target) -> None:
+        """Copy the first coordinates."""
+        self.table.copy_(target.table[:, : self.inner_dim])
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table; the mean square over all coordinates of a vector is ``std**2``."""

@@ -21,6 +21,7 @@ from memcom.addresses import Digit, check_ids, is_traced
 from memcom.embeddings._arguments import whole
 from memcom.embeddings._card import Statement
 from memcom.embeddings._contract import CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.kernels import Ranges, Read, Reading, Recipe, gather_rows
 
 __all__ = ["HeadEmbedding"]
@@ -103,6 +104,11 @@ class HeadEmbedding(CompressedEmbedding):
         self.tail.learn(
             counts[self.head :], lambda width: pretrained(width)[self.head :], seed=seed
         )
+
+    def fit_to(self, target: Target) -> None:
+        """Copy the rows of the head, and fit the tail."""
+        self.private.copy_(target.table[: self.head])
+        self.tail.fit_to(target.part(slice(self.head, None)))
 
     def freeze(self) -> CompressedEmbedding:
         """Return the same private rows over the frozen tail."""

@@ -21,6 +21,7 @@ from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.registry import register
 from memcom.kernels import Ragged, Reading, gather_rows
 from memcom.kernels.bits import Stored, bits_for, pack, packed_nbytes, unpack
@@ -111,6 +112,16 @@ class JaggedEmbedding(CompressedEmbedding):
         kept = torch.arange(width, device=table.device) < sizes.unsqueeze(1)
         layer.values.zero_()[:total, 0] = table[kept]
         return layer
+
+    def fit_to(self, target: Target) -> None:
+        """Copy the first numbers of every row; the widths stay as they are."""
+        for ids in self.all_ids():
+            start, end = self._bounds(ids)
+            number = torch.arange(self.embedding_dim, device=ids.device)
+            kept = number < (end - start).unsqueeze(1)
+            self.values[int(start[0]) : int(end[-1]), 0] = target.table[ids][kept].to(
+                self.values.dtype
+            )
 
     def _set_sizes(self, sizes: Tensor) -> None:
         ends = F.pad(sizes.long().cumsum(0), (1, 0))

@@ -26,6 +26,7 @@ from memcom.embeddings.product_codes import *
 from memcom.embeddings.residual_codes import *
 from memcom.embeddings.cce import *
 from memcom.embeddings.lhf import *
+from memcom.embeddings.gain_shape import *
 from memcom.embeddings.quantized import *
 from memcom.embeddings.jagged import *
 from memcom.embeddings.csr import *

@@ -24,7 +24,8 @@ from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
-from memcom.embeddings._kmeans import assign, kmeans
+from memcom.embeddings._fit import Target
+from memcom.embeddings._kmeans import assign, kmeans, sample
 from memcom.embeddings.registry import register
 from memcom.kernels import Mapped, Read, Reading, Recipe
 from memcom.kernels.bits import Stored, bits_for, pack
@@ -98,6 +99,19 @@ class LearnedHashEmbedding(TableEmbedding):
         generator = torch.Generator().manual_seed(seed)
         rows = learn_map(pretrained(PRE_DIM), counts, self.num_buckets, generator=generator)
         self.set_map(rows)
+
+    def fit_to(self, target: Target) -> None:
+        """Cluster the rows by k-means, weighted, and give each cluster its mean.
+
+        Where there are more than 256 rows for a bucket, a sample of that size is clustered.
+        """
+        generator, points = target.generator(), target.table.float()
+        drawn = sample(len(points), self.num_buckets, generator).to(points.device)
+        importance = target.weights[drawn]
+        centres = kmeans(points[drawn], self.num_buckets, generator=generator, weights=importance)
+        self.set_map(assign(points, centres)[0])
+        self.table.copy_(centres)  # stays where no id is sent
+        super().fit_to(target)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2); the map is i mod num_buckets again."""
@@ -185,6 +199,20 @@ class MappedEmbedding(CompressedEmbedding):
 
         self.inner.learn(total(counts), means, seed=seed)
 
+    def fit_to(self, target: Target) -> None:
+        """Fit the compressor to the mean of the ids of each row, with the weight of them all.
+
+        What the ids of a row lose to their mean, no compressor behind the map can change.
+        """
+        rows = self.inner.num_embeddings
+        sums = torch.zeros(rows, self.embedding_dim, dtype=torch.float64, device=self.device)
+        total = torch.zeros(rows, dtype=torch.float64, device=self.device)
+        for ids, x, w in target.chunks():
+            sums.index_add_(0, self.rows(ids), w * x)
+            total.index_add_(0, self.rows(ids), w.squeeze(1))
+        means = sums / total.masked_fill(total == 0, 1).unsqueeze(1)
+        self.inner.fit_to(Target(means, total, target.seed))
+
     def freeze(self) -> CompressedEmbedding:
         """Return the same map over the frozen compressor."""
         inner = self.inner.freeze()
@@ -259,7 +287,7 @@ def learn_map(
         features = features - features.mean(0)
         features = features / features.square().mean(0).sqrt().clamp(min=1e-12)
         clusters = num_buckets - hot
-        sample = torch.randperm(len(cold), generator=generator)[: 256 * clusters]
-        centres = kmeans(features[sample.to(cold.device)], clusters, generator=generator)
+        drawn = sample(len(cold), clusters, generator).to(cold.device)
+        centres = kmeans(features[drawn], clusters, generator=generator)
         rows[cold] = hot + assign(features, centres)[0]
     return rows

@@ -18,6 +18,7 @@ from memcom.addresses import Digit, check_ids
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target, leading_directions, project
 from memcom.embeddings.registry import register
 from memcom.kernels import Read, Reading, Recipe, gather_rows
 
@@ -73,6 +74,12 @@ class LowRankEmbedding(CompressedEmbedding):
         """Return the row of ``factor``, one for each id; ``projection`` is shared by all."""
         ids = check_ids(ids, self.num_embeddings)
         return {"factor": Digit(self.num_embeddings)(ids)}
+
+    def fit_to(self, target: Target) -> None:
+        """Take the truncated singular value decomposition, of rows times root of their weight."""
+        directions = leading_directions(target, self.rank)
+        project(target, directions, self.factor)
+        self.projection.copy_(directions)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw both factors, so that a composed row has variance ``std**2``."""

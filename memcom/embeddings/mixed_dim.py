@@ -25,6 +25,7 @@ from memcom.addresses import Digit, check_ids
 from memcom.embeddings._arguments import MAX_PARTS, Sizes, real, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target, leading_directions, project
 from memcom.embeddings.registry import register
 from memcom.kernels import Ranges, Read, Reading, Recipe, gather_rows
 
@@ -115,6 +116,17 @@ class MixedDimEmbedding(CompressedEmbedding):
     def row_tables(self) -> list[str]:
         """Name the blocks; projections stay as they are."""
         return [f"tables.{f}" for f in range(len(self.tables))]
+
+    def fit_to(self, target: Target) -> None:
+        """Take the truncated singular value decomposition of each block."""
+        for f, (start, block) in enumerate(zip(self.starts, self.blocks, strict=True)):
+            part = target.part(slice(start, start + block))
+            if str(f) in self.projections:
+                directions = leading_directions(part, self.widths[f])
+                project(part, directions, self.tables[f])
+                self.projections[str(f)].copy_(directions)
+            else:
+                self.tables[f].copy_(part.table)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw everything, so that a composed row has variance ``std**2``."""

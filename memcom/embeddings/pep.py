@@ -34,6 +34,7 @@ from memcom.addresses import check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.csr import CSREmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule, interval
@@ -141,6 +142,13 @@ class PEPEmbedding(CompressedEmbedding):
         kept = self.kept()
         chunks = torch.cat([self.compose(ids) for ids in self.all_ids()])[kept].unsqueeze(1)
         return CSREmbedding.from_chunks(chunks, kept, self.embedding_dim, **self.common)
+
+    def fit_to(self, target: Target) -> None:
+        """Keep the numbers whose squares, times their weight, are largest; thresholds are off."""
+        importance = (target.table.double().square() * target.weights.unsqueeze(1)).flatten()
+        self.table.copy_(target.table)
+        self.threshold.fill_(OFF)
+        self.mask.zero_().view(-1)[importance.topk(self.num_values).indices] = True
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:

@@ -29,6 +29,7 @@ from memcom.addresses import Digit, check_ids, lacks_values
 from memcom.embeddings._arguments import Sizes, divisors, group_count, whole
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings._kmeans import assign, kmeans, sample
 from memcom.embeddings.dpq import CodebookEmbedding, longer_codes, rows_nbytes
 from memcom.embeddings.registry import register
@@ -39,8 +40,6 @@ from memcom.kernels.bits import bits_for, packed_nbytes
 __all__ = ["CodedEmbedding", "CodesSchedule", "ProductCodesEmbedding"]
 
 FLOOR = "the codewords are stored beside the codes of every id"
-POINTS = 256
-"""Points a codeword that k-means is run on."""
 
 
 class CodedEmbedding(CompressedEmbedding):
@@ -123,6 +122,12 @@ class CodedEmbedding(CompressedEmbedding):
         """Keep the counts, at least 1, as the weights of the ids in k-means."""
         self.frequency.copy_(counts.clamp(min=1))
 
+    def fit_to(self, target: Target) -> None:
+        """Copy the table and the weights: `freeze` quantises them."""
+        self.reset_parameters()
+        self.table.copy_(target.table)
+        self.frequency.copy_(target.weights)
+
     @torch.no_grad()
     def quantise(self, *, generator: torch.Generator | None = None) -> None:
         """Replace the table by codes and codewords, in place.
@@ -139,9 +144,8 @@ class CodedEmbedding(CompressedEmbedding):
     ) -> None:
         generator = generator or torch.Generator().manual_seed(0)
         exact = torch.promote_types(self.table.dtype, torch.float32)
-        take = min(self.num_embeddings, POINTS * self.num_codewords)
-        some = sample(self.num_embeddings, take, generator).to(self.device)
-        codewords = self.fit(self.table[some].to(exact), self.frequency[some], generator)
+        drawn = sample(self.num_embeddings, self.num_codewords, generator).to(self.device)
+        codewords = self.fit(self.table[drawn].to(exact), self.frequency[drawn], generator)
         codebook.values.copy_(codewords.flatten(0, 1))
         codes = [self.encode(self.table[i].to(exact), codewords).int() for i in self.all_ids()]
         codebook.set_codes(0, torch.cat(codes))

@@ -26,6 +26,7 @@ from memcom.addresses import Digit, lacks_values
 from memcom.embeddings._arguments import Sizes, choice, real
 from memcom.embeddings._card import Card, Paper, Statement
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings._integers import MARK
 from memcom.embeddings.full import FullEmbedding
 from memcom.embeddings.quantized_table import CLIPS, QuantizedTable, check_bits, pack_table
@@ -318,6 +319,10 @@ class QuantizeLater(CompressedEmbedding):
     def learn(self, counts: Tensor, pretrained: Callable[[int], Tensor], *, seed: int = 0) -> None:
         """Let the compressor learn."""
         self.embedding.learn(counts, pretrained, seed=seed)
+
+    def fit_to(self, target: Target) -> None:
+        """Fit the compressor, as if its tables were not rounded later."""
+        self.embedding.fit_to(target)
 
     def resize_num_embeddings(self, num_embeddings: int) -> QuantizeLater:
         """Return the same over a larger compressor; what was rounded is what it trains from."""

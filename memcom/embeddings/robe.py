@@ -94,13 +94,17 @@ class ROBEEmbedding(FlatEmbedding):
 
     def compose(self, ids: Tensor) -> Tensor:
         """Fetch the cells, and negate the runs whose sign is negative."""
-        vectors = super().compose(ids)
+        vectors, signs = super().compose(ids), self.signs_of(ids)
+        return vectors if signs is None else vectors * signs
+
+    def signs_of(self, ids: Tensor) -> Tensor | None:
+        """Return the sign of each coordinate's run, int64 ``(*ids.shape, embedding_dim)``."""
         if not self.signs:
-            return vectors
+            return None
         seeds = derived_seeds(self.seeds[0], 2 * self.num_chunks)[self.num_chunks :]
         bits = murmur3(ids.unsqueeze(-1), seeds) & 1
         of_run = torch.arange(self.embedding_dim, device=ids.device) // self.chunk_size
-        return torch.where(bits[..., of_run] == 1, -vectors, vectors)
+        return 1 - 2 * bits[..., of_run]
 
     def reading(self) -> Reading:
         """Say the same as runs of the memory."""

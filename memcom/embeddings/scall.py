@@ -34,6 +34,7 @@ from memcom.embeddings._allocation import allocate, power_law
 from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper
 from memcom.embeddings._contract import Common, CompressedEmbedding
+from memcom.embeddings._fit import Target
 from memcom.embeddings.jagged import JaggedEmbedding
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule
@@ -117,6 +118,10 @@ class SCALLEmbedding(CompressedEmbedding):
     def addresses(self, ids: Tensor) -> dict[str, Tensor]:
         """Return ``table``: every id has its own row."""
         return {"table": check_ids(ids, self.num_embeddings)}
+
+    def fit_to(self, target: Target) -> None:
+        """Copy the table; the widths stay as they are."""
+        self.table.copy_(target.table)
 
     def freeze(self) -> CompressedEmbedding:
         """Return the numbers that show; on the meta device, ``num_values`` of them."""
