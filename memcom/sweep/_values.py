@@ -79,5 +79,7 @@ def like(name: str, default: Any, value: Any) -> Any:
     if isinstance(default, Mapping):
         return {str(k): number(f"{name} {k}", v) for k, v in table(name, value).items()}
     if isinstance(default, list | tuple):
+        if any(isinstance(one, str) for one in default):
+            return [like(f"each of {name}", "", one) for one in listed(name, value, "texts")]
         return list(each(name, value, "whole numbers", whole))
     return None if value is None else whole(name, value)

@@ -21,6 +21,7 @@ from memcom.sweep.rows import Row, summarise
 from memcom.sweep.store import Store
 from memcom.sweep.table_text import markdown_section
 from memcom.sweep.trial import Record
+from memcom.tasks._forms import split_name
 from memcom.tasks.protocol import Outcome
 
 # draw(rows, quality=..., label=...) -> a Matplotlib figure, as memcom.plots.quality_against_ratio
@@ -104,7 +105,9 @@ def _flat(record: Record, table: Table) -> list[dict[str, Any]]:
         return [row]
     lines = [row | _measured(outcome, table)]
     for name, each in outcome.derived.items():
-        lines.append(row | {"method": name, "seconds": 0.0} | _measured(each, table))
+        method, ratio = split_name(name)
+        own = {"method": method, "ratio": ratio, "seconds": 0.0}
+        lines.append(row | own | _measured(each, table))
     return lines
 
 

@@ -22,6 +22,7 @@ from memcom.sweep.statistics import (
 )
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial
+from memcom.tasks._forms import split_name
 from memcom.tasks.protocol import Outcome
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
@@ -155,7 +156,8 @@ def summarise(table: Table, store: Store, *, draws: int = 2000) -> list[Row]:
         outcomes.append(progress.outcomes)
         for name in progress.outcomes[0].derived if progress.outcomes else ():
             outcomes.append([each.derived[name] for each in progress.outcomes])
-            same = replace(row, method=name, failed=0, seconds=0.0, records=[])
+            method, ratio = split_name(name)
+            same = replace(row, method=method, ratio=ratio, failed=0, seconds=0.0, records=[])
             rows.append(_measured(same, table, outcomes[-1]))
     scores = _scores(table.task.metric, outcomes, draws)
     full = next(i for i, row in enumerate(rows) if row.method == "full")

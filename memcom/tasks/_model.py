@@ -12,7 +12,6 @@ from memcom._annotations import checked
 from memcom._check import whole
 from memcom.embeddings import CompressedEmbedding
 from memcom.embeddings._batch_norm import BatchNorm
-from memcom.embeddings.quantized import quantize
 
 
 class TaskModel(nn.Module):
@@ -31,11 +30,6 @@ class TaskModel(nn.Module):
         """Replace each table by the layer that is stored; see `CompressedEmbedding.freeze`."""
         for name, table in self.tables().items():
             self.set_submodule(name, table.freeze())
-
-    def round_tables(self, bits: int) -> None:
-        """Store the rows of each table in few bits, without training; see `memcom.quantize`."""
-        for name, table in self.tables().items():
-            self.set_submodule(name, quantize(table, bits))
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from memcom.budget import Plan, plan
+from memcom.budget import BudgetError, Plan, plan
 from memcom.embeddings import (
     CompressedEmbedding,
     Occurrences,
@@ -26,6 +26,7 @@ from memcom.embeddings import (
 )
 from memcom.kernels import warm_up
 from memcom.tasks._fit import FitRecord, seeded
+from memcom.tasks._forms import Form
 from memcom.tasks._model import TaskModel
 from memcom.tasks.protocol import Outcome, Setting, Size
 
@@ -45,7 +46,6 @@ class TaskRun:
         controls: Methods without a table.
         sign: -1 if lower values of the task's metric are better.
         sparse: Tables give sparse gradients.
-        rounded_to: Bits of the rows that a trained full table is rounded to and measured in, too.
         shape: The setting's options of the model.
         training: The setting's options of the training.
 
@@ -57,7 +57,6 @@ class TaskRun:
     controls: ClassVar[tuple[str, ...]]
     sign: ClassVar[int] = 1
     sparse: ClassVar[bool] = True
-    rounded_to: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, setting: Setting, data: Any, device: str = "cpu") -> None:
         self.setting, self.data, self.device = setting, data, device
@@ -109,6 +108,10 @@ class TaskRun:
         """Train a model; its score is the task's metric times `sign`."""
         raise NotImplementedError
 
+    def forms(self) -> list[Form]:
+        """Return the forms that a trained full table is measured in, too; none by default."""
+        return []
+
     def measure(self, model: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return the test metrics of a frozen model: values by unit, and other metrics."""
         raise NotImplementedError
@@ -116,7 +119,7 @@ class TaskRun:
     # --- the same for all tasks ---
 
     def outcome(self) -> Outcome:
-        """Build, train, freeze and measure one model; of a full table its rounded forms, too.
+        """Build, train, freeze and measure one model; of a full table its compressed forms, too.
 
         The compiled lookups are loaded first. Else the first small batches of a process would take
         the plain path, whose sums are rounded in another order, and the last digits of a trial
@@ -127,11 +130,25 @@ class TaskRun:
         record = self.fit(model)
         model.freeze_tables()
         outcome, derived = self._measured(model, record), {}
-        for bits in self.rounded_to if self.setting.method == "full" else ():
-            rounded = copy.deepcopy(model)
-            rounded.round_tables(bits)
-            derived[f"int{bits}"] = self._measured(rounded, record)
+        for form in self.forms() if self.setting.method == "full" else ():
+            try:
+                compressed = self._compressed(model, form)
+            except BudgetError:
+                continue
+            derived[form.name] = self._measured(compressed, record)
         return replace(outcome, derived=derived)
+
+    def _compressed(self, model: Any, form: Form) -> Any:
+        """A copy of a model with its trained tables in another form, fitted and frozen."""
+        copied = copy.deepcopy(model)
+        for name, table in copied.tables().items():
+            shape, ratio = (table.num_embeddings, table.embedding_dim), form.ratio
+            layer = plan(form.method, *shape, ratio=ratio, **form.options).build()
+            weights = self.occurrences(name).counts.clamp(min=1)
+            rows = table.materialize()
+            layer.to(rows.device).fit_table(rows, weights, seed=self.setting.seed)
+            copied.set_submodule(name, layer.freeze())
+        return copied
 
     def _measured(self, model: TaskModel, record: FitRecord) -> Outcome:
         units, others = self.measure(model)

@@ -18,6 +18,7 @@ from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
 from memcom.profiling import interleave, time_lookup
 from memcom.tasks._fit import FitRecord, check_layers
+from memcom.tasks._forms import Form
 from memcom.tasks._model import stored_nbytes
 from memcom.tasks._run import TaskRun, default_options, mean_metrics, plan_table
 from memcom.tasks.protocol import Outcome, Setting, Size, Task
@@ -66,7 +67,6 @@ class RankingRun(TaskRun):
     options = (RankerOptions, TrainingOptions)
     controls = ("popular", "bias-only")
     sparse = False
-    rounded_to = (8, 4)
     data: Interactions
     shape: RankerOptions
     training: TrainingOptions
@@ -94,6 +94,10 @@ class RankingRun(TaskRun):
             output_nbytes=0,
             units=units,
         )
+
+    def forms(self) -> list[Form]:
+        """Return those of the options."""
+        return [Form.of(text) for text in self.training.forms]
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of the input embedding."""
@@ -225,7 +229,7 @@ def _task(name: str, run: type[RankingRun], **full: int) -> Task:
         untrained=("popular", *(n for n, each in REFERENCES.items() if not each.random)),
         label="nDCG@{k}",
         time=run.time,
-        later=("std", "batch_norm", "rows", "weights", "dense"),
+        later=("std", "batch_norm", "rows", "weights", "dense", "forms"),
     )
 
 

@@ -20,6 +20,7 @@ from memcom._annotations import checked
 from memcom._check import whole
 from memcom.data import Interactions
 from memcom.tasks._fit import FitRecord, Learner, check_options
+from memcom.tasks._forms import Form
 from memcom.tasks._groups import GROUPS, check_rates, optimizer_groups
 from memcom.tasks.histories import Histories
 from memcom.tasks.ranking.evaluation import HeldOut, evaluate
@@ -70,6 +71,8 @@ class TrainingOptions:
         popularity: Samples are drawn with probability proportional to ``(count + 1)`` to this
             power: 0 is uniform, 1 by popularity; between the two, as in word2vec.
         k: Validation is by nDCG@k.
+        forms: What a trained full table is measured as too, fitted without training: methods, with
+            a ratio where the budget decides their size, as in ``rq@16``.
     """
 
     learning_rate: float = 1e-2
@@ -85,6 +88,7 @@ class TrainingOptions:
     rows: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     dense: Mapping[str, float] = field(default_factory=dict)
+    forms: tuple[str, ...] = ("int8", "int4")
 
     def __post_init__(self) -> None:
         check_options(self, "batch_size", "epochs", "patience", "evaluate_every", "k")
@@ -94,6 +98,8 @@ class TrainingOptions:
             raise ValueError(f"held_out must be in (0, 1), got {self.held_out}")
         if not 0 <= self.popularity <= 4:
             raise ValueError(f"popularity must be in [0, 4], got {self.popularity}")
+        for text in self.forms:
+            Form.of(text)
         check_rates(self.rates)
         for group in GROUPS:
             check_rates(getattr(self, group), group)
