@@ -44,6 +44,7 @@ HOSTILE = [
     *("cpu", "meta", "nope", "cuda:99"),
 ]
 COMMON = ("padding_idx", "sparse", "device", "dtype", "head", "bits", "weight_bits", "clip")
+COMMON += ("rounding",)
 SIZED = {
     name: dict(memcom.plan(name, N, E, ratio=1 if name == "full" else 1.5).arguments)
     for name in memcom.available()
