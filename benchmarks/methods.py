@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.candidates import BASELINE, RATIO, Candidates, step, without_gradients
 from benchmarks.fbgemm import fbgemm_packed
-from benchmarks.targets import MULTIPLIED, PACKED, STEP_PRODUCTS, STEPPED
+from benchmarks.targets import MULTIPLIED, PACKED, PACKED_BITS, STEP_PRODUCTS, STEPPED
 from memcom import optim
 from memcom.budget import BudgetError, build
 from memcom.embeddings import (
@@ -46,7 +46,7 @@ def shipped(
 ) -> Iterator[tuple[str, CompressedEmbedding]]:
     """Yield every compressor at 16x, or as small as it can be, frozen; then what goes with them.
 
-    That is packed rows of 4, 8 and 16 bits, private rows for the first ids, and a stored map.
+    That is packed rows of 2 to 16 bits, private rows for the first ids, and a stored map.
     ``only`` names the compressors to yield, without these.
     """
     for name in available() if only is None else only:
@@ -58,7 +58,7 @@ def shipped(
             yield name, layer.freeze().eval()
     if only is not None:
         return
-    for name, bits in product(PACKED, (4, 8, 16)):
+    for name, bits in product(PACKED, PACKED_BITS):
         yield f"{name}, {bits} bits", build(name, n, e, bits=bits, **sizes(name, n)).freeze().eval()
     head = min(HEAD, n // RATIO)
     yield "memcom, head", build("memcom", n, e, head=head, **sizes("memcom", n)).freeze().eval()

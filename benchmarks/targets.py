@@ -29,6 +29,7 @@ class Target(NamedTuple):
 
 _TABLE = "nn.Embedding"
 PACKED = ("qr", "memcom", "hash", "mixed-radix")  # methods timed with packed rows
+PACKED_BITS = (2, 3, 4, 8, 16)
 STEP_PRODUCTS = "matrix products of its step"
 MULTIPLIED = ("dpq", "mgqe", "dhe")  # methods whose step stands beside its products alone
 STEPPED = ("dpq", "mgqe", "dhe", "path", "lma", "csr")  # methods whose own step is timed
@@ -42,7 +43,7 @@ _UNEVEN = [
 ]
 _LOOKUPS = {  # method as shipped -> limits at 4,096 and at 65,536 ids
     **dict.fromkeys(("int8", "int4"), (0.8, 0.7)),
-    **{f"{name}, {bits} bits": (0.9, 0.8) for name in PACKED for bits in (4, 8, 16)},
+    **{f"{name}, {bits} bits": (0.9, 0.8) for name in PACKED for bits in PACKED_BITS},
     **dict.fromkeys(_NEAR_ONE, (1.2, 1.0)),
     **dict.fromkeys(_UNEVEN, (1.5, 1.2)),
     "lma": (4.0, 4.0),

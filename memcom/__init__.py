@@ -1,14 +1,15 @@
 """memcom: learn, build and measure compressed embedding tables.
 
-The layers are here by name; every other room of the library (``memcom.data``, ``memcom.tasks``,
-``memcom.plots``, ...) is loaded when it is first asked for, so that ``import memcom`` stays light.
+The layers are here by name. `recommend`, `advise` and every other room of the library
+(``memcom.data``, ``memcom.tasks``, ...) are loaded when they are first asked for, so that ``import
+memcom`` stays light.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from types import ModuleType
+from typing import Any
 
 from memcom import _old_names
 from memcom.budget import BudgetError as BudgetError
@@ -33,15 +34,18 @@ from memcom.embeddings.layers import *  # noqa: F403
 __version__ = "0.1.0"
 
 _old_names.install()
+_LATER = {"advise": "memcom.advice", "recommend": "memcom.advice"}
 _ROOMS = {module.name for module in pkgutil.iter_modules(__path__)}  # noqa: F405
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     if name in _ROOMS or f"memcom.{name}" in _old_names.MOVED:
         return importlib.import_module(f"memcom.{name}")
     raise AttributeError(f"module 'memcom' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    hidden = {"ModuleType", "annotations", "importlib", "pkgutil"}
-    return sorted({*globals(), *_ROOMS} - hidden)
+    hidden = {"Any", "annotations", "importlib", "pkgutil"}
+    return sorted({*globals(), *_LATER, *_ROOMS} - hidden)

@@ -28,7 +28,7 @@ from memcom._text import parse_nbytes as parse_nbytes
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
 from memcom.embeddings._arguments import MAX_EMBEDDING_DIM, check_placement, check_types
-from memcom.embeddings.quantized_table import CLIPS, check_bits
+from memcom.embeddings.quantized_table import CLIPS, check_bits, listed
 
 _COMMON = ("padding_idx", "sparse", "device", "dtype")
 _WRAPPERS = ("head", "bits", "weight_bits", "clip")
@@ -323,6 +323,6 @@ def _construct(
     if bits is None:
         for option in ("weight_bits", "clip"):
             if option in options and option in around:
-                raise ValueError(f"{option}={options[option]} needs bits: 4, 8 or 16")
+                raise ValueError(f"{option}={options[option]} needs bits: {listed()}")
         return layer
     return QuantizeLater(layer, bits, options.get("weight_bits"), options.get("clip", "minmax"))

@@ -28,10 +28,12 @@ from experiments.pages import pictures, tables
 from experiments.pages.numbers import Numbers, check
 from memcom._files import write_text
 from memcom._text import in_bytes, table
+from memcom.advice import Evidence, leave_one_out
 
 ROOT = pictures.ROOT
 DOCS = ROOT / "docs"
 FAMILY = DOCS / "family.md"
+RATIOS = (4, 8, 16, 40)  # of the recommendations that are checked
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
@@ -113,6 +115,31 @@ def sweep_page(spec: SpecText) -> str:
     return render("sweep.md.j2", spec=spec, results=results, made=made)
 
 
+def recommendations_page() -> str:
+    """Recommendations for each data set by what was measured on the others."""
+    checks = leave_one_out(Evidence.committed(), RATIOS)
+    cells = [
+        {
+            "data": check.data,
+            "ratio": f"{check.ratio:g}×",
+            "recommended": f"`{check.recommended}`",
+            "loses": f"{100 * check.loss:.1f} %",
+            "least loss": f"`{check.best}`",
+            "it loses": f"{100 * check.least:.1f} %",
+            "methods": str(check.methods),
+            "right": "yes" if check.right else "no",
+        }
+        for check in checks
+    ]
+    numbers = ("ratio", "loses", "it loses", "methods")
+    return render(
+        "recommendations.md.j2",
+        checks=checks,
+        right=sum(check.right for check in checks),
+        table=table(cells, right=numbers),
+    )
+
+
 def speed_page() -> str:
     """The committed benchmark: targets, bounds, memory, and every size."""
     rows = read_rows(pictures.SPEED_ROWS)
@@ -177,6 +204,7 @@ def pages() -> dict[Path, Callable[[], str]]:
     return {
         DOCS / "results" / "index.md": results_page,
         DOCS / "results" / "claims.md": claims_page,
+        DOCS / "results" / "recommendations.md": recommendations_page,
         pictures.RESULTS / "claims.csv": claims_csv,
         **{DOCS / "results" / f"{s.name}.md": partial(sweep_page, s) for s in _specs()},
         DOCS / "speed.md": speed_page,

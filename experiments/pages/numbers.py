@@ -40,6 +40,11 @@ class Numbers:
         (value,) = self.results.finished(sweep, method=method, **where)["value"]
         return float(value)
 
+    def derived(self, sweep: str, method: str, **where: Any) -> float:
+        """Loss of a row that was derived from the full table, at its own ratio."""
+        (loss,) = self.results.finished(sweep, method=method, **where)["loss"]
+        return float(loss) + 0.0  # no -0.0
+
     def at_rate(self, sweep: str, method: str, rate: float, ratio: float | None = None) -> float:
         """Mean nDCG of the trials with one learning rate."""
         trials = select(self.results.trials, sweep=sweep, method=method, learning_rate=rate)

@@ -11,10 +11,12 @@ from experiments.claims import Finding, Results
 from experiments.head_shares import RANKING
 from memcom._text import duration, table
 from memcom.embeddings import notes_on
+from memcom.sweep import Interval
 from memcom.sweep.table_text import p_text, whole_model
 
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
 FEW = METHODS[:4]
+TUNED = ("qr", "qr(large='quotient')", "memcom", "hash", "truncate")
 REFERENCES = {
     "full": "this kit's, full table",
     "int8": "the same, its rows rounded to 8 bits",
@@ -101,6 +103,33 @@ def references(results: Results) -> str:
                 )
     numbers = ["bytes", "nDCG@10 (95 %)", "loss against the full table, % (95 %)"]
     return _with_notes([table(rows, right=numbers)], REFERENCES)
+
+
+def tuned(results: Results) -> str:
+    """Return every data set with a tuned sweep: losses by one setting for all, and tuned by row."""
+    rows = []
+    for data in RANKING:
+        sweeps = {"one setting": data, "tuned": f"{data}-tuned"}
+        fulls = {k: results.finished(s, method="full") for k, s in sweeps.items()}
+        if any(full.empty for full in fulls.values()):
+            continue
+        scores = {k: f"{full['value'].iloc[0]:.4f}" for k, full in fulls.items()}
+        rows.append({"data": data, "method": "full table, nDCG"} | scores)
+        for ratio in results.ratios(sweeps["tuned"]):
+            for method in TUNED:
+                found = {k: results.loss(sweep, method, ratio) for k, sweep in sweeps.items()}
+                if found["tuned"] is not None:
+                    losses = {k: _percent(loss) for k, loss in found.items()}
+                    rows.append({"data": data, "method": f"{method}, {ratio:g}×"} | losses)
+    return _with_notes([table(rows, right=["one setting", "tuned"])], TUNED)
+
+
+def _percent(loss: Interval | None) -> str:
+    """A loss in percent with its interval; empty where it was not measured."""
+    if loss is None:
+        return ""
+    value, low, high = (f"{100 * each:.1f}" for each in loss)
+    return f"{value} ({low} to {high})"
 
 
 def choice(results: Results, ratio: float = 16) -> str:

@@ -1,4 +1,4 @@
-"""``memcom plan``, ``memcom data``, ``memcom bench``, ``memcom doctor``: one room each."""
+"""``memcom plan``, ``recommend``, ``data``, ``bench`` and ``doctor``: one room each."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ def plan_layer(
     click.echo(f"ratio      {found.compression_ratio:.2f}")
     if found.note:
         click.echo(f"note       {found.note}")
+
+
+@main.command()
+@click.argument("num_embeddings", type=click.IntRange(min=1))
+@click.argument("embedding_dim", type=click.IntRange(min=1))
+@click.option("--ratio", type=float, help="At least this many times smaller than the full table.")
+@click.option("--nbytes", metavar="SIZE", help='At most this many bytes, such as "1.5 MB".')
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many.")
+def recommend(num_embeddings: int, embedding_dim: int, **options: Any) -> None:
+    """Rank the methods that fit a budget by what they lost on other data.
+
+    `memcom advise` tries them on your own.
+    """
+    from memcom import advice
+
+    if (options["ratio"] is None) == (options["nbytes"] is None):
+        raise click.UsageError("give one of --ratio and --nbytes")
+    click.echo(advice.recommend(num_embeddings, embedding_dim, **options))
 
 
 @main.group()

@@ -1,4 +1,4 @@
-"""``memcom sweep``, ``memcom compare``: train compressors within equal budgets, and report."""
+"""``memcom sweep``, ``compare`` and ``advise``: train within equal budgets, and report."""
 
 from __future__ import annotations
 
@@ -193,6 +193,42 @@ def sweep(
     _run_and_report(wanted, out, None if report_only else running)
 
 
+@main.command()
+@_data_options
+@click.option("--nbytes", metavar="SIZE", help='At most this many bytes, such as "2 MB".')
+@click.option("--ratio", type=click.FloatRange(min=1), help="Or: this many times fewer bytes.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Time for all trainings together.",
+)
+@click.option(
+    "--embedding-dim", type=click.IntRange(min=1), default=64, show_default=True, help="Width."
+)
+@_out_option("results/advise")
+@click.option("--jobs", type=click.IntRange(min=1), help="Trials at a time.  [default: all cores]")
+def advise(data: str | None, nbytes: str | None, ratio: float | None, **options: Any) -> None:
+    """Find the best method for your own users and items within a budget, in some minutes.
+
+    Trains the methods that other data recommends, drops the worse half twice, and trains the rest
+    to the end. Prints which one to take and the line that builds it. An interrupted run resumes.
+    """
+    from memcom import advice
+
+    if data is None or (nbytes is None) == (ratio is None):
+        raise click.UsageError("give --data, and one of --nbytes and --ratio")
+    columns = {name: options.pop(name) for name in _COLUMNS}
+    options |= {name: column for name, column in columns.items() if column}
+    found = advice.advise(
+        data, nbytes=nbytes, ratio=ratio, draw=_drawing("quality_against_bytes"), **options
+    )
+    click.echo(f"{found}\n")
+    for kind, path in found.files.items():
+        click.echo(f"{kind}: {path}")
+
+
 def _spec(path: str | None, **options: Any) -> Spec:
     from memcom import sweep
 
@@ -205,7 +241,7 @@ def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> No
     from memcom import sweep
 
     tables = list(sweep.tables(spec)) if running is None else sweep.run(spec, out, **running)
-    report = sweep.write_report(tables, out, draw=_drawing())
+    report = sweep.write_report(tables, out, draw=_drawing("quality_against_ratio"))
     for table, rows, notes in zip(tables, report.rows, report.notes, strict=True):
         click.echo(f"{sweep.terminal_section(table, rows, notes)}\n")
     for kind, path in report.files.items():
@@ -217,13 +253,13 @@ def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> No
         click.get_current_context().exit(1)
 
 
-def _drawing() -> Any:
-    """The function that draws a sweep, or None where there is no Matplotlib."""
+def _drawing(name: str) -> Any:
+    """A function of `memcom.plots`, or None where there is no Matplotlib."""
     try:
-        from memcom.plots import quality_against_ratio
+        from memcom import plots
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "memcom":
             raise
         click.echo(f"no pictures: {error.name} is not installed", err=True)
         return None
-    return quality_against_ratio
+    return getattr(plots, name)

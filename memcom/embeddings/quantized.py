@@ -2,10 +2,11 @@
 
     x ~ offset + scale * q        q in {0, ..., 2^b - 1};  scale, offset: two fp16 numbers per row
 
-A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: 3.76 at 8 and 7.11 at 4 bits
-for 64 coordinates. Rows of fewer than 8 numbers, and arrays of single ones, share scale and offset
-in blocks of 64 numbers, for the same ratios. Weights per id, such as MEmCom's multipliers, keep
-their precision by default: in 8 bits many ids of a bucket would get an equal one.
+A row takes ceil(b e / 8) + 4 bytes, so the ratio is below 32 / b: for 64 coordinates 3.76 at 8
+bits, 7.11 at 4, 9.14 at 3 and 12.8 at 2. Rows of fewer than 8 numbers, and arrays of single ones,
+share scale and offset in blocks of 64 numbers, for the same ratios. Weights per id, such as
+MEmCom's multipliers, keep their precision by default: in 8 bits many ids of a bucket would get an
+equal one.
 
 The rounding is that of `memcom.embeddings.quantized_table`; see Guan et al., "Post-Training 4-bit
 Quantization on Embedding Tables", 2019, https://arxiv.org/abs/1911.02079.
@@ -51,7 +52,7 @@ class QuantizedEmbedding(TableEmbedding):
 
         Args:
             table: ``(num_embeddings, embedding_dim)``, floating point.
-            bits: 4, 8 or 16.
+            bits: 2, 3, 4, 8 or 16.
             clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
             padding_idx: This id gives zeros; may be negative.
 
@@ -89,7 +90,7 @@ def quantize(
 
     Args:
         emb: The layer; it is frozen first.
-        bits: Bits of the rows: 4, 8 or 16.
+        bits: Bits of the rows: 2, 3, 4, 8 or 16.
         weight_bits: Bits of weights per id, such as MEmCom's multipliers; None leaves them alone.
             In 8 bits ids lose their difference: use it to measure what that costs.
         clip: Range of the stored numbers: ``"minmax"``, that of the row, or ``"greedy"``, the one
@@ -151,7 +152,7 @@ class QuantizeLater(CompressedEmbedding):
 
     Args:
         embedding: The compressor that is trained.
-        bits: Bits of the rows once frozen: 4, 8 or 16.
+        bits: Bits of the rows once frozen: 2, 3, 4, 8 or 16.
         weight_bits: Bits of weights per id; None leaves them as they are.
         clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
 

@@ -83,7 +83,8 @@ WIDTH, LIMIT, PADDING, OUT_FORMAT, MOST_WEIGHTS, MOST_COLUMNS, KEPT = range(1, 8
 LINE = 32
 HEAD, MAP, PART, FACTOR, TERM, WEIGHTS, ROW, RAGGED = range(8)  # values of OP
 DIGIT, CLAMP, STORED, SIGNATURE = range(4)  # of SOURCE
-SINGLE, HALF, BRAIN, BYTE, NIBBLE, BYTES_IN_BLOCKS, NIBBLES_IN_BLOCKS = range(7)  # of FORMAT
+SINGLE, HALF, BRAIN = range(3)  # of FORMAT
+IN_ROWS, IN_BLOCKS = 16, 32  # of FORMAT, for packed numbers: one of these, plus their bits
 SET, ADD, MULTIPLY = range(3)  # of MODE
 NONE = -1
 WORD_BITS = 57  # that eight bytes hold at the least, from any bit of the first one on
@@ -456,7 +457,7 @@ class _Maker:
         if isinstance(piece, Run) and (width != 1 or not 1 <= columns <= numbers):
             raise Unsupported(f"{columns} numbers of an array of {numbers} x {width}")
         fields = self.table(piece.table)
-        if isinstance(piece, Run) and columns > 1 and fields[FORMAT] in (BYTE, NIBBLE):
+        if isinstance(piece, Run) and columns > 1 and IN_ROWS <= fields[FORMAT] < IN_BLOCKS:
             raise Unsupported("a run of numbers that have a scale each")
         return {**fields, COLUMNS: columns, STEP: step}
 
@@ -482,18 +483,12 @@ class _Maker:
         size = -(-stored * packed.bits // 8) if in_blocks else rows * -(-width * packed.bits // 8)
         if packed.codes.numel() != size or min(len(packed.scale), len(packed.offset)) < needed:
             raise Unsupported(f"packed rows of other sizes than {rows} x {width}")
-        formats = {
-            (8, False): BYTE,
-            (4, False): NIBBLE,
-            (8, True): BYTES_IN_BLOCKS,
-            (4, True): NIBBLES_IN_BLOCKS,
-        }
         return {
             **fields,
             TABLE: self.source(packed.codes, torch.uint8),
             SCALES: self.source(packed.scale, torch.float16),
             LOWS: self.source(packed.offset, torch.float16),
-            FORMAT: formats[packed.bits, in_blocks],
+            FORMAT: (IN_BLOCKS if in_blocks else IN_ROWS) + packed.bits,
             GROUP: groups,
         }
 

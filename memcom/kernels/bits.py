@@ -64,6 +64,59 @@ def unpack(packed: Tensor, index: Tensor, bits: int) -> Tensor:
     return torch.bitwise_right_shift(word, shift) & (2**bits - 1)  # ">>" does not export to ONNX
 
 
+def pack_rows(codes: Tensor, bits: int) -> Tensor:
+    """Pack each row of codes as `pack` does, to whole bytes.
+
+    Args:
+        codes: ``(rows, width)``, integers in ``[0, 2**bits)``; they are not checked.
+        bits: 2, 3, 4 or 8.
+
+    Returns:
+        ``(rows, ceil(width bits / 8))`` uint8.
+    """
+    width = codes.shape[1]
+    octets, per_word = _word(bits)
+    codes = _fill(codes.to(torch.uint8 if octets == 1 else torch.int32), per_word)
+    words = codes[..., 0]
+    for j in range(1, per_word):
+        words = words | codes[..., j] << bits * j
+    packed = torch.stack([(words >> 8 * k).to(torch.uint8) for k in range(octets)], dim=-1)
+    return packed.flatten(1)[:, : packed_nbytes(width, bits)]
+
+
+def unpack_rows(packed: Tensor, width: int, bits: int) -> Tensor:
+    """Read rows that `pack_rows` has packed.
+
+    Args:
+        packed: ``(..., bytes)`` uint8.
+        width: Codes of a row.
+        bits: Bits of a code: 2, 3, 4 or 8.
+
+    Returns:
+        ``(..., width)``, uint8 at 8 bits and int32 at fewer.
+    """
+    if bits == 8:
+        return packed[..., :width]
+    octets, per_word = _word(bits)
+    rows = _fill(packed.int(), octets)  # ONNX has no arithmetic of bytes
+    words = rows[..., 0]
+    for k in range(1, octets):
+        words = words + rows[..., k] * 256**k
+    shifted = [torch.bitwise_right_shift(words, bits * j) for j in range(per_word)]
+    return torch.stack(shifted, dim=-1).flatten(-2)[..., :width] & (2**bits - 1)
+
+
+def _word(bits: int) -> tuple[int, int]:
+    """The least number of bytes that whole codes fill, at most 3, and how many codes."""
+    total = math.lcm(bits, 8)
+    return total // 8, total // bits
+
+
+def _fill(rows: Tensor, size: int) -> Tensor:
+    """Append zeros to rows; return them in parts of ``size``."""
+    return F.pad(rows, (0, -rows.shape[-1] % size)).unflatten(-1, (-1, size))
+
+
 class Stored(NamedTuple):
     """An address that is looked up, not computed: the row numbers of every id, packed.
 

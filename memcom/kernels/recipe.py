@@ -45,10 +45,11 @@ class PackedRows(NamedTuple):
     """The stored numbers of a module that unpacks rows.
 
     Attributes:
-        codes: uint8, numbers of 8 or 4 bits, rows or blocks end to end; or float16 rows.
+        codes: uint8, numbers of few bits, least significant bit first: rows of whole bytes, or one
+            string of all numbers; or float16 rows.
         scale: float16, one for each row or block; None beside float16 rows.
         offset: As ``scale``: a number is ``offset + scale * code``.
-        bits: 4, 8 or 16.
+        bits: 2, 3, 4, 8 or 16.
         group: Numbers that share a scale; in rows, the width.
         shape: Rows and width of the table that was packed.
         dtype: Of the rows that come out.

@@ -11,6 +11,7 @@ from memcom.plots.costs import bytes_by_method as bytes_by_method
 from memcom.plots.costs import cost_against_growth as cost_against_growth
 from memcom.plots.costs import speed_against_table as speed_against_table
 from memcom.plots.curves import loss_by_data as loss_by_data
+from memcom.plots.curves import quality_against_bytes as quality_against_bytes
 from memcom.plots.curves import quality_against_ratio as quality_against_ratio
 from memcom.plots.display import show as show
 from memcom.plots.display import to_html as to_html

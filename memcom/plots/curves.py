@@ -20,6 +20,7 @@ from memcom.plots.theme import (
     darker,
     method_style,
     new_figure,
+    plain_axis,
     spread,
     themed,
 )
@@ -91,6 +92,52 @@ def quality_against_ratio(
             names = ax.get_legend_handles_labels()
             known = [pair for pair in zip(*names, strict=True) if "published" in str(pair[1])]
             ax.legend(*zip(*known, strict=True), loc="lower left")
+    return figure
+
+
+def quality_against_bytes(
+    rows: Rows, *, quality: str = "ndcg_at_10", label: str = "nDCG@10", title: str = ""
+) -> Figure:
+    """Plot the quality of each row against its bytes, and the front that no other row is above.
+
+    Args:
+        rows: One mapping per point with ``method``, ``nbytes``, the `quality` field and, where
+            known, its 95 % interval. Controls and rows without bytes become lines across.
+        quality: Name of the quality field.
+        label: What to call it.
+        title: Title of the picture.
+
+    Returns:
+        The figure; the front is the staircase through the rows that have more quality than all
+        with fewer bytes.
+
+    Raises:
+        ValueError: If no row has bytes.
+    """
+    points = sorted((row for row in rows if _known(row, "nbytes")), key=lambda row: row["nbytes"])
+    if not points:
+        raise ValueError("rows must hold at least one with nbytes > 0")
+    with themed():
+        figure, (ax,) = new_figure(7.2, 4.5)
+        for row in rows:
+            if not _known(row, "nbytes"):
+                _line_across(ax, row["method"], row, quality)
+        best, front = -inf, []
+        for row in points:
+            style, x = method_style(row["method"]), float(row["nbytes"])
+            y, low, high = _interval(row, quality)
+            ax.vlines(x, low, high, color=darker(style.color), lw=1, zorder=2)
+            ax.plot([x], [y], ls="", ms=8, zorder=3, label=style.label, **style.point())
+            if y > best:
+                best = y
+                front.append((x, y))
+        ax.step(*zip(*front, strict=True), where="post", color=INK, lw=0.8, zorder=1)
+        ax.set_xscale("log")
+        plain_axis(ax.xaxis, lambda nbytes, _: in_bytes(nbytes))
+        ax.set_xlabel("bytes of the embedding table (log scale)")
+        ax.set_ylabel(label)
+        ax.set_title(title or f"{label} against bytes")
+        ax.legend(loc="lower right")
     return figure
 
 

@@ -46,7 +46,7 @@ def test_layers_are_in_the_form_that_is_shipped(layers):
 
 def test_packed_rows_have_their_bits(layers):
     # 16 and 125 rows of 16 numbers; scale and offset, two fp16 numbers, unless 16 bits are fp16.
-    for bits in (4, 8, 16):
+    for bits in (2, 3, 4, 8, 16):
         scales = 4 if bits < 16 else 0
         assert layers[f"qr, {bits} bits"].nbytes == (16 + 125) * (16 * bits // 8 + scales)
 

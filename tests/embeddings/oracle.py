@@ -28,6 +28,19 @@ def check(layer: torch.nn.Module, formula) -> None:
     np.testing.assert_allclose(vectors, formula(state), rtol=1e-5, atol=1e-6)
 
 
+def unpacked(packed: np.ndarray, bits: int, width: int) -> np.ndarray:
+    """The first numbers of each row of bytes, a string of bits, least significant first: int64."""
+    each = np.unpackbits(packed, axis=-1, count=width * bits, bitorder="little")
+    return each.reshape(*packed.shape[:-1], width, bits) @ 2 ** np.arange(bits)
+
+
+def packed(numbers: np.ndarray, bits: int) -> np.ndarray:
+    """The bytes of each row of numbers; see `unpacked`."""
+    each = numbers[..., None] >> np.arange(bits) & 1
+    each = each.reshape(*numbers.shape[:-1], -1).astype(np.uint8)
+    return np.packbits(each, axis=-1, bitorder="little")
+
+
 FUSE = {
     "add": lambda rows: sum(rows),
     "sum": lambda rows: sum(rows),

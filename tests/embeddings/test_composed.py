@@ -22,7 +22,7 @@ WRAPPINGS = {
     "bits=8": {"bits": 8},
     "bits=4": {"bits": 4},
     "head": {"head": HEAD},
-    "head+bits": {"head": HEAD, "bits": 8},
+    "head+bits": {"head": HEAD, "bits": 3},
     "map+head+bits": {"head": HEAD, "bits": 8},
 }
 PACKED = ("int8", "int4")  # few bits by themselves
@@ -118,8 +118,8 @@ def test_freezing_keeps_each_vector_in_its_place(name, wrapping):
         step = max(float(t.scale.max()) for t in tables)
         assert error.max() <= step / 2 + 1e-5
     of_row = error.square().mean(1).sqrt() / exact.square().mean().sqrt()
-    assert of_row.max() < {8: 0.06, 4: 0.7}[case.plan.arguments["bits"]]
-    assert of_row.mean() < {8: 0.015, 4: 0.25}[case.plan.arguments["bits"]]
+    assert of_row.max() < {8: 0.06, 4: 0.7, 3: 1.4}[case.plan.arguments["bits"]]
+    assert of_row.mean() < {8: 0.015, 4: 0.25, 3: 0.5}[case.plan.arguments["bits"]]
 
 
 @every_case
@@ -145,7 +145,7 @@ def test_what_is_wrapped_is_trained(name, wrapping):
 
 
 @pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 2])
 def test_what_is_packed_already_is_not_packed_again(name, bits):
     with pytest.raises(TypeError, match=f"stored in {name[3:]} bits already, so there is nothing"):
         memcom.plan(name, N, E, ratio=RATIO, bits=bits)

@@ -17,15 +17,16 @@ from memcom.addresses import Clamp, DerivedSeed, Digit, Signature
 from memcom.embeddings.quantized_table import QuantizedBlocks, QuantizedTable
 from memcom.kernels import FUSIONS, Mapped, Ragged, Ranges, Read, Recipe, Run
 from memcom.kernels.bits import Stored, bits_for, pack
-from tests.embeddings.oracle import FUSE, derived_seeds, hashed
+from tests.embeddings.oracle import FUSE, derived_seeds, hashed, unpacked
 
 # --- drawing --------------------------------------------------------------------------------------
 
 
 def tables(draw, rows, width, dtype, *, array=False):
     plain = torch.randn(rows, width).to(dtype)
-    by_row = [] if array else [4, 8]
-    kind = draw(st.sampled_from(["plain", "plain", *by_row, 16, "blocks 4", "blocks 8"]))
+    by_row = [] if array else [2, 3, 4, 8]
+    in_blocks = [f"blocks {bits}" for bits in (2, 3, 4, 8)]
+    kind = draw(st.sampled_from(["plain", "plain", "plain", *by_row, 16, *in_blocks]))
     if kind == "plain":
         return plain
     if isinstance(kind, int):
@@ -174,17 +175,14 @@ def stored(table):
     """The float32 numbers of a table, unpacked here."""
     if isinstance(table, torch.Tensor):
         return table.detach().float().numpy()
-    numbers = table.codes.numpy()
     if table.bits == 16:
-        return numbers.astype(np.float32)
-    if table.bits == 4:
-        numbers = np.stack([numbers % 16, numbers // 16], -1)
-        numbers = numbers.reshape(*table.codes.shape[:-1], -1)
+        return table.codes.numpy().astype(np.float32)
     shape = table.num_rows, table.width
+    in_rows = table.codes.ndim == 2
+    numbers = unpacked(table.codes.numpy(), table.bits, shape[1] if in_rows else np.prod(shape))
     scale, offset = (t.float().numpy() for t in (table.scale, table.offset))
-    if numbers.ndim == 2:
-        return (offset + scale * numbers[:, : table.width]).astype(np.float32)
-    numbers = numbers[: shape[0] * shape[1]]
+    if in_rows:
+        return (offset + scale * numbers).astype(np.float32)
     block = np.arange(len(numbers)) // 64
     return (offset[block, 0] + scale[block, 0] * numbers).astype(np.float32).reshape(shape)
 

@@ -213,12 +213,14 @@ FORMS = [
     *(
         f"{name}(bits={bits})"
         for name in ("hash", "qr", "memcom", "mixed-radix", "robe")
-        for bits in (4, 8, 16)
+        for bits in (2, 3, 4, 8, 16)
     ),
     *("memcom(head=20,bits=8)", "memcom(bits=8,weight_bits=8)", "hash-embedding(append=True)"),
     *("small-dim", "low-rank", "mixed-dim", "robe", "robe(signs=True)", "lma", "cce", "lhf"),
     *("jagged", "csr", "int8", "int4", "dpq", "mgqe", "pep", "amtl", "fiited", "scall"),
     *("lma(bits=8)", "cce(bits=4)", "jagged(bits=8)", "dpq(bits=8)", "low-rank(bits=4)"),
+    *("full(bits=2)", "full(bits=3)", "lma(bits=3)", "jagged(bits=2)", "low-rank(bits=3)"),
+    *("memcom(bits=2,weight_bits=3)", "memcom(bits=3,weight_bits=2)"),
 ]
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memcom.kernels.bits import bits_for, pack, packed_nbytes, unpack
+from memcom.kernels.bits import bits_for, pack, pack_rows, packed_nbytes, unpack, unpack_rows
 
 
 def packed_by_text(codes: list[int], bits: int) -> np.ndarray:
@@ -25,6 +25,20 @@ def test_codes_are_packed_end_to_end_and_come_back(data, bits, count):
     assert len(packed) == packed_nbytes(count, bits) == -(-count * bits // 8)
     index = torch.arange(count).flip(0).view(1, -1)
     assert unpack(packed, index, bits).tolist() == [codes[::-1]]
+
+
+@settings(deadline=None)
+@given(st.data(), st.sampled_from([2, 3, 4, 8]), st.integers(1, 40))
+def test_each_row_is_packed_by_itself_to_whole_bytes(data, bits, width):
+    row = st.lists(st.integers(0, 2**bits - 1), min_size=width, max_size=width)
+    rows = data.draw(st.lists(row, min_size=1, max_size=3))
+    packed = pack_rows(torch.tensor(rows), bits)
+    assert packed.dtype == torch.uint8
+    np.testing.assert_array_equal(packed.numpy(), [packed_by_text(row, bits) for row in rows])
+    assert unpack_rows(packed, width, bits).tolist() == rows
+    assert unpack_rows(packed.view(-1, 1, packed.shape[1]), width, bits).tolist() == [
+        [row] for row in rows
+    ]
 
 
 @pytest.mark.parametrize(("count", "bits"), [(1, 1), (2, 1), (3, 2), (256, 8), (257, 9)])

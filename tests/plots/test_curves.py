@@ -164,3 +164,18 @@ def test_references_are_dashed_lines_across_that_differ_without_colour():
     dashes = [line._unscaled_dash_pattern[1] for line in drawn]
     assert all(dashes)
     assert len({tuple(each) for each in dashes}) == len(names)
+
+
+def test_front_of_bytes_is_a_staircase_through_the_best() -> None:
+    rows = [
+        {"method": "qr", "nbytes": 100, "score": 0.2},
+        {"method": "hash", "nbytes": 200, "score": 0.1},
+        {"method": "full", "nbytes": 1000, "score": 0.3},
+        {"method": "popular", "nbytes": 0, "score": 0.05},
+    ]
+    figure = plots.quality_against_bytes(rows, quality="score", label="score")
+    (ax,) = figure.axes
+    front = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
+    assert [tuple(point) for point in front[0].get_xydata()] == [(100, 0.2), (1000, 0.3)]
+    with pytest.raises(ValueError, match="nbytes > 0"):
+        plots.quality_against_bytes(rows[-1:], quality="score")

@@ -24,7 +24,6 @@ from memcom.kernels.assembly import (
     BITS,
     BLANK,
     BRAIN,
-    BYTE,
     CLAMP,
     CODES,
     CODES_SIZE,
@@ -38,6 +37,8 @@ from memcom.kernels.assembly import (
     GROUP,
     HALF,
     HIGH,
+    IN_BLOCKS,
+    IN_ROWS,
     KEPT,
     LIMIT,
     LINE,
@@ -50,8 +51,6 @@ from memcom.kernels.assembly import (
     MOST_WEIGHTS,
     MULTIPLY,
     NEXT,
-    NIBBLE,
-    NIBBLES_IN_BLOCKS,
     NONE,
     NUMBERS,
     OFFSET,
@@ -331,10 +330,8 @@ def _row_bytes(line: Any) -> int:
         return step * 4
     if kind in (HALF, BRAIN):
         return step * 2
-    if kind == BYTE:
-        return step
-    if kind == NIBBLE:
-        return (step + 1) // 2
+    if kind < IN_BLOCKS:
+        return (step * (kind % IN_ROWS) + 7) >> 3
     return 0
 
 
@@ -519,7 +516,16 @@ def _project(line: Any, row: int, place: int, factor: Any, term: Any) -> None:
 
 move_single, _move_half = _mover(formats.load_single, False), _mover(formats.load_half, False)
 _move_brain = _mover(formats.load_brain, False)
-_move_byte, _move_nibble = _mover(formats.load_byte, True), _mover(formats.load_nibble, True)
+_move_eight, _move_four = _mover(formats.load_byte, True), _mover(formats.loader_of_few(4), True)
+_move_three, _move_two = (_mover(formats.loader_of_few(bits), True) for bits in (3, 2))
+
+
+@njit
+def _few_at(codes: int, bits: int, number: int) -> Any:
+    """One of the numbers of at most 8 bits that begin at an address: it is in two bytes or one."""
+    bit = number * bits
+    first, last = formats.octet(codes + (bit >> 3)), formats.octet(codes + ((bit + bits - 1) >> 3))
+    return ((first | (last << 8)) >> (bit & 7)) & ((1 << bits) - 1)
 
 
 @njit
@@ -532,19 +538,13 @@ def number_at(line: Any, at: int) -> Any:
         return formats.half(table, at, one)
     if kind == BRAIN:
         return formats.brain(table, at, one)
-    if kind == BYTE:
-        row, k = at // line[GROUP], at % line[GROUP]
-        code = formats.byte(table + row * line[GROUP], k, one)
-    elif kind == NIBBLE:
-        row, k = at // line[GROUP], at % line[GROUP]
-        code = formats.nibble(table + row * ((line[GROUP] + 1) // 2), k, one)
+    row, bits = at // line[GROUP], kind % IN_ROWS
+    if kind < IN_BLOCKS:
+        code = _few_at(table + row * _row_bytes(line), bits, at % line[GROUP])
     else:
-        row = at // line[GROUP]
-        code = formats.byte(table, at, one)
-        if kind == NIBBLES_IN_BLOCKS:
-            code = formats.nibble(table, at, one)
+        code = _few_at(table, bits, at)
     low, scale = formats.half(line[LOWS], row, one), formats.half(line[SCALES], row, one)
-    return low + scale * code
+    return low + scale * np.float32(code)
 
 
 @njit
@@ -582,10 +582,14 @@ def _move(line: Any, rows: Any, places: Any, n: int, numbers: Any, weights: Any,
     kind = line[FORMAT]
     if kind == SINGLE:
         move_single(line, rows, places, n, numbers, weights, row)
-    elif kind == BYTE:
-        _move_byte(line, rows, places, n, numbers, weights, row)
-    elif kind == NIBBLE:
-        _move_nibble(line, rows, places, n, numbers, weights, row)
+    elif kind == IN_ROWS + 8:
+        _move_eight(line, rows, places, n, numbers, weights, row)
+    elif kind == IN_ROWS + 4:
+        _move_four(line, rows, places, n, numbers, weights, row)
+    elif kind == IN_ROWS + 3:
+        _move_three(line, rows, places, n, numbers, weights, row)
+    elif kind == IN_ROWS + 2:
+        _move_two(line, rows, places, n, numbers, weights, row)
     elif kind == HALF:
         _move_half(line, rows, places, n, numbers, weights, row)
     elif kind == BRAIN:

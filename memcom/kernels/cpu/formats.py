@@ -1,4 +1,4 @@
-"""Numbers as they are stored, of 4 to 32 bits, read as float32: one at a time or a vector at once.
+"""Numbers as they are stored, of 2 to 32 bits, read as float32: one at a time or a vector at once.
 
 Each function takes an address, a position in the row that starts there, and ``like``: it returns a
 float32, or a vector of those that follow, of the type of ``like``. They are instructions within the
@@ -7,6 +7,7 @@ function that calls them: functions of their own would take longer to compile.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -64,22 +65,48 @@ def load_byte(builder: Any, row: Any, k: Any, like: Any) -> Any:
     return builder.sitofp(builder.zext(codes, several(_word, like)), several(ir.FloatType(), like))
 
 
-def load_nibble(builder: Any, row: Any, k: Any, like: Any) -> Any:
-    """Read unsigned numbers of 4 bits, the even ones in the low halves; vectors start at those."""
-    address = builder.add(row, builder.ashr(k, ir.Constant(k.type, 1)))
-    if not isinstance(like, Vector):
-        byte = builder.zext(_load(builder, address, _byte), _word)
-        odd = builder.and_(builder.trunc(k, _word), ir.Constant(_word, 1))
-        shift = builder.shl(odd, ir.Constant(_word, 2))
-        code = builder.and_(builder.lshr(byte, shift), ir.Constant(_word, 15))
-        return builder.sitofp(code, ir.FloatType())
-    pairs = ir.VectorType(_byte, like.lanes // 2)
-    both = _load(builder, address, pairs)
-    low = builder.and_(both, ir.Constant(pairs, [15] * pairs.count))
-    high = builder.lshr(both, ir.Constant(pairs, [4] * pairs.count))
-    turns = [k // 2 + (k % 2) * pairs.count for k in range(like.lanes)]
-    codes = builder.shuffle_vector(low, high, ir.Constant(several(_word, like), turns))
-    return builder.sitofp(builder.zext(codes, several(_word, like)), several(ir.FloatType(), like))
+@functools.cache
+def loader_of_few(bits: int) -> Callable[..., Any]:
+    """Make the instructions that read unsigned numbers of 2, 3 or 4 bits.
+
+    Number `k` has the bits ``[bits k, bits k + bits)`` of its row, least significant first. Vectors
+    start at multiples of their length, and no byte beyond their numbers is read.
+    """
+
+    def load(builder: Any, row: Any, k: Any, like: Any) -> Any:
+        lanes = like.lanes if isinstance(like, Vector) else 1
+        word = several(_word, like)
+        first = builder.mul(k, ir.Constant(k.type, bits))
+
+        def address(bit: int) -> Any:
+            at = builder.add(first, ir.Constant(k.type, bit))
+            return builder.add(row, builder.ashr(at, ir.Constant(k.type, 3)))
+
+        if lanes * bits >= 32:  # whole bytes: the halves are in the first and in the last four
+            last = lanes * bits - 32
+            pair = ir.Constant(ir.VectorType(_word, 2), ir.Undefined)
+            for half, bit in enumerate((0, last)):
+                four = _load(builder, address(bit), _word)
+                pair = builder.insert_element(pair, four, ir.Constant(_word, half))
+            turns = [2 * j // lanes for j in range(lanes)]
+            words = builder.shuffle_vector(pair, pair, ir.Constant(word, turns))
+            shifts = ir.Constant(word, [bits * j - last * turn for j, turn in enumerate(turns)])
+        else:  # in the first and the last byte, which may be one
+            low, high = (
+                builder.zext(_load(builder, address(bit), _byte), _word)
+                for bit in (0, lanes * bits - 1)
+            )
+            both = builder.or_(low, builder.shl(high, ir.Constant(_word, 8)))
+            start = builder.and_(builder.trunc(first, _word), ir.Constant(_word, 7))
+            words = copies(builder, builder.lshr(both, start), like)
+            shifts = ir.Constant(word, [bits * j for j in range(lanes)] if lanes > 1 else 0)
+        mask = 2**bits - 1
+        codes = builder.and_(
+            builder.lshr(words, shifts), ir.Constant(word, [mask] * lanes if lanes > 1 else mask)
+        )
+        return builder.sitofp(codes, several(ir.FloatType(), like))
+
+    return load
 
 
 def _moved(builder: Any, row: Any, k: Any, shift: int) -> Any:
@@ -118,7 +145,6 @@ def scaled_reader(load: Callable[..., Any], is_scaled: bool) -> Any:
 
 
 single, half, brain = map(reader, [load_single, load_half, load_brain])
-byte, nibble = map(reader, [load_byte, load_nibble])
 
 
 @_intrinsic

@@ -58,8 +58,8 @@ MAP, PART, FACTOR = constexpr(names.MAP), constexpr(names.PART), constexpr(names
 TERM, ROW, RAGGED = constexpr(names.TERM), constexpr(names.ROW), constexpr(names.RAGGED)
 CLAMP, STORED = constexpr(names.CLAMP), constexpr(names.STORED)
 SIGNATURE, NONE = constexpr(names.SIGNATURE), constexpr(names.NONE)
-BRAIN, BYTE, NIBBLE = constexpr(names.BRAIN), constexpr(names.BYTE), constexpr(names.NIBBLE)
-BYTES_IN_BLOCKS = constexpr(names.BYTES_IN_BLOCKS)
+BRAIN = constexpr(names.BRAIN)
+IN_ROWS, IN_BLOCKS = constexpr(names.IN_ROWS), constexpr(names.IN_BLOCKS)
 SET, ADD = constexpr(names.SET), constexpr(names.ADD)
 
 # --- addresses ------------------------------------------------------------------------------------
@@ -181,16 +181,19 @@ def _numbers(
     if LINES[J][FORMAT] <= BRAIN:
         number = tl.load(table + at, mask=there, other=0).to(tl.float32)
     else:
-        group, byte, shift = row, at, 0
-        if LINES[J][FORMAT] >= BYTES_IN_BLOCKS:
-            group = at // LINES[J][GROUP]
-        if LINES[J][FORMAT] == NIBBLE:
-            byte, shift = row * ((LINES[J][STEP] + 1) // 2) + column // 2, column % 2 * 4
-        elif LINES[J][FORMAT] > BYTES_IN_BLOCKS:
-            byte, shift = at // 2, at % 2 * 4
-        code = tl.load(table + byte, mask=there, other=0)
-        if LINES[J][FORMAT] != BYTE and LINES[J][FORMAT] != BYTES_IN_BLOCKS:
-            code = (code >> shift) & 15
+        bits: constexpr = LINES[J][FORMAT] % IN_ROWS
+        if LINES[J][FORMAT] >= IN_BLOCKS:
+            start, group, place = table, at // LINES[J][GROUP], at
+        else:
+            start, group, place = table + row * ((LINES[J][STEP] * bits + 7) // 8), row, column
+        # Eight numbers are as many bytes as one has bits; so all keeps within 32 bits if `at` does.
+        byte, bit = start + (place >> 3) * bits, (place & 7) * bits
+        code = tl.load(byte + (bit >> 3), mask=there, other=0)
+        if 8 % bits != 0:  # a number may lie in two bytes
+            last = tl.load(byte + ((bit + bits - 1) >> 3), mask=there, other=0)
+            code = code.to(tl.int32) | (last.to(tl.int32) << 8)
+        if bits != 8:
+            code = (code >> (bit & 7)) & ((1 << bits) - 1)
         scale = tl.load(sources[LINES[J][SCALES] - 1] + group, mask=there, other=0)
         low = tl.load(sources[LINES[J][LOWS] - 1] + group, mask=there, other=0)
         number = low.to(tl.float32) + scale.to(tl.float32) * code.to(tl.float32)

@@ -53,7 +53,16 @@ def test_a_bag_is_the_pool_of_composed_rows(spec, mode, lengths):
 
 
 PACKED = [
-    *("memcom(bits=8)", "qr(bits=4)", "hash(bits=16)", "robe(signs=True)", "jagged", "dpq"),
+    *(
+        "memcom(bits=8)",
+        "qr(bits=4)",
+        "memcom(bits=3)",
+        "qr(bits=2)",
+        "hash(bits=16)",
+        "robe(signs=True)",
+        "jagged",
+        "dpq",
+    ),
     *("low-rank(bits=4)", "memcom(head=20,bits=8)", "lhf"),
 ]
 

@@ -66,7 +66,18 @@ def test_any_reading_is_what_numpy_makes_of_it(drawn):
 
 LAYERS = [
     *("memcom(bits=4)", "qr(bits=8)", "robe(bits=16)", "robe(signs=True)", "lma", "cce(bits=4)"),
-    *("lhf", "jagged(bits=8)", "csr", "mgqe", "memcom(head=20,bits=8)", "mixed-dim", "low-rank"),
+    *(
+        "memcom(bits=2)",
+        "qr(bits=3)",
+        "robe(bits=3)",
+        "lhf",
+        "jagged(bits=8)",
+        "csr",
+        "mgqe",
+        "memcom(head=20,bits=8)",
+        "mixed-dim",
+        "low-rank",
+    ),
 ]
 
 
