@@ -242,6 +242,14 @@ class _Place:
         return self.names[0] or "table"
 
     @property
+    def parameter(self) -> str:
+        """The table's name among the parameters of the model."""
+        if not self.modules:
+            return "table"
+        own = "table" if isinstance(self.modules[0], FullEmbedding) else "weight"
+        return f"{self.names[0]}.{own}".lstrip(".")
+
+    @property
     def nbytes(self) -> int:
         return self.table.numel() * self.table.element_size()
 
@@ -380,7 +388,7 @@ def _padding(module: Any, weight: Tensor) -> int | None:
 
 
 def _check(place: _Place) -> None:
-    name = f"{place.name}.weight" if place.names != [""] else "table"
+    name = place.parameter
     check_table(name, place.table)
     if bool((place.table == place.table[0]).all()) and (
         len(place.table) > 1 or not bool(place.table.any())
@@ -405,7 +413,7 @@ def _refuse_tied(model: Any, places: list[_Place]) -> None:
             if place is not None and all(module is not m for m in place.modules):
                 other = f"{name}.{own}" if name else own
                 raise ValueError(
-                    f"{place.name}.weight is tied to {other}, which would keep the full table; "
+                    f"{place.parameter} is tied to {other}, which would keep the full table; "
                     "tied='keep' leaves it as it is and compresses the embedding alone"
                 )
 

@@ -338,6 +338,7 @@ def damaged(row: int, value: float) -> nn.Module:
         (np.ones((9, 3), dtype=int), {"ratio": 2}, "table must be floating point .*int64"),
         (torch.ones(9), {"ratio": 2}, r"table must be \(rows, width\)"),
         (torch.ones(9, 3, device="meta"), {"ratio": 2}, "table is on the meta device"),
+        (nn.Embedding.from_pretrained(torch.ones(9, 3)), {"ratio": 2}, "^weight is constant"),
         (damaged(7, float("nan")), {"ratio": 2}, r"bags\.weight has NaN .* in row 7"),
         (nn.Sequential(nn.Embedding(N, E, device="meta")), {"ratio": 2}, r"0\.weight is on the me"),
         (nn.Linear(2, 3), {"ratio": 2}, "Linear has no nn.Embedding"),
@@ -351,6 +352,7 @@ def test_what_cannot_be_compressed_is_refused_by_name(model, options, named):
         memcom.compress(model, **options)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_quantised_tensors_are_refused():
     packed = torch.quantize_per_tensor(TABLE, 0.1, 0, torch.qint8)
     with pytest.raises(ValueError, match="table must be an ordinary tensor"):

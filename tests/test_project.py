@@ -153,7 +153,7 @@ def test_there_are_few_rooms() -> None:
     """A line of the map in README.md is a room; the command's modules are one."""
     command, *others, _private = ROOMS
     assert "cli" in command
-    assert 1 + sum(len(rooms) for rooms in others) <= 15
+    assert 1 + sum(len(rooms) for rooms in others) <= 16
 
 
 def test_imports_make_no_circle() -> None:
