@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "Compressed", "CompressedTable", "compress"]
 
 AUTO = (
-    *("int8", "int4(clip=greedy)", "pq", "rq", "dpq(form=centroid)", "low-rank"),
+    *("int8", "int4(clip=greedy)", "pq", "rq", "low-rank"),
     *("low-rank(bits=8)", "low-rank(bits=4)", "memcom(bits=8)", "gain-shape"),
     *("gain-shape(bits=8,weight_bits=8)", "qr(bits=8)", "hash(bits=8)", "lhf(bits=8)"),
     *("lhf(bits=4)", "truncate(bits=8)"),
 )
-"""The methods that ``"auto"`` tries, where they are registered: each is fitted without training."""
+"""The methods that ``"auto"`` tries: each is fitted without training."""
 
 LONGEST = 5e11
 """Most products that ``"auto"`` spends on clustering for one method: a quarter of a minute."""

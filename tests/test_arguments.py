@@ -468,6 +468,7 @@ ELSEWHERE = {
     "plots": "cost_against_growth loss_by_data quality_against_bytes quality_against_ratio "
     "show speed_against_table to_html to_png",
     "": "advise",
+    "advice": "leave_one_out",
     "sweep": "dry_run read_pairs read_rows read_trials run summarise sweep tables terminal_section "
     "write_report",
     "tasks": "fit_supervised predict run_stream",

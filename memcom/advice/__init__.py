@@ -1,4 +1,4 @@
-"""Which method to take: by what was measured on other data, and by trying on one's own."""
+"""Advice on the method to take: by what was measured on other data, and by trying on one's own."""
 
 from __future__ import annotations
 

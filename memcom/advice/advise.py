@@ -72,7 +72,7 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True)
 class Advice:
-    """What to use, and what it was compared with.
+    """The method to use, and the others it was compared with.
 
     Attributes:
         tried: The full table, the controls, and every method.
@@ -210,7 +210,7 @@ def advise(
 
 @dataclass(frozen=True)
 class _Race:
-    """What all stages share."""
+    """Data and budget, which all stages share."""
 
     source: Source
     data: Interactions

@@ -1,4 +1,4 @@
-"""What the committed sweeps say about methods: the share of the full table's score that each keeps.
+"""Evidence of the committed sweeps: the share of the full table's score that each method keeps.
 
     curves = Evidence.committed()
     kept = curves.at("gowalla", "qr", 16.0)      # logarithm of the share
@@ -66,7 +66,7 @@ class DataSet:
 
     @property
     def features(self) -> np.ndarray:
-        """What makes data sets alike, ``(3,)``."""
+        """Numbers that tell how alike data sets are, ``(3,)``."""
         rare = math.log10(1 + self.median_count)
         return np.array([math.log10(self.num_embeddings), self.head_share, rare])
 

@@ -1,4 +1,4 @@
-"""How often a recommendation is right: on each data set, by what was measured on the others."""
+"""Recommendations checked: on each data set, by what was measured on the others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
     @property
     def regret(self) -> float:
-        """What the recommendation loses more than the best method."""
+        """Loss of the recommendation less that of the best method."""
         return self.loss - self.least
 
     @property

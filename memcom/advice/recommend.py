@@ -187,7 +187,7 @@ def recommend(
 
 
 def _described(num_embeddings: int, counts: ArrayLike | None) -> DataSet:
-    """What is known of the user's ids; checked."""
+    """Describe the user's ids; checked."""
     if counts is None:
         return DataSet(whole("num_embeddings", num_embeddings, 1))
     given = np.asarray(counts)
