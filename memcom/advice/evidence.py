@@ -23,11 +23,9 @@ from memcom._files import shipped
 
 SWEEPS = (
     "movielens",
-    "movielens-tuned",
     "ml-1m",
     "ml-1m-tuned",
     "lastfm-2k",
-    "lastfm-2k-tuned",
     "google-local",
     "gowalla",
     "amazon-book-part",
