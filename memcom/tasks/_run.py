@@ -112,6 +112,10 @@ class TaskRun:
         """Return the forms that a trained full table is measured in, too; none by default."""
         return []
 
+    def validate(self, model: Any) -> float:
+        """Return the task's metric times `sign` on the validation part; for tasks with `forms`."""
+        raise NotImplementedError
+
     def measure(self, model: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Return the test metrics of a frozen model: values by unit, and other metrics."""
         raise NotImplementedError
@@ -135,7 +139,8 @@ class TaskRun:
                 compressed = self._compressed(model, form)
             except BudgetError:
                 continue
-            derived[form.name] = self._measured(compressed, record)
+            own = replace(record, valid=self.validate(compressed))
+            derived[form.name] = self._measured(compressed, own)
         return replace(outcome, derived=derived)
 
     def _compressed(self, model: Any, form: Form) -> Any:

@@ -22,7 +22,7 @@ from memcom.tasks._forms import Form
 from memcom.tasks._model import stored_nbytes
 from memcom.tasks._run import TaskRun, default_options, mean_metrics, plan_table
 from memcom.tasks.protocol import Outcome, Setting, Size, Task
-from memcom.tasks.ranking.evaluation import HeldOut, evaluate
+from memcom.tasks.ranking.evaluation import Evaluation, HeldOut, evaluate
 from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
 from memcom.tasks.ranking.references import REFERENCES, fit_reference
 from memcom.tasks.ranking.training import (
@@ -134,6 +134,14 @@ class RankingRun(TaskRun):
         """Train on the training part; the score is nDCG@k on the validation part."""
         return fit(model, self.data, self.training, seed=self.setting.seed)
 
+    def validate(self, model: Ranker) -> float:
+        """Return nDCG@k on the validation part."""
+        return float(self._evaluated(model, "valid").ndcg.mean())
+
+    def _evaluated(self, model: Ranker, split: str) -> Evaluation:
+        held_out = HeldOut.of(self.data, split).to(self.device)
+        return evaluate(model, held_out, k=self.training.k)
+
     def measure(self, model: Ranker) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Rank all items for every user of the test part.
 
@@ -144,8 +152,7 @@ class RankingRun(TaskRun):
             nDCG@k and Recall@k per user; of the stored vectors their information abundance, and
             how many of them are different.
         """
-        held_out = HeldOut.of(self.data, "test").to(self.device)
-        tested = evaluate(model, held_out, k=self.training.k)
+        tested = self._evaluated(model, "test")
         others = {}
         for table in model.tables().values():
             shared = equal_vectors(table)
