@@ -5,7 +5,8 @@
 Successive halving (Jamieson and Talwalkar, AISTATS 2016): the methods that other data recommends
 are all trained for a quarter of the epochs, the better half of them for a half, and the best two
 to the end, with three seeds. Every method tries the same learning rates each time, and validation
-alone decides. The full table runs along, as what the methods are measured against.
+alone decides. The full table runs along, as what the methods are measured against; and those that
+can be fitted to it, once it is trained, are measured with it.
 
 Each stage is a sweep in the same folder, so that an interrupted run resumes where it was.
 """
@@ -29,13 +30,16 @@ from memcom.sweep import Row, Source, Spec, run, summarise, tables, write_report
 from memcom.sweep.estimate import probe_seconds
 from memcom.sweep.provenance import parallel_trials
 from memcom.sweep.store import Store
+from memcom.tasks.protocol import FITTED
 
 RATES = (3e-3, 1e-2)
 """Learning rates that every method tries."""
 ROUNDED = ("int8", "int4")
 """Methods that round a trained full table."""
 METHODS, SEEDS = 6, 3
-"""Methods of the first stage, and seeds of the last."""
+"""Methods that are trained in the first stage, as many forms of the full table, and seeds of the
+last."""
+MOST_METHODS = 1000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 100
 
 
@@ -180,11 +184,17 @@ def advise(
         raise ValueError(f"{source.label} is {type(loaded).__name__}, and a ranker needs users")
     budget: dict[str, Any] = {"ratio": ratio, "nbytes": nbytes}
     first = recommend(
-        loaded.num_items, embedding_dim, counts=loaded.item_counts, top=METHODS, **budget
+        loaded.num_items, embedding_dim, counts=loaded.item_counts, top=MOST_METHODS, **budget
     )
-    # The rounded full table comes with the full table.
-    methods = [each.method for each in first.suggestions if each.method not in ROUNDED]
-    race = _Race(source, loaded, embedding_dim, budget, Path(out))
+    names = [each.method for each in first.suggestions]
+    # What is fitted to the full table comes with it, at no further training.
+    fitted = [each.removeprefix(FITTED) for each in names if each.startswith(FITTED)]
+    full_nbytes = 4 * loaded.num_items * embedding_dim
+    at_ratio = math.ceil(1e4 * full_nbytes / first.best.plan.budget) / 1e4
+    forms = [*ROUNDED, *(f"{each}@{at_ratio}" for each in fitted[:METHODS])]
+    trained = [each for each in names if each not in ROUNDED and not each.startswith(FITTED)]
+    methods = trained[:METHODS]
+    race = _Race(source, loaded, embedding_dim, budget, forms, Path(out))
     jobs = jobs or (1 if engine == "local" else parallel_trials())
     epochs = race.epochs(methods, seconds * jobs, {"minutes": minutes, "methods": methods})
     tried: dict[str, Tried] = {}
@@ -216,6 +226,7 @@ class _Race:
     data: Interactions
     embedding_dim: int
     budget: dict[str, Any]
+    forms: list[str]
     out: Path
 
     def spec(self, methods: list[str], stage: Stage) -> Spec:
@@ -230,7 +241,11 @@ class _Race:
             learning_rates=RATES,
             references=(),
             baselines=(),
-            options={"epochs": stage.epochs, "embedding_dim": self.embedding_dim},
+            options={
+                "epochs": stage.epochs,
+                "embedding_dim": self.embedding_dim,
+                "forms": self.forms,
+            },
         )
 
     def epochs(self, methods: list[str], seconds: float, asked: dict[str, Any]) -> int:

@@ -34,6 +34,10 @@ SWEEPS = (
     "quotient-remainder",
     "weight-bits",
     "references",
+    "after-training",
+    "after-training-google-local",
+    "after-training-gowalla",
+    "after-training-amazon-book-part",
 )
 """Sweeps of the linear ranker, 64 wide, ids by frequency: those whose losses can be compared."""
 SAME_RATIO = 1.02  # ratios so close are one

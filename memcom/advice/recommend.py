@@ -6,10 +6,11 @@ A data set has losses of its own: at 16x quotient-remainder loses 4 % of the ful
 one and 21 % on another. So a method's expected loss is not the mean over the data sets it happened
 to be tried on. With y the logarithm of the share of the score that is kept,
 
-    y[data, method] = of the data + of the method + rest
+    y[data, method] = scale of the data * size of the method + rest
 
-is fitted by least squares; what was not measured is filled in from it, and the mean over the data
-sets, weighted by how much they are like the user's, is what to expect. Beside it stand the least
+is fitted by least squares: a method that loses half of what another loses on one data set is taken
+to do so on all. What was not measured is filled in from it, and the mean over the data sets,
+weighted by how much they are like the user's, is what to expect. Beside it stand the least
 and the largest loss that were measured.
 """
 
@@ -28,12 +29,15 @@ from memcom._check import shown, whole
 from memcom.advice.evidence import DataSet, Evidence
 from memcom.budget import BudgetError, Plan, plan
 from memcom.embeddings import parse_spec
+from memcom.tasks.protocol import FITTED
 
 MIN_DATA_SETS = 2
 """A method that was measured on fewer data sets at a ratio is not ranked there."""
+SWEEPS = 50
+"""Turns of scales and sizes in the fit."""
 
 
-class Expected(NamedTuple):
+class ExpectedLoss(NamedTuple):
     """Loss to expect on new data, as a share of the full table's score; negative is a gain.
 
     Attributes:
@@ -54,7 +58,8 @@ class Suggestion:
     """A method that fits the budget.
 
     Attributes:
-        method: As in a specification: ``"qr"``, ``"memcom(bits=16, weight_bits=8)"``.
+        method: As in a specification: ``"qr"``, ``"memcom(bits=16, weight_bits=8)"``; after
+            ``"full->"`` one that is fitted to a full table once that is trained.
         asked: The budget, ``{"ratio": 16}`` or ``{"nbytes": "2 MB"}``.
         plan: Its sizes and bytes.
         loss: What to expect.
@@ -65,12 +70,12 @@ class Suggestion:
     method: str
     asked: Mapping[str, Any]
     plan: Plan
-    loss: Expected
+    loss: ExpectedLoss
     lookup: float | None
 
     @property
     def line(self) -> str:
-        """The line of Python that builds it."""
+        """The line of Python that builds it, or compresses the ``trained`` table by it."""
         return build_line(
             self.method, self.plan.num_embeddings, self.plan.embedding_dim, self.asked
         )
@@ -82,11 +87,14 @@ class Recommendation:
 
     Attributes:
         suggestions: Those that were measured at such a ratio and fit.
+        best_trained: The first that needs no full table in training, which may come after the
+            suggestions; None if there is none.
         left_out: Why others are not among them, by method.
         evidence: Data sets that the losses come from, with their weights.
     """
 
     suggestions: tuple[Suggestion, ...]
+    best_trained: Suggestion | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
 
@@ -116,7 +124,7 @@ class Recommendation:
             f"Losses of the full table's nDCG in a linear ranker, on {sets}. Lookups in times of "
             "nn.Embedding's.",
             "",
-            self.best.line,
+            *dict.fromkeys(each.line for each in (self.best, self.best_trained) if each),
         ]
         if self.left_out:
             parts += ["", "Left out:"]
@@ -127,7 +135,10 @@ class Recommendation:
 def build_line(
     method: str, num_embeddings: int, embedding_dim: int, asked: Mapping[str, Any]
 ) -> str:
-    """Return the line of Python that builds a method for a budget."""
+    """Return the line of Python that builds a method, or fits it to a ``trained`` table."""
+    if method.startswith(FITTED):
+        given = "".join(f", {key}={value!r}" for key, value in asked.items())
+        return f"memcom.compress(trained{given}, method={method.removeprefix(FITTED)!r})"
     name, options = parse_spec(method)
     given = "".join(f", {key}={value!r}" for key, value in {**asked, **options}.items())
     return f"memcom.build({name!r}, {num_embeddings:_}, {embedding_dim}{given})"
@@ -179,11 +190,12 @@ def recommend(
     ranked = sorted(expected, key=lambda method: expected[method].value)
     for method in ranked[top:]:
         left_out[method] = f"expected to lose {100 * expected[method].value:.1f} %"
-    found = (
+    found = [
         Suggestion(method, asked, planned[method], expected[method], known.lookup(method))
-        for method in ranked[:top]
-    )
-    return Recommendation(tuple(found), left_out, known.likeness(data))
+        for method in ranked
+    ]
+    trained = next((each for each in found if not each.method.startswith(FITTED)), None)
+    return Recommendation(tuple(found[:top]), trained, left_out, known.likeness(data))
 
 
 def _described(num_embeddings: int, counts: ArrayLike | None) -> DataSet:
@@ -204,7 +216,7 @@ def plans_within(
     """Return the plans of the methods that can be so small, and why the others cannot."""
     plans, left_out = {}, {}
     for method in methods:
-        name, options = parse_spec(method)
+        name, options = parse_spec(method.removeprefix(FITTED))
         try:
             plans[method] = plan(name, num_embeddings, embedding_dim, **asked, **options)
         except BudgetError as error:
@@ -227,7 +239,9 @@ def _too_small(
     )
 
 
-def expect(evidence: Evidence, ratios: Mapping[str, float], data: DataSet) -> dict[str, Expected]:
+def expect(
+    evidence: Evidence, ratios: Mapping[str, float], data: DataSet
+) -> dict[str, ExpectedLoss]:
     """Return the loss to expect of methods on new data.
 
     Args:
@@ -254,11 +268,11 @@ def expect(evidence: Evidence, ratios: Mapping[str, float], data: DataSet) -> di
     tries = (~np.isnan(y)).sum(axis=0)
     value, low, high = (1 - np.exp([mean, ends[1], ends[0]])).tolist()
     found = zip(value, low, high, tries.tolist(), strict=True)
-    return {method: Expected(*each) for method, each in zip(methods, found, strict=True)}
+    return {method: ExpectedLoss(*each) for method, each in zip(methods, found, strict=True)}
 
 
 def _filled(y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Fill in what is NaN by an effect of the row plus one of the column.
+    """Fill in what is NaN by the scale of the row times the size of the column.
 
     Args:
         y: ``(data sets, methods)``.
@@ -267,11 +281,18 @@ def _filled(y: np.ndarray, w: np.ndarray) -> np.ndarray:
     Returns:
         The filled table.
     """
-    rows, columns = (~np.isnan(y)).nonzero()
-    design = np.zeros((len(rows), sum(y.shape)))
-    design[np.arange(len(rows)), rows] = 1
-    design[np.arange(len(rows)), y.shape[0] + columns] = 1
-    root = np.sqrt(w[rows])
-    effects = np.linalg.lstsq(design * root[:, None], y[rows, columns] * root, rcond=None)[0]
-    fitted = effects[: y.shape[0], None] + effects[None, y.shape[0] :]
-    return np.where(np.isnan(y), fitted, y)
+    seen = ~np.isnan(y)
+    known, weight = np.where(seen, y, 0), seen * w[:, None]
+    scale = np.ones((len(y), 1))
+    for _ in range(SWEEPS):
+        size = _least_squares(scale, known, weight, axis=0)
+        scale = _least_squares(size, known, weight, axis=1)
+    return np.where(seen, y, scale * size)
+
+
+def _least_squares(
+    factor: np.ndarray, known: np.ndarray, weight: np.ndarray, axis: int
+) -> np.ndarray:
+    """The other factor of a product that comes closest to what is known."""
+    squares = (weight * factor**2).sum(axis, keepdims=True)
+    return (weight * factor * known).sum(axis, keepdims=True) / np.maximum(squares, 1e-12)

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 from memcom._check import shown
 from memcom.embeddings import parse_spec
-
-FITTED = "full->"
-"""Before the name of a method that could have been trained, and was fitted to a full table."""
+from memcom.tasks.protocol import FITTED
 
 
 class Form(NamedTuple):

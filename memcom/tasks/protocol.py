@@ -26,6 +26,10 @@ _KNOWN = {
 }
 
 
+FITTED = "full->"
+"""Before the name of a method that was fitted to a trained full table, not trained itself."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """Everything that decides the outcome of one training, but for the data.

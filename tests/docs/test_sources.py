@@ -52,7 +52,10 @@ def test_options_exist():
 
     from memcom.cli import main
 
-    said = {name: CliRunner().invoke(main, [name, "--help"]).output for name in ("sweep", "run")}
+    said = {
+        name: CliRunner().invoke(main, [name, "--help"]).output
+        for name in ("sweep", "run", "advise")
+    }
     for option in set(re.findall(r" (--[a-z][a-z-]+)", TEXT)) - {"--head"}:  # Ray's
         assert any(option in text for text in said.values()) or option == "--ratio", option
 
