@@ -17,6 +17,19 @@ from memcom.sweep.table_text import p_text, whole_model
 METHODS = ("qr", "memcom", "hash", "truncate", "small-dim", "low-rank")
 FEW = METHODS[:4]
 TUNED = ("qr", "qr(large='quotient')", "memcom", "hash", "truncate")
+FORMS = (
+    ("int4", None, "4 bits, 7.1×"),
+    ("full(bits=3)", None, "3 bits, 9.1×"),
+    ("full(bits=2,clip=greedy)", None, "2 bits, 12.8×"),
+    ("full->lhf(bits=4)", 16, "lhf, 16×"),
+    ("full->gain-shape(bits=8,weight_bits=8)", 16, "gain-shape, 16×"),
+    ("full->rq", 16, "rq, 16×"),
+    ("full->memcom(bits=8)", 16, "memcom, 16×"),
+    ("full->lhf(bits=4)", 40, "lhf, 40×"),
+    ("full->gain-shape(bits=4,weight_bits=4)", 40, "gain-shape, 40×"),
+    ("full->lhf(bits=4)", 64, "lhf, 64×"),
+)
+"""What a trained full table is compressed to: method and ratio of the rows, and their heading."""
 REFERENCES = {
     "full": "this kit's, full table",
     "int8": "the same, its rows rounded to 8 bits",
@@ -103,6 +116,22 @@ def references(results: Results) -> str:
                 )
     numbers = ["bytes", "nDCG@10 (95 %)", "loss against the full table, % (95 %)"]
     return _with_notes([table(rows, right=numbers)], REFERENCES)
+
+
+def after_training(results: Results) -> str:
+    """Return what is lost when the trained full table is compressed, and no training follows."""
+    rows = []
+    for sweep in (name for name in results.sweeps if name.startswith("after-training")):
+        for where in results.tables(sweep):
+            found = results.finished(sweep, **where)
+            full = found[found["method"] == "full"].iloc[0]
+            rows.append({"data": full["data"], "full": f"{full['value']:.4f}"})
+            for method, ratio, label in FORMS:
+                own = found[found["method"] == method]
+                own = own[own["ratio"].isna() if ratio is None else own["ratio"] == ratio]
+                rows[-1][label] = f"{100 * own['loss'].iloc[0]:+.1f}" if len(own) else ""
+    rows.sort(key=lambda row: RANKING.index(row["data"]))
+    return table(rows, right=["full", *(label for *_, label in FORMS)])
 
 
 def tuned(results: Results) -> str:
