@@ -33,7 +33,7 @@ from memcom.embeddings._fit import Target
 from memcom.embeddings._kmeans import assign, kmeans, sample
 from memcom.embeddings.dpq import CodebookEmbedding, longer_codes, rows_nbytes
 from memcom.embeddings.registry import register
-from memcom.embeddings.schedules import Schedule, forget_moments
+from memcom.embeddings.schedules import Schedule
 from memcom.kernels import Read, Reading, Recipe, gather_rows
 from memcom.kernels.bits import bits_for, packed_nbytes
 
@@ -79,17 +79,25 @@ class CodedEmbedding(CompressedEmbedding):
         self._num_codes = num_codes
         self.table = self.new_table(num_embeddings, embedding_dim)
         device = self.table.device
-        self.codebook = self._new_codebook().to_empty(device=device)
+        with torch.random.fork_rng(devices=[]):  # what is drawn here is zeroed below
+            self.codebook = self._new_codebook(device)
         frequency = torch.empty(num_embeddings, dtype=torch.float32, device=device)
         self.register_buffer("frequency", frequency)
         self.register_buffer("is_coded", torch.empty(1, dtype=torch.bool, device=device))
         self._reads_codes = False  # `is_coded`, where a graph may branch on it
         self.reset_parameters()
 
-    def _new_codebook(self) -> CodebookEmbedding:
-        sizes: dict[str, Any] = {"tiers": [(self.num_embeddings, self.num_codewords)]}
-        sizes |= {"num_groups": self._num_codes, "fusion": self.fusion}
-        return self.undrawn(CodebookEmbedding, self.table.dtype, **sizes)
+    def _new_codebook(self, device: torch.device | str = "meta") -> CodebookEmbedding:
+        return CodebookEmbedding(
+            self.num_embeddings,
+            self.embedding_dim,
+            num_groups=self._num_codes,
+            tiers=[(self.num_embeddings, self.num_codewords)],
+            fusion=self.fusion,
+            device=device,
+            dtype=self.table.dtype,
+            **self.common,
+        )
 
     def fit(self, points: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
         """Return the codewords ``(codes, K, width)`` for some rows of a table and their weights."""
@@ -154,9 +162,15 @@ class CodedEmbedding(CompressedEmbedding):
         if coded != self._reads_codes:
             self._reads_codes = coded
             self.table.grad = self.codebook.values.grad = None
+            self._learn_what_is_read()
             # Compiled lookups, of layers around this one too, notice a table that has moved.
             for table in (self.table, self.codebook.values):
                 table.data = table.data.clone()
+
+    def _learn_what_is_read(self) -> None:
+        """Ask for gradients of the table or of the codewords, never of what is not read."""
+        self.table.requires_grad_(not self._reads_codes)
+        self.codebook.values.requires_grad_(self._reads_codes)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *others: Any
@@ -193,6 +207,7 @@ class CodedEmbedding(CompressedEmbedding):
         self.frequency.fill_(1)
         self.is_coded.fill_(False)
         self._read_codes(False)
+        self._learn_what_is_read()
 
     def resize_num_embeddings(self, num_embeddings: int) -> Any:
         """Return a layer for more ids, as long as the table has no codes.
@@ -230,7 +245,7 @@ class CodesSchedule(Schedule[CodedEmbedding]):
     Args:
         emb: The layer.
         prune_steps: Step after which the table is replaced; later ones train the codewords.
-        optimizer: Its moments of the codewords are cleared.
+        optimizer: Gets the codewords, beside the table, when they begin to learn.
         seed: Seed of k-means.
     """
 
@@ -251,8 +266,13 @@ class CodesSchedule(Schedule[CodedEmbedding]):
         if self.within_budget or self.steps < self.prune_steps:
             return
         self.emb.quantise(generator=self._generator)
-        values = self.emb.codebook.values
-        forget_moments(self._optimizer, values, torch.arange(len(values), device=values.device))
+        table, values = self.emb.table, self.emb.codebook.values
+        for group in self._optimizer.param_groups if self._optimizer is not None else ():
+            members = group["params"]
+            if any(each is table for each in members) and all(
+                each is not values for each in members
+            ):
+                members.append(values)
 
     @property
     def within_budget(self) -> bool:
@@ -280,7 +300,7 @@ class ProductCodesEmbedding(CodedEmbedding):
         distinct="learned",
         because="D codes of log2(K) bits; nothing keeps two ids apart",
         use_when="If training may hold a full table: it is trained as it is, and coded at the end.",
-        look=("codes", 3),
+        look=("rounding", 3),
         paper=Paper("Jegou et al.", 2011, "https://doi.org/10.1109/TPAMI.2010.57"),
         learns="frequencies",
         note="pq and rq cluster the trained table at four fifths of the training, frequent ids "

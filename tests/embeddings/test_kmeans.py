@@ -72,8 +72,10 @@ def test_a_heavy_point_draws_its_centre():
 
 
 def test_a_sample_of_ids_is_a_sample_of_ids():
-    few = sample(10, 7, torch.Generator().manual_seed(0))
-    assert len(few.unique()) == 7
+    few = sample(1000, 3, torch.Generator().manual_seed(0))
+    assert len(few.unique()) == len(few) == 3 * 256
+    assert sample(10, 7, None).sort().values.tolist() == list(range(10))
     many = sample(10**12, 50, torch.Generator().manual_seed(0))
+    assert len(many) == 50 * 256
     assert many.max() > 10**11
     assert many.min() >= 0
