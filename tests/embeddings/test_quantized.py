@@ -485,6 +485,7 @@ def test_quantised_layers_compile_and_export(quantized, spec):
     if spec is not None:
         quantized = memcom.quantize(memcom.build(spec[0], 501, 15, ratio=3), spec[1]).eval()
     ids = torch.tensor([[0, 3, 500], [20, 77, 19]])
+    torch._dynamo.reset()
     compiled = torch.compile(quantized, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(ids), quantized(ids))
     program = torch.export.export(quantized, (ids,)).module()
