@@ -20,6 +20,7 @@ import hashlib
 import operator
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
@@ -83,6 +84,7 @@ def njit(function: Any = None, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(njit, **options)
+    _tell_apart(function)
     if CHECKED:
         return numba_njit(**options)(function)
     made = numba_njit(**{"no_cpython_wrapper": True, **_OPTIONS, **options})(function)
@@ -93,6 +95,21 @@ def njit(function: Any = None, **options: Any) -> Any:
     # What Python calls is looked up among the insertions, and compiled where it is not found.
     made._insert, made._compile_for_args = lambda *_: None, refuse
     return made
+
+
+_made: Counter[tuple[str, str]] = Counter()
+
+
+def _tell_apart(function: Any) -> None:
+    """Number the functions that a factory makes under one name, in the order of their making.
+
+    A symbol in compiled code is named by the function, its types, and a counter of the process that
+    compiles. Two files of the cache come from two processes, perhaps: with equal names, a symbol of
+    one file could stand for another function in the other.
+    """
+    name = function.__module__, function.__qualname__
+    function.__qualname__ += f"_{_made[name]}"
+    _made[name] += 1
 
 
 def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Function], Any]:
