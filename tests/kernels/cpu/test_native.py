@@ -121,3 +121,17 @@ def test_what_only_kernels_call_is_refused_from_python():
     assert outer(np.int64(1)) == 2
     with pytest.raises(TypeError, match="only kernels call it"):  # compiled by now
         inner(np.int64(1))
+
+
+def test_functions_of_one_factory_have_names_of_their_own():
+    """Compiled code names a function by its name, types, and a counter of the process alone."""
+
+    def factory(number):
+        @native.njit
+        def inner(x):
+            return x + number
+
+        return inner
+
+    made = [factory(number) for number in (1, 2, 3)]
+    assert len({function.py_func.__qualname__ for function in made}) == 3
