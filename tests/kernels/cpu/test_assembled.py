@@ -72,7 +72,8 @@ def test_any_form_has_the_gradients_of_its_float64_self(drawn, sparse, padded, n
             assert gradient.is_coalesced()
             assert (gradient.indices()[0].diff() > 0).all()
         got = gradient.to_dense().double()
-        scale = want.abs().max() + 1e-30
+        # A sum of many terms that cancel is rounded like the terms, not like the sum.
+        scale = want.abs().max() + 1e-3 * number + 1e-30
         np.testing.assert_allclose(got / scale, want / scale, atol=2e-5)
 
 
