@@ -12,14 +12,13 @@ from torch import nn
 import memcom
 from memcom.compression import AUTO
 from memcom.embeddings import REGISTRY
+from tests.embeddings.cases import structured_table
 
 N, E = 1200, 16
 
 
 def trained(n: int = N, e: int = E, seed: int = 0) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
-    signal = torch.randn(n, 5, generator=g) @ torch.randn(5, e, generator=g)
-    return signal + 0.3 * torch.randn(n, e, generator=g)
+    return structured_table(n, e, 5, seed)
 
 
 TABLE = trained()

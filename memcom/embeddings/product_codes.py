@@ -57,9 +57,9 @@ class CodedEmbedding(CompressedEmbedding):
     State: ``table`` (n, e), drawn from N(0, 1); ``frequency`` (n,), the weights of the ids in
     k-means, 1 until the layer learns; ``codebook.*``, the state of the `CodebookEmbedding` that
     takes the place of the table and is all that is stored in the end, zeros until then;
-    ``is_coded`` (1,) bool, True once it has. All have their shape from the start, so that any
-    optimizer holds the codewords. Only the one of ``table`` and ``codebook.values`` that is read
-    gets a gradient.
+    ``is_coded`` (1,) bool, True once it has. All have their shape from the start. Of ``table`` and
+    ``codebook.values`` the one that is read asks for a gradient; the schedule gives the codewords
+    to its optimizer when they begin to learn.
     """
 
     fusion: ClassVar[str]

@@ -85,3 +85,10 @@ def some_ids(*shape: int, n: int = NUM_EMBEDDINGS, dtype=torch.int64) -> torch.T
     if ids.numel() >= 2:
         ids.view(-1)[0], ids.view(-1)[-1] = 0, n - 1
     return ids
+
+
+def structured_table(n: int, e: int, rank: int, seed: int = 0) -> torch.Tensor:
+    """A table with some structure, as training gives it: a few directions, and noise."""
+    g = torch.Generator().manual_seed(seed)
+    signal = torch.randn(n, rank, generator=g) @ torch.randn(rank, e, generator=g)
+    return signal + 0.3 * torch.randn(n, e, generator=g)

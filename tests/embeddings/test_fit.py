@@ -13,16 +13,13 @@ from sklearn.cluster import KMeans
 import memcom
 from memcom.embeddings import FitError, Target
 from memcom.embeddings._fit import fit_recipe
-from tests.embeddings.cases import NUM_EMBEDDINGS, SPECS, make
+from tests.embeddings.cases import NUM_EMBEDDINGS, SPECS, make, structured_table
 
 N, E = 60, 6
 
 
 def drawn(n: int = N, e: int = E, seed: int = 0) -> torch.Tensor:
-    """A table with some structure: a few directions, and noise."""
-    g = torch.Generator().manual_seed(seed)
-    signal = torch.randn(n, 3, generator=g) @ torch.randn(3, e, generator=g)
-    return signal + 0.3 * torch.randn(n, e, generator=g)
+    return structured_table(n, e, 3, seed)
 
 
 TABLE = drawn()
