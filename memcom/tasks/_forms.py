@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from memcom._check import shown
 from memcom.embeddings import parse_spec
@@ -14,34 +13,30 @@ class Form(NamedTuple):
     """A method that a trained full table is fitted by.
 
     Attributes:
-        method: Registry name.
-        options: Its options.
+        spec: The method with its options, such as ``full(bits=3)``.
         ratio: The budget; None for a method that has one size, as ``int4``.
-        text: As it was written: ``int4`` or ``rq@16``.
     """
 
-    method: str
-    options: Mapping[str, Any]
+    spec: str
     ratio: float | None
-    text: str
 
     @classmethod
     def of(cls, text: str) -> Form:
         """Read ``int4``, ``full(bits=3)`` or ``rq@16``; raises ValueError."""
         spec, at, ratio = text.partition("@")
-        name, options = parse_spec(spec)
+        parse_spec(spec)
         try:
             number = float(ratio) if at else None
         except ValueError:
             number = 0.0
         if number is not None and not 1 <= number <= 1e9:
             raise ValueError(f"a form is written method or method@ratio, got {shown(text)}")
-        return cls(name, options, number, text)
+        return cls(spec, number)
 
     @property
     def name(self) -> str:
         """Its name among what was derived: a method with a ratio of its own has `FITTED` before."""
-        return self.text if self.ratio is None else f"{FITTED}{self.text}"
+        return self.spec if self.ratio is None else f"{FITTED}{self.spec}@{self.ratio:g}"
 
 
 def split_name(name: str) -> tuple[str, float | None]:

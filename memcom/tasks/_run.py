@@ -108,12 +108,8 @@ class TaskRun:
         """Train a model; its score is the task's metric times `sign`."""
         raise NotImplementedError
 
-    def forms(self) -> list[Form]:
-        """Return the forms that a trained full table is measured in, too; none by default."""
-        return []
-
     def validate(self, model: Any) -> float:
-        """Return the task's metric times `sign` on the validation part; for tasks with `forms`."""
+        """Return the task's metric times `sign` on the validation part."""
         raise NotImplementedError
 
     def measure(self, model: Any) -> tuple[dict[str, np.ndarray], dict[str, float]]:
@@ -134,7 +130,7 @@ class TaskRun:
         record = self.fit(model)
         model.freeze_tables()
         outcome, derived = self._measured(model, record), {}
-        for form in self.forms() if self.setting.method == "full" else ():
+        for form in self._forms():
             try:
                 compressed = self._compressed(model, form)
             except BudgetError:
@@ -143,16 +139,25 @@ class TaskRun:
             derived[form.name] = self._measured(compressed, own)
         return replace(outcome, derived=derived)
 
+    def _forms(self) -> list[Form]:
+        """The forms that the trained tables are measured in, too: those of full tables alone."""
+        if self.setting.method != "full":
+            return []
+        return [Form.of(text) for text in getattr(self.training, "forms", ())]
+
     def _compressed(self, model: Any, form: Form) -> Any:
         """A copy of a model with its trained tables in another form, fitted and frozen."""
+        asked = replace(self.setting, method=form.spec, ratio=form.ratio, nbytes=None)
+        plans = type(self)(asked, self.data).plans()
         copied = copy.deepcopy(model)
-        for name, table in copied.tables().items():
-            shape, ratio = (table.num_embeddings, table.embedding_dim), form.ratio
-            layer = plan(form.method, *shape, ratio=ratio, **form.options).build()
+        for (name, planned), (place, table) in zip(
+            plans.items(), copied.tables().items(), strict=True
+        ):
             weights = self.occurrences(name).counts.clamp(min=1)
             rows = table.materialize()
-            layer.to(rows.device).fit_table(rows, weights, seed=self.setting.seed)
-            copied.set_submodule(name, layer.freeze())
+            layer = planned.build().to(rows.device)
+            layer.fit_table(rows, weights, seed=self.setting.seed)
+            copied.set_submodule(place, layer.freeze())
         return copied
 
     def _measured(self, model: TaskModel, record: FitRecord) -> Outcome:

@@ -346,4 +346,5 @@ TASK = Task(
     controls=ClickRun.controls,
     untrained=("prior",),
     unit="row",
+    later=("forms",),
 )

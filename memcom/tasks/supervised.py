@@ -20,6 +20,7 @@ from memcom._annotations import checked
 from memcom._check import whole
 from memcom.optim import LazyAdam
 from memcom.tasks._fit import FitRecord, Learner, check_options, learned_parameters
+from memcom.tasks._forms import Form
 from memcom.tasks._model import TaskModel, evaluating
 from memcom.tasks._run import TaskRun
 
@@ -90,6 +91,8 @@ class SupervisedOptions:
         epochs: Maximal number of passes over the rows.
         patience: Epochs without improvement on validation before training stops.
         evaluate_every: Epochs between two validations.
+        forms: Forms that trained full tables are measured in too, as in the ranking task; in
+            ``rq@16`` all tables together are 16 times as small.
     """
 
     learning_rate: float = 1e-2
@@ -97,11 +100,14 @@ class SupervisedOptions:
     epochs: int = 20
     patience: int = 3
     evaluate_every: int = 1
+    forms: tuple[str, ...] = ("int8", "int4")
 
     def __post_init__(self) -> None:
         check_options(self, "batch_size", "epochs", "patience", "evaluate_every")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be > 0, got {self.learning_rate}")
+        for text in self.forms:
+            Form.of(text)
 
 
 @checked
@@ -222,3 +228,7 @@ class SupervisedRun(TaskRun):
         """Train on the training part, and choose the epoch on the validation part."""
         seed = self.setting.seed
         return fit_supervised(model, self.train, self.valid, self.score, self.training, seed=seed)
+
+    def validate(self, model: Classifier) -> float:
+        """Return the score of the validation part."""
+        return self.score(predict(model, self.valid), self.valid.label)

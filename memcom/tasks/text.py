@@ -208,4 +208,5 @@ TASK = Task(
     controls=TextRun.controls,
     untrained=TextRun.controls,
     unit="text",
+    later=("forms",),
 )

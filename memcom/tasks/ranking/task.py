@@ -18,7 +18,6 @@ from memcom.data import TRAIN, Interactions
 from memcom.embeddings import CompressedEmbedding, Occurrences
 from memcom.profiling import interleave, time_lookup
 from memcom.tasks._fit import FitRecord, check_layers
-from memcom.tasks._forms import Form
 from memcom.tasks._model import stored_nbytes
 from memcom.tasks._run import TaskRun, default_options, mean_metrics, plan_table
 from memcom.tasks.protocol import Outcome, Setting, Size, Task
@@ -94,10 +93,6 @@ class RankingRun(TaskRun):
             output_nbytes=0,
             units=units,
         )
-
-    def forms(self) -> list[Form]:
-        """Return those of the options."""
-        return [Form.of(text) for text in self.training.forms]
 
     def plans(self) -> dict[str, Plan]:
         """Return the plan of the input embedding."""
