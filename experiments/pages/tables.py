@@ -30,6 +30,12 @@ FORMS = (
     ("full->lhf(bits=4)", 64, "lhf, 64×"),
 )
 """What a trained full table is compressed to: method and ratio of the rows, and their heading."""
+OTHER_TASKS = {
+    "after-training-words": "20newsgroups, words: accuracy",
+    "after-training-pairs": "20newsgroups, word pairs: accuracy",
+    "after-training-clicks": "nycflights, 9 tables: log loss",
+}
+"""Sweeps of trained tables that are not rankings, as they stand in a table of losses."""
 REFERENCES = {
     "full": "this kit's, full table",
     "int8": "the same, its rows rounded to 8 bits",
@@ -125,12 +131,14 @@ def after_training(results: Results) -> str:
         for where in results.tables(sweep):
             found = results.finished(sweep, **where)
             full = found[found["method"] == "full"].iloc[0]
-            rows.append({"data": full["data"], "full": f"{full['value']:.4f}"})
+            data = OTHER_TASKS.get(sweep, full["data"])
+            rows.append({"data": data, "full": f"{full['value']:.4f}"})
             for method, ratio, label in FORMS:
                 own = found[found["method"] == method]
                 own = own[own["ratio"].isna() if ratio is None else own["ratio"] == ratio]
                 rows[-1][label] = f"{100 * own['loss'].iloc[0]:+.1f}" if len(own) else ""
-    rows.sort(key=lambda row: RANKING.index(row["data"]))
+    order = [*RANKING, *OTHER_TASKS.values()]
+    rows.sort(key=lambda row: order.index(row["data"]))
     return table(rows, right=["full", *(label for *_, label in FORMS)])
 
 
