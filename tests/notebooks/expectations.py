@@ -9,7 +9,6 @@ decimals differ from machine to machine.
 from __future__ import annotations
 
 from experiments.claims import Results
-from memcom._files import shipped
 
 
 def start_here(recorded, results):
@@ -127,7 +126,7 @@ def binary_codes(recorded, results):
     assert max(score, key=lambda key: score[key]) == ("full", None)
     assert score["bch", 16] > score["bch", 100]
     # What the prose says of the committed sweep of words, in percent.
-    words = Results(shipped("experiments/results"))
+    words = Results()
     for method, said in {"bch": (2, 22, 61), "hash": (2, 18, 55)}.items():
         losses = [words.loss("binary-code", method, ratio) for ratio in (10, 100, 1000)]
         assert tuple(round(100 * loss.value) for loss in losses) == said
