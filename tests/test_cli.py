@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,13 +36,43 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in result.output
 
 
-def test_help_loads_no_heavy_room() -> None:
-    code = "import sys, memcom.cli; print([m for m in sys.modules if m.startswith('memcom.')])"
-    rooms = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    for heavy in ("course", "data", "plots", "profiling", "sweep", "tasks"):
-        assert f"'memcom.{heavy}" not in rooms
+_WITHOUT_TORCH = """
+import atexit, sys
+sys.argv[0] = "memcom"
+atexit.register(lambda: print("heavy:", *{"torch", "pandas"} & set(sys.modules), file=sys.stderr))
+from memcom.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "part"),
+    [
+        ("--help", {}, "advise"),
+        ("--version", {}, memcom.__version__),
+        ("sweep --help", {}, "--methods"),
+        ("data list", {}, "movielens"),
+        ("data info synthetic", {}, "licence"),
+        ("", {"_MEMCOM_COMPLETE": "bash_source"}, "complete"),
+        (
+            "",
+            {"_MEMCOM_COMPLETE": "bash_complete", "COMP_WORDS": "memcom sw", "COMP_CWORD": "1"},
+            "plain,sweep",
+        ),
+    ],
+)
+def test_what_answers_at_once_needs_no_torch(
+    words: str, variables: dict[str, str], part: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, *words.split()],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert part in done.stdout
+    assert (done.returncode, done.stderr.split()) == (0, ["heavy:"])
 
 
 def test_module_and_script_are_the_same() -> None:

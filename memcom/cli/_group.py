@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from memcom import __version__
 from memcom._extras import MissingExtra
 
 
@@ -28,6 +29,6 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="memcom-kit")
+@click.version_option(__version__, prog_name="memcom")
 def main() -> None:
     """Learn, build and measure compressed embedding tables."""
