@@ -7,12 +7,13 @@ before it has been checked: where torch itself is broken, ``python memcom/doctor
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -20,17 +21,25 @@ from typing import Any, Literal
 DISTRIBUTION = "memcom-kit"
 NOTEBOOK_EXTRAS = ("data", "notebooks")
 EXTRAS = {
-    "data": "real data sets",
+    "sweep": "sweeps, and data of your own",
+    "data": "the known data sets",
     "notebooks": "the course",
     "docs": "the pages of the documentation",
-    "stats": "experiments",
     "fast": "compiled lookups",
     "export": "ONNX",
 }
 """Extras a reader may want, and their use."""
 
-_INSTALL = "pip install -c constraints.txt -e '.[notebooks]'"
+_CHECKOUT = (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file()
 _GIB = 2**30
+
+
+def _install(extras: Iterable[str], checkout: bool = _CHECKOUT) -> str:
+    """The pip line for some extras: a checkout has constraints, an installed wheel has none."""
+    listed = ",".join(extras)
+    if checkout:
+        return f"in the checkout: pip install -c constraints.txt -e '.[{listed}]'"
+    return f"pip install '{DISTRIBUTION}[{listed}]'"
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ def check_python(version: tuple[int, ...], executable: str) -> list[Finding]:
     what = f"Python {'.'.join(map(str, version))} at {executable}"
     if version >= (3, 10):
         return [Finding("ok", what)]
-    return [Finding("FAIL", what, "3.10 or newer is needed: make clean setup PYTHON=python3.12")]
+    remedy = "make an environment with 3.10 or newer, as by: python3.12 -m venv .venv"
+    return [Finding("FAIL", what, remedy)]
 
 
 def check_requirements(
@@ -68,7 +78,7 @@ def check_requirements(
     """
     if requirements is None:
         what = f"{DISTRIBUTION} is not installed in this Python"
-        return [Finding("FAIL", what, f"in the checkout: {_INSTALL}")]
+        return [Finding("FAIL", what, _install(NOTEBOOK_EXTRAS))]
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -76,7 +86,7 @@ def check_requirements(
 
     good: set[str] = set()
     findings = []
-    absent: dict[str, list[str]] = {}
+    absent: set[str] = set()
     for requirement in map(Requirement, requirements):
         extra = _extra_of(requirement)
         if extra is None or requirement.name == DISTRIBUTION:
@@ -89,14 +99,15 @@ def check_requirements(
         if version and wanted.contains(version, prereleases=True):
             good.add(f"{name} {version}")
         elif not version and extra and extra not in demanded:
-            absent.setdefault(extra, []).append(name)
+            absent.add(extra)
         else:
             what = f"{name} {version} does not meet {wanted}" if version else f"{name} is missing"
             findings.append(Finding("FAIL", what, f"pip install '{name}{wanted}'"))
-    for extra, names in absent.items():
-        what = f"not installed, needed for {EXTRAS[extra]} only: {', '.join(names)}"
-        remedy = f"if you want it: pip install -c constraints.txt -e '.[{extra}]'"
-        findings.append(Finding("note", what, remedy))
+    if absent:
+        named = {extra: use for extra, use in EXTRAS.items() if extra in absent}
+        what = ", ".join(f"{extra} ({use})" for extra, use in named.items())
+        remedy = f"take what you want of: {_install(named)}"
+        findings.append(Finding("note", f"extras not installed, or in part: {what}", remedy))
     return [Finding("ok", f"{len(good)} packages: {', '.join(sorted(good))}"), *findings]
 
 
@@ -112,7 +123,7 @@ def check_torch() -> list[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
-        remedy = "pip install -c constraints.txt --force-reinstall torch"
+        remedy = "install torch again, for a CPU or your CUDA, as its install page tells"
         return [Finding("FAIL", f"torch does not import: {error}", remedy, last=True)]
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     findings = [Finding("ok", f"torch computes on the CPU, {threads}")]
@@ -127,7 +138,7 @@ def check_torch() -> list[Finding]:
 
         shape = tuple(memcom.build("memcom", 1000, 8, ratio=4)(torch.arange(3)).shape)
     except Exception as error:  # any error at all is a finding
-        remedy = "make clean setup; if it stays, please report it"
+        remedy = "install into a new environment; if it stays, please report it"
         return [*findings, Finding("FAIL", f"a compressed table does not work: {error!r}", remedy)]
     return [*findings, Finding("ok", f"a compressed table looks up rows of shape {shape}")]
 
@@ -152,7 +163,8 @@ def check_kernel(
     try:
         kernel = find()
     except ImportError:
-        return [Finding("FAIL" if demanded else "note", "Jupyter is not installed", _INSTALL)]
+        status: Literal["FAIL", "note"] = "FAIL" if demanded else "note"
+        return [Finding(status, "Jupyter is not installed", _install(["notebooks"]))]
     if kernel is None:
         return [Finding("FAIL", "Jupyter has no kernel python3", remedy)]
     # Symbolic links stay: a virtual environment's python is a link to the one it was made from.
@@ -248,12 +260,16 @@ def print_failures(demanded: Sequence[str] = NOTEBOOK_EXTRAS) -> bool:
     return not failures
 
 
-def run_doctor() -> int:
+def run_doctor(as_json: bool = False) -> int:
     """Print all findings and return the exit code: 1 if something failed, else 0."""
     findings = diagnose()
-    print(*findings, sep="\n")
     failures = sum(finding.status == "FAIL" for finding in findings)
-    print(f"\n{failures} failed" if failures else "\nAll is well.")
+    if as_json:
+        keys = ("status", "what", "remedy")
+        print(json.dumps([{key: asdict(each)[key] for key in keys} for each in findings], indent=1))
+    else:
+        print(*findings, sep="\n")
+        print(f"\n{failures} failed" if failures else "\nAll is well.")
     return min(failures, 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,13 +36,43 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name} " in result.output
 
 
-def test_help_loads_no_heavy_room() -> None:
-    code = "import sys, memcom.cli; print([m for m in sys.modules if m.startswith('memcom.')])"
-    rooms = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    for heavy in ("course", "data", "plots", "profiling", "sweep", "tasks"):
-        assert f"'memcom.{heavy}" not in rooms
+_WITHOUT_TORCH = """
+import atexit, sys
+sys.argv[0] = "memcom"
+atexit.register(lambda: print("heavy:", *{"torch", "pandas"} & set(sys.modules), file=sys.stderr))
+from memcom.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "part"),
+    [
+        ("--help", {}, "advise"),
+        ("--version", {}, memcom.__version__),
+        ("sweep --help", {}, "--methods"),
+        ("data list", {}, "movielens"),
+        ("data info synthetic", {}, "licence"),
+        ("", {"_MEMCOM_COMPLETE": "bash_source"}, "complete"),
+        (
+            "",
+            {"_MEMCOM_COMPLETE": "bash_complete", "COMP_WORDS": "memcom sw", "COMP_CWORD": "1"},
+            "plain,sweep",
+        ),
+    ],
+)
+def test_what_answers_at_once_needs_no_torch(
+    words: str, variables: dict[str, str], part: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, *words.split()],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert part in done.stdout
+    assert (done.returncode, done.stderr.split()) == (0, ["heavy:"])
 
 
 def test_module_and_script_are_the_same() -> None:
@@ -177,18 +208,21 @@ def test_our_own_faults_keep_their_traceback(
     assert failing(error, monkeypatch).exception is error
 
 
-def test_a_missing_extra_points_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_points_to_its_extra_or_the_doctor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     error = ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
     result = failing(error, monkeypatch)
     assert result.exit_code == 2
-    assert "memcom.doctor" in result.output
+    assert "pandas.io is not installed: pip install 'memcom-kit[sweep]'" in result.output
+    error = ModuleNotFoundError("No module named 'strange'", name="strange")
+    assert "memcom doctor" in failing(error, monkeypatch).output
 
 
 def test_an_extra_that_is_named_stays_named(monkeypatch: pytest.MonkeyPatch) -> None:
     result = failing(MissingExtra("the engine 'ray'", "ray", "cluster"), monkeypatch)
     assert result.exit_code == 2
     assert "pip install 'memcom-kit[cluster]'" in " ".join(result.output.split())
-    assert "memcom.doctor" not in result.output
 
 
 def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:

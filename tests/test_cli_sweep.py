@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -190,6 +191,39 @@ def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())
+
+
+WITHOUT = ("pandas", "pyarrow", "joblib", "matplotlib")
+
+
+def test_all_missing_packages_are_named_at_once(pairs, tmp_path, monkeypatch):
+    for package in WITHOUT:
+        monkeypatch.setitem(sys.modules, package, None)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, words(pairs, out, "--engine", "processes"))
+    said = " ".join(result.output.split())
+    assert "pandas, joblib, pyarrow, matplotlib: pip install 'memcom-kit[sweep]'" in said
+    assert not out.exists()
+
+
+def test_a_wrong_column_is_said_before_missing_packages(pairs, tmp_path, monkeypatch):
+    for package in WITHOUT:
+        monkeypatch.setitem(sys.modules, package, None)
+    for command in ("sweep", "advise"):
+        wrong = [command, "--data", str(pairs), "--user-col", "reder", "--item-col", "paper"]
+        wrong += ["--ratio", "4"] if command == "advise" else ["--out", str(tmp_path)]
+        result = CliRunner().invoke(main, wrong)
+        assert "did you mean 'reader'?" in " ".join(result.output.split())
+        absent = [command, "--data", "no.csv", *wrong[3:]]
+        assert "no file no.csv" in CliRunner().invoke(main, absent).output
+
+
+def test_pictures_alone_are_a_note(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("memcom.sweep.source.load", lambda *_, **__: {})
+    result = CliRunner().invoke(main, ["sweep", "--data", "synthetic", "--out", str(tmp_path)])
+    assert "no pictures without matplotlib: pip install 'memcom-kit[sweep]'" in result.output
+    assert "ranking needs Interactions" in result.output
 
 
 @pytest.mark.parametrize(

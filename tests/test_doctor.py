@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from memcom import doctor
+from memcom._extras import EXTRAS
 from memcom.doctor import Finding
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,10 +68,44 @@ def test_a_missing_core_package_fails() -> None:
 
 
 def test_a_missing_extra_is_a_note_unless_it_is_demanded() -> None:
-    assert judge({"torch": "2.4"})["not"].status == "note"
+    note = judge({"torch": "2.4"})["extras"]
+    assert note.status == "note"
+    assert "data (the known data sets), notebooks (the course)" in note.what
+    assert note.remedy.endswith("[data,notebooks,fast]'")
     found = judge({"torch": "2.4"}, "notebooks")
     assert found["matplotlib"].status == "FAIL"
-    assert found["not"].status == "note"  # data and fast
+    assert found["extras"].remedy.endswith("[data,fast]'")
+
+
+def test_a_remedy_is_of_the_installation() -> None:
+    """A wheel's user has no constraints, no "." and no Makefile."""
+    assert doctor._install(["data"], checkout=False) == "pip install 'memcom-kit[data]'"
+    there = doctor._install(["data", "fast"], checkout=True)
+    assert there.endswith("pip install -c constraints.txt -e '.[data,fast]'")
+
+
+def test_a_base_install_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for modules in EXTRAS.values():
+        for module in modules.split():
+            monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delenv("MEMCOM_DATA", raising=False)
+    monkeypatch.setattr("memcom.data.registry._CHECKOUT", tmp_path)
+    here, away = doctor.check_data(None)
+    assert (here.status, away.status) == ("ok", "note")
+    (kernel,) = doctor.check_kernel(False, sys.executable)
+    assert (kernel.status, kernel.what) == ("note", "Jupyter is not installed")
+
+
+def test_findings_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [Finding("ok", "good"), Finding("FAIL", "bad", "mend it")]
+    monkeypatch.setattr(doctor, "diagnose", lambda: findings)
+    assert doctor.run_doctor(as_json=True) == 1
+    assert json.loads(capsys.readouterr().out) == [
+        {"status": "ok", "what": "good", "remedy": ""},
+        {"status": "FAIL", "what": "bad", "remedy": "mend it"},
+    ]
 
 
 def test_the_kit_itself_must_be_installed() -> None:
@@ -149,7 +185,7 @@ def test_little_room_fails() -> None:
 
 
 def test_an_unknown_extra_is_refused() -> None:
-    with pytest.raises(ValueError, match="'notebook'; there are data, notebooks"):
+    with pytest.raises(ValueError, match="'notebook'; there are sweep, data, notebooks"):
         doctor.diagnose(["notebook"])
 
 

@@ -234,6 +234,52 @@ def test_import_memcom_is_light() -> None:
     assert statistics.median(float(line[0]) for line in lines) < 0.3
 
 
+def imported_names() -> dict[str, str]:
+    """Name -> module of the imports that only type checkers see; the layers' is "*"."""
+    tree = ast.parse((ROOT / "memcom" / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+def test_type_checkers_and_python_find_the_same_names() -> None:
+    typed = imported_names()
+    assert typed.pop("*") == memcom._LAYERS
+    assert typed == memcom._HOMES
+    for name, home in typed.items():
+        assert getattr(memcom, name) is getattr(importlib.import_module(home), name)
+
+
+def test_every_registered_layer_is_at_the_top() -> None:
+    for method in memcom.available():
+        layer = memcom.get(method)
+        assert getattr(memcom, layer.__name__) is layer
+
+
+def test_dir_shows_names_and_rooms_and_no_machinery() -> None:
+    shown = [name for name in dir(memcom) if not name.startswith("__")]
+    assert {"build", "MEmComEmbedding", "data", "collisions", "sweep", "export"} <= set(shown)
+    assert not [name for name in shown if name.startswith("_")]
+    assert not {"Any", "TYPE_CHECKING", "importlib", "pkgutil", "annotations"} & set(shown)
+    for name in shown:
+        getattr(memcom, name)
+
+
+def test_a_star_import_brings_the_names() -> None:
+    scope: dict[str, Any] = {}
+    exec("from memcom import *", scope)
+    assert set(scope) - {"__builtins__"} == set(memcom.__all__)
+    assert scope["QREmbedding"] is memcom.QREmbedding
+    assert {"build", "recommend"} <= set(scope)
+    assert "data" not in scope
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'memcom' has no attribute 'bild'"):
+        memcom.bild  # noqa: B018
+    assert not hasattr(memcom, "__wrapped__")
+
+
 # --- what is needed -------------------------------------------------------------------------------
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]

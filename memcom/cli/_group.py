@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from memcom._extras import MissingExtra
+from memcom import __version__
+from memcom._extras import MissingExtra, extra_of
 
 
 class _Group(click.Group):
@@ -23,11 +24,12 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "memcom":
                 raise
-            remedy = "`python -m memcom.doctor` says how to mend that"
-            raise click.UsageError(f"{error.name} is not installed; {remedy}") from error
+            extra = extra_of(error.name)
+            remedy = f"pip install 'memcom-kit[{extra}]'" if extra else "see `memcom doctor`"
+            raise click.UsageError(f"{error.name} is not installed: {remedy}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="memcom-kit")
+@click.version_option(__version__, prog_name="memcom")
 def main() -> None:
     """Learn, build and measure compressed embedding tables."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 from memcom.cli._group import main
 
 if TYPE_CHECKING:
-    from memcom.sweep import Spec
+    from memcom.sweep import Source, Spec
 
 
 def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -186,6 +187,7 @@ def sweep(
     options["nbytes"] = options["nbytes"] or None
     wanted = _spec(spec, **options)
     if dry_run:
+        _require_packages(wanted.data, "local")
         at_a_time = jobs or (1 if engine == "local" else sweep.parallel_trials())
         click.echo(sweep.dry_run(sweep.tables(wanted), out, jobs=at_a_time))
         return
@@ -215,18 +217,44 @@ def advise(data: str | None, nbytes: str | None, ratio: float | None, **options:
     Trains the methods that other data recommends, drops the worse half twice, and trains the rest
     to the end. Prints which one to take and the line that builds it. An interrupted run resumes.
     """
-    from memcom import advice
+    from memcom import advice, sweep
 
     if data is None or (nbytes is None) == (ratio is None):
         raise click.UsageError("give --data, and one of --nbytes and --ratio")
     columns = {name: options.pop(name) for name in _COLUMNS}
-    options |= {name: column for name, column in columns.items() if column}
+    given = {name: column for name, column in columns.items() if column}
+    _require_packages([sweep.Source(data, given)], "processes")
+    options |= given
     found = advice.advise(
         data, nbytes=nbytes, ratio=ratio, draw=_drawing("quality_against_bytes"), **options
     )
     click.echo(f"{found}\n")
     for kind, path in found.files.items():
         click.echo(f"{kind}: {path}")
+
+
+def _require_packages(sources: Iterable[Source], engine: str) -> None:
+    """Name every package that is missing before any work, but after mistakes in files.
+
+    Pictures can be done without: Matplotlib alone is missed in a note.
+    """
+    from memcom._extras import MissingExtra, absent, require
+    from memcom.data.files import is_file_name
+    from memcom.data.registry import data_sets
+
+    files = [source for source in sources if is_file_name(source.name)]
+    known = [data_sets()[source.name] for source in sources if source.name in data_sets()]
+    carriers = [form.package for each in known for form in each.forms[:1] if form.package]
+    engines = {"processes": ["joblib"], "ray": ["ray"]}.get(engine, [])
+    wanted = ["pandas", *carriers, *engines]
+    wanted += ["pyarrow"] * bool(files) + ["pooch"] * any(each.forms for each in known)
+    if absent(wanted):
+        for source in files:
+            with contextlib.suppress(MissingExtra):
+                source.load()
+        require("this command", *dict.fromkeys([*wanted, "matplotlib"]))
+    elif absent(["matplotlib"]):
+        click.echo("no pictures without matplotlib: pip install 'memcom-kit[sweep]'", err=True)
 
 
 def _spec(path: str | None, **options: Any) -> Spec:
@@ -240,6 +268,7 @@ def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> No
     """Run the spec, unless `running` is None; write the report and print its tables."""
     from memcom import sweep
 
+    _require_packages(spec.data, "local" if running is None else running["engine"])
     tables = list(sweep.tables(spec)) if running is None else sweep.run(spec, out, **running)
     report = sweep.write_report(tables, out, draw=_drawing("quality_against_ratio"))
     for table, rows, notes in zip(tables, report.rows, report.notes, strict=True):
@@ -255,11 +284,10 @@ def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> No
 
 def _drawing(name: str) -> Any:
     """A function of `memcom.plots`, or None where there is no Matplotlib."""
+    from memcom._extras import MissingExtra
+
     try:
         from memcom import plots
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "memcom":
-            raise
-        click.echo(f"no pictures: {error.name} is not installed", err=True)
+    except MissingExtra:
         return None
     return getattr(plots, name)

@@ -196,7 +196,6 @@ def _download_form(wanted: DataSet, form: FileSet, folder: Path) -> None:
 def download(file: File, target: Path) -> None:
     """Download one file, whole and with the right hash or not at all."""
     import pooch
-    import requests
 
     try:
         pooch.retrieve(
@@ -206,16 +205,26 @@ def download(file: File, target: Path) -> None:
             path=target.parent,
             downloader=pooch.HTTPDownloader(progressbar=True),
         )
-    except requests.exceptions.RequestException as error:
+    except OSError as error:
+        if error.errno is not None:  # of the disk; those of the connection have no number
+            raise
         raise DownloadError(
-            f"{file.url} did not come through: {error}. Try again, or get the file by other means, "
-            f"put it at {target} and load again."
+            f"{file.url} did not come through: {_reason(error)}. Try again, or get the file by "
+            f"other means, put it at {target} and load again."
         ) from error
     except ValueError as error:  # pooch's word for a hash that differs
         raise ChecksumError(
             f"{error} Nothing was kept. Either the connection damaged the file (try again) or "
             f"{file.url} has changed upstream; then look for a newer version of memcom."
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason why a connection failed, without the names of the layers around it."""
+    inner = getattr(error, "reason", None) or next(iter(error.args), None)
+    if isinstance(inner, BaseException):
+        return _reason(inner).rpartition(": ")[2]
+    return str(error)
 
 
 def read_members(obtained: Obtained, *wanted: str) -> dict[str, bytes]:

@@ -120,9 +120,17 @@ def data_root() -> Path:
         return Path(chosen).expanduser()
     if (_CHECKOUT / "pyproject.toml").is_file() and (_CHECKOUT / "data").is_dir():
         return _CHECKOUT / "data"
-    import pooch
+    return _cache() / "memcom"
 
-    return Path(pooch.os_cache("memcom"))
+
+def _cache() -> Path:
+    """The user's folder of caches, by the customs of the system."""
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        return Path(local) / "memcom"  # a program has a folder of its own there
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 @checked

@@ -4,7 +4,12 @@
 figures the same look.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+from memcom._extras import require
+
+require("memcom.plots", "matplotlib")
 
 from memcom.plots.costs import Growth as Growth
 from memcom.plots.costs import bytes_by_method as bytes_by_method

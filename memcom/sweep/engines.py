@@ -11,13 +11,12 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from memcom._extras import MissingExtra
+from memcom._extras import MissingExtra, extra_of
 from memcom.sweep.provenance import devices
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Record, Trial, run_trial
 
 ENGINES = ("local", "processes", "ray")
-_EXTRAS = {"joblib": "stats", "ray": "cluster"}  # package -> extra of memcom-kit with it
 
 
 class Engine(Protocol):
@@ -74,7 +73,7 @@ def start(engine: str, data: Any, store: Store, jobs: int | None = None) -> Engi
 
             return RayCluster(data, jobs)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(str(error.name).partition(".")[0])
+        extra = extra_of(str(error.name))
         if extra is None:
             raise
         wanted, instead = f"the engine {engine!r}", "use the engine 'local'"

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memcom._extras import require
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -95,6 +97,7 @@ def _add_value(frame: pd.DataFrame) -> pd.DataFrame:
 def _read(
     folder: Path | str, name: str, *add: Callable[[pd.DataFrame], pd.DataFrame]
 ) -> pd.DataFrame:
+    require("reading results", "pandas")
     import pandas as pd
 
     folder = Path(folder)

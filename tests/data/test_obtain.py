@@ -111,6 +111,12 @@ def test_a_missing_page_says_what_to_do(server, remote):
         fetch("crafted")
 
 
+def test_a_server_that_is_not_there_is_one_short_reason(server, tmp_path):
+    closed = server.url.rpartition(":")[0] + ":9"  # discard: nobody listens
+    with pytest.raises(DownloadError, match=r"did not come through: \[Errno \d+\] [\w ]+\. Try"):
+        download(File("b", None, f"{closed}/b"), tmp_path / "b")
+
+
 def test_an_md5_is_as_good_as_a_sha256(server, tmp_path):
     server.contents["/b"] = b"hello"
     file = File("b", "md5:5d41402abc4b2a76b9719d911017c592", f"{server.url}/b")

@@ -105,3 +105,12 @@ def test_memcom_data_decides_where_sets_lie(monkeypatch, tmp_path):
     assert data_root() == tmp_path
     monkeypatch.delenv("MEMCOM_DATA")
     assert data_root().is_absolute()
+
+
+def test_without_a_checkout_the_folder_is_the_systems_cache(monkeypatch, tmp_path):
+    pooch = pytest.importorskip("pooch")
+    monkeypatch.delenv("MEMCOM_DATA", raising=False)
+    monkeypatch.setattr("memcom.data.registry._CHECKOUT", tmp_path)
+    found = data_root()
+    assert str(found).startswith(str(pooch.os_cache("memcom").parent))
+    assert found.name == "memcom"
