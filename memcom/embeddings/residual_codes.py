@@ -79,14 +79,16 @@ class ResidualCodesEmbedding(CodedEmbedding):
         self.num_codebooks = codebook_count(num_codebooks)
         super().__init__(num_embeddings, embedding_dim, self.num_codebooks, num_codewords, common)
 
-    def fit(self, points: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
+    def fit(
+        self, points: Tensor, weights: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, None]:
         """Cluster the points, then what their nearest codewords leave, and so on."""
         found = []
         for _ in range(self.num_codebooks):
             book = kmeans(points, self.num_codewords, weights=weights, generator=generator)
             points = points - book[assign(points, book)[0]]
             found.append(book)
-        return torch.stack(found)
+        return torch.stack(found), None
 
     def encode(self, rows: Tensor, codewords: Tensor) -> Tensor:
         """Return the codes of the best sum that the beam search finds."""

@@ -44,6 +44,7 @@ SPECS = [
     "mgqe(batch_norm=True)",
     "fiited(utility=product)",
     "robe(signs=True)",
+    "pq(rotate=True)",
     "memcom(head=20,bits=8)",
     "qr(head=30)",
 ]

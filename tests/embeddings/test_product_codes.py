@@ -14,6 +14,7 @@ import memcom
 from memcom import embeddings, kernels
 from memcom.embeddings import CodesSchedule
 from memcom.export import load, save
+from tests.embeddings.cases import structured_table
 
 N, E, K = 120, 12, 8
 IDS = torch.arange(N)
@@ -250,6 +251,119 @@ def test_senseless_sizes_are_refused(name, option, value):
         if other in SHAPE[name]:
             with pytest.raises(ValueError, match=f"got {bad}"):
                 memcom.build(name, N, E, num_codewords=K, **{other: bad})
+
+
+def correlated(n: int, seed: int = 0) -> torch.Tensor:
+    """Rows in four directions across all columns, and noise."""
+    return structured_table(n, E, 4, seed)
+
+
+def test_rotated_codewords_are_those_of_the_formula():
+    emb = layer("pq", rotate=True)
+    with torch.no_grad():
+        emb.table.copy_(correlated(N))
+    table = emb.table.detach().numpy()
+    emb.quantise()
+    rotation = emb.rotation.numpy()
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(E), atol=1e-5)
+    assert np.abs(rotation - np.eye(E)).max() > 0.3
+    values = emb.codebook.values.detach().numpy().reshape(3, K, 4)
+    columns = (table @ rotation.T).reshape(N, 3, 4).transpose(1, 0, 2)
+    distance = ((columns[:, :, None] - values[:, None]) ** 2).sum(-1)
+    codes = emb.addresses(IDS)["codebook.values"].numpy() - K * np.arange(3)
+    np.testing.assert_array_equal(codes, distance.argmin(-1).T)
+    expected = np.concatenate([values[j][codes[:, j]] for j in range(3)], 1) @ rotation
+    np.testing.assert_allclose(emb(IDS).detach().numpy(), expected, atol=1e-5)
+
+
+def test_the_rotation_is_the_best_one_for_the_codes(monkeypatch):
+    # Of one turn: no rotation in any plane of two columns, by hand, leaves less.
+    monkeypatch.setattr("memcom.embeddings.product_codes.TURNS", 1)
+    emb = layer("pq", rotate=True)
+    weights = torch.rand(N, generator=torch.Generator().manual_seed(1)) + 0.1
+    rows = correlated(N)
+    codewords, rotation = emb.fit(rows, weights, torch.Generator().manual_seed(0))
+    plain = layer("pq")
+    before, _ = plain.fit(rows, weights, torch.Generator().manual_seed(0))
+    codes = plain.encode(rows, before)  # before the turn
+    coded = torch.cat([book[code] for book, code in zip(codewords, codes.T, strict=True)], 1)
+
+    def error(matrix: np.ndarray) -> float:
+        left = rows.double().numpy() - coded.double().numpy() @ matrix
+        return float((weights.double().numpy() * np.square(left).sum(1)).sum())
+
+    best = rotation.double().numpy()
+    assert error(best) < error(np.eye(E))
+    for a, b in itertools.combinations(range(E), 2):
+        for angle in (-0.01, 0.01):
+            turn = np.eye(E)
+            turn[[a, b], [a, b]] = np.cos(angle)
+            turn[a, b], turn[b, a] = np.sin(angle), -np.sin(angle)
+            assert error(turn @ best) > error(best)
+
+
+def test_a_rotation_lowers_the_weighted_error_where_columns_go_together():
+    table, weights = correlated(2000), 1000 / torch.arange(1, 2001).float()
+    errors = []
+    for rotate in (False, True):
+        emb = layer("pq", n=2000, k=16, rotate=rotate)
+        emb.fit_table(table, weights)
+        left = (emb.freeze().materialize() - table).square().sum(1)
+        errors.append(float((weights * left).sum()))
+    assert errors[1] < 0.8 * errors[0], errors
+
+
+def test_a_rotation_is_stored_counted_and_kept(tmp_path):
+    emb = layer("pq", rotate=True, padding_idx=5)
+    before = emb.freeze()
+    emb.quantise()
+    assert torch.equal(before(IDS), emb(IDS))
+    assert emb(IDS)[5].eq(0).all()
+    rotation = emb.rotation.clone()
+    optimizer = torch.optim.Adam([p for p in emb.parameters() if p.requires_grad], 0.1)
+    emb(IDS).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(emb.rotation, rotation)
+    frozen = emb.freeze()
+    assert type(frozen) is embeddings.RotatedEmbedding
+    assert torch.equal(frozen(IDS), emb(IDS))
+    assert frozen.nbytes == emb.frozen_nbytes == layer("pq").frozen_nbytes + 4 * E * E
+    shape = layer("pq", rotate=True, padding_idx=5)
+    again = load(save(frozen, tmp_path / "frozen.safetensors"), into=shape.freeze())
+    for other in (again, copy.deepcopy(frozen), load(save(emb, tmp_path / "emb.safetensors"))):
+        assert torch.equal(other(IDS), emb(IDS))
+    frozen.reset_parameters()
+    assert torch.equal(frozen(IDS), frozen.embedding(IDS))
+
+
+def test_a_plan_counts_the_rotation_and_few_bits_leave_it_as_it_is():
+    plan = memcom.plan("pq", 3000, 64, ratio=16, rotate=True)
+    assert plan.build().freeze().nbytes == plan.nbytes <= 4 * 3000 * 64 / 16
+    with pytest.raises(memcom.BudgetError, match=r"a rotation of 4 \* 64\^2 bytes"):
+        memcom.plan("pq", 300, 64, ratio=16, rotate=True)
+    emb = layer("pq", rotate=True, bits=8, rounding=0.5)
+    frozen = emb.freeze()
+    assert frozen.nbytes == emb.frozen_nbytes
+    assert frozen.rotation.dtype == torch.float32
+
+
+def test_codewords_of_a_rotated_layer_are_read_by_compiled_kernels():
+    if not kernels.warm_up():
+        pytest.skip("needs numba")
+    ids = torch.randint(2000, (3000,), generator=torch.Generator().manual_seed(0))
+    emb = layer("pq", n=2000, rotate=True)
+    assert kernels.explain(emb, ids).name == "compiled"
+    emb.quantise()
+    assert kernels.explain(emb, ids).name == "plain"
+    assert kernels.explain(emb.codebook, ids).name == "compiled"
+    frozen = emb.freeze()
+    with kernels.plain():
+        expected = emb(ids)
+        assert torch.equal(frozen(ids), expected)
+        (wanted,) = torch.autograd.grad(expected.square().sum(), [emb.codebook.values])
+    torch.testing.assert_close(emb(ids), expected)
+    (found,) = torch.autograd.grad(emb(ids).square().sum(), [emb.codebook.values])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 @BOTH
