@@ -28,10 +28,15 @@ from memcom._check import choice, flag, real, shown, whole
 from memcom._text import parse_nbytes as parse_nbytes
 from memcom.addresses import MAX_NUM_EMBEDDINGS
 from memcom.embeddings import CompressedEmbedding, HeadEmbedding, QuantizeLater, get
-from memcom.embeddings._arguments import MAX_EMBEDDING_DIM, check_placement, check_types
+from memcom.embeddings._arguments import (
+    COMMON,
+    MAX_EMBEDDING_DIM,
+    check_placement,
+    check_types,
+    refuse_unknown,
+)
 from memcom.embeddings.quantized_table import CLIPS, check_bits, listed
 
-_COMMON = ("padding_idx", "sparse", "device", "dtype")
 _WRAPPERS = ("head", "bits", "weight_bits", "clip", "rounding")
 _RATIOS = (1e-3, 1e9)
 
@@ -135,9 +140,9 @@ def plan(
     embedding_dim = whole("embedding_dim", embedding_dim, 1, MAX_EMBEDDING_DIM)
     if ratio is not None and nbytes is not None:
         raise ValueError(f"give ratio or nbytes, not both: got {shown(ratio)} and {shown(nbytes)}")
-    options = _checked(cls, num_embeddings, options)
+    options = _checked(name, cls, num_embeddings, options)
     full = 4 * num_embeddings * embedding_dim
-    own = {k: v for k, v in options.items() if k not in _COMMON}
+    own = {k: v for k, v in options.items() if k not in COMMON}
     of_method = {k: v for k, v in own.items() if k not in _around(cls)}
 
     def stored(arguments: dict[str, Any]) -> int:
@@ -242,28 +247,27 @@ def build(
     name: str,
     num_embeddings: int,
     embedding_dim: int,
+    padding_idx: int | None = None,
     *,
     ratio: float | None = None,
     nbytes: int | str | None = None,
     **options: Any,
 ) -> CompressedEmbedding:
     """Plan and build: takes the arguments of `plan` and those that every compressor takes."""
-    common = {k: v for k, v in options.items() if k in _COMMON}
+    if padding_idx is not None:
+        options["padding_idx"] = padding_idx
+    common = {k: v for k, v in options.items() if k in COMMON}
     planned = plan(name, num_embeddings, embedding_dim, ratio=ratio, nbytes=nbytes, **options)
     return planned.build(**common)
 
 
 def _checked(
-    cls: type[CompressedEmbedding], num_embeddings: int, options: Mapping[str, Any]
+    name: str, cls: type[CompressedEmbedding], num_embeddings: int, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The options, integers as Python's; those of the planner in their range, and none unknown."""
-    known = {*inspect.signature(cls.__init__).parameters, *_COMMON, *_WRAPPERS}
+    known = {*inspect.signature(cls.__init__).parameters, *COMMON, *_WRAPPERS}
     known -= {"self", "common", "num_embeddings", "embedding_dim"}
-    for option in options:
-        if option not in known:
-            raise TypeError(
-                f"{cls.__name__} has no option {option!r}; there are {', '.join(sorted(known))}"
-            )
+    options = refuse_unknown(name, options, known)
     checked = check_types(cls, options)
     if "head" in checked:
         checked["head"] = whole("head", checked["head"], 0, num_embeddings - 1)

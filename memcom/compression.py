@@ -246,8 +246,7 @@ class _Place:
         """The table's name among the parameters of the model."""
         if not self.modules:
             return "table"
-        own = "table" if isinstance(self.modules[0], FullEmbedding) else "weight"
-        return f"{self.names[0]}.{own}".lstrip(".")
+        return f"{self.names[0]}.weight".lstrip(".")
 
     @property
     def nbytes(self) -> int:
@@ -294,7 +293,7 @@ def _places(model: Tensor | nn.Module | np.ndarray, min_rows: int) -> tuple[list
     for name, module in _embeddings(model):
         _refuse_options(name, module)
         why = _why_kept(module)
-        weight = None if why else _weight(module)
+        weight = None if why else module.weight
         if weight is not None and module is not model and len(weight) < min_rows:
             why = f"it has {len(weight):,} rows, fewer than min_rows={min_rows:,}"
         if why or weight is None:
@@ -352,11 +351,6 @@ def _input_embeddings(model: nn.Module) -> Any:
         return None
 
 
-def _weight(module: Any) -> Tensor:
-    found: Tensor = module.table if isinstance(module, FullEmbedding) else module.weight
-    return found
-
-
 def _refuse_options(name: str, module: Any) -> None:
     """Refuse what no compressor does as `nn.Embedding` does it."""
     for option, off in (("max_norm", None), ("scale_grad_by_freq", False)):
@@ -372,8 +366,8 @@ def _why_kept(module: Any) -> str:
     for kind in (nn.Embedding, nn.EmbeddingBag):
         if isinstance(module, kind) and type(module).forward is not kind.forward:
             return f"{type(module).__name__} has a forward of its own"
-    if not isinstance(module, FullEmbedding) and "weight" not in module._parameters:
-        return "its weight is parametrised"
+    if "weight" not in module._parameters:
+        return "its weight is parametrised or packed"
     if module._forward_hooks or module._forward_pre_hooks:
         return "it has hooks"
     return ""
@@ -542,7 +536,7 @@ def _as(module: nn.Module, layer: CompressedEmbedding) -> nn.Module:
     new: nn.Module = layer
     if isinstance(module, nn.EmbeddingBag):
         new = EmbeddingBag(layer, module.mode, include_last_offset=module.include_last_offset)
-    if not _weight(module).requires_grad:
+    if not module.weight.requires_grad:
         new.requires_grad_(False)
     return new.train(module.training)
 

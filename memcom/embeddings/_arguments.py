@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from memcom._annotations import check_types as check_types
 from memcom._check import MAX_PARTS as MAX_PARTS
 from memcom._check import choice as choice
+from memcom._check import did_you_mean
 from memcom._check import flag as flag
 from memcom._check import real as real
 from memcom._check import shown as shown
@@ -21,6 +23,94 @@ MAX_HASHES = 256
 """Reads of an id; each is a step of a Python loop."""
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+COMMON = ("padding_idx", "sparse", "device", "dtype")
+"""The arguments that every compressor takes."""
+
+_TORCH = {
+    "max_norm": (None, "ids share what is stored, so that no vector is scaled by itself"),
+    "norm_type": (2.0, "it is the norm of max_norm, which ids that share rows cannot have"),
+    "scale_grad_by_freq": (False, "the gradient of a shared row is a sum over ids"),
+    "_weight": (None, "from_pretrained(table, ratio=...) comes close to a given table"),
+    "_freeze": (False, "requires_grad_(False) of the layer freezes it"),
+}
+"""Arguments of `torch.nn.Embedding` that no compressor takes: what torch does without, and why."""
+
+
+def refuse_unknown(owner: str, given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments that are known; torch's others are left out where they do nothing.
+
+    Args:
+        owner: The class or method that takes them, as the user wrote it.
+        given: Keyword arguments.
+        known: Names that it takes.
+
+    Returns:
+        The arguments to use.
+
+    Raises:
+        TypeError: One is unknown; the message has the reason or a name like it, and the list.
+    """
+    known = list(known)
+    used = dict(given)
+    for name, value in given.items():
+        if name in known:
+            continue
+        default, why = _TORCH.get(name, (_TORCH, ""))
+        if type(value) is type(default) and value == default:
+            del used[name]
+            continue
+        reason = f": {why}" if why else ""
+        hint = "" if why else did_you_mean(name, known)
+        raise TypeError(
+            f"{owner} does not take {name}{reason}; it takes {', '.join(sorted(known))}{hint}"
+        )
+    return used
+
+
+class CalledAsInTorch(type):
+    """The call of a compressor's class: torch's third position, and refusals by the class's name.
+
+    ``QREmbedding(1000, 64, 0, num_remainders=50)`` has ``padding_idx=0``, as in torch.
+    """
+
+    def __call__(cls, *sizes: Any, **arguments: Any) -> Any:
+        """Make a layer."""
+        known = _keywords(cls)
+        if known is not None:
+            if len(sizes) > 2:
+                third, *more = sizes[2:]
+                if more or "padding_idx" in arguments:
+                    raise TypeError(
+                        f"{cls.__name__} takes num_embeddings, embedding_dim and padding_idx by "
+                        f"position, and all else by name; got {len(sizes)} by position"
+                        + ("" if more else ", and padding_idx by name")
+                    )
+                sizes, arguments = sizes[:2], {"padding_idx": third, **arguments}
+            arguments = refuse_unknown(cls.__name__, arguments, known)
+        return super().__call__(*sizes, **arguments)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's arguments, for `help`."""
+        found = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return found.replace(parameters=list(found.parameters.values())[1:])
+
+
+def _keywords(cls: type) -> list[str] | None:
+    """Keyword arguments of a compressor's class; None if it has other sizes, or takes any."""
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] != [
+        "num_embeddings",
+        "embedding_dim",
+    ]:
+        return None
+    rest = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+    if rest not in ([], ["common"]):
+        return None
+    return ["num_embeddings", "embedding_dim", *names, *(COMMON if rest else ())]
 
 
 class Sizes(NamedTuple):

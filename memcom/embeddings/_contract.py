@@ -19,6 +19,7 @@ from memcom._text import parse_nbytes
 from memcom.addresses import MAX_NUM_EMBEDDINGS, check_ids, lacks_values, require_tensor
 from memcom.embeddings._arguments import (
     MAX_EMBEDDING_DIM,
+    CalledAsInTorch,
     Sizes,
     check_placement,
     check_tensor,
@@ -32,6 +33,7 @@ from memcom.embeddings._card import UNKNOWN, Card, Statement
 from memcom.embeddings._fit import FitError, Target, fit_recipe
 from memcom.embeddings._integers import MARK, KeepsIntegers
 from memcom.embeddings._resize import resized
+from memcom.embeddings._weight import ComposedWeight, refusal
 from memcom.kernels import Reading, Recipe, choose, dedup, lookup, plain_lookup
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Common(TypedDict, total=False):
     dtype: torch.dtype | None
 
 
-class CompressedEmbedding(KeepsIntegers):
+class CompressedEmbedding(KeepsIntegers, metaclass=CalledAsInTorch):
     """A map from ids to vectors that stands in for `torch.nn.Embedding`.
 
     A subclass creates its parameters and buffers, and defines `compose`, `addresses`,
@@ -143,6 +145,37 @@ class CompressedEmbedding(KeepsIntegers):
         except RuntimeError as error:  # torch's word for too little memory, or too many numbers
             reason = str(error).splitlines()[0]
             raise ValueError(f"a table of {rows} rows of {width} is too large: {reason}") from error
+
+    @property
+    def weight(self) -> Tensor:
+        """The full table ``(num_embeddings, embedding_dim)`` that the layer stands for; read only.
+
+        Shape, type and device cost nothing. Any other use composes the whole table, in time and
+        memory as large as that of `torch.nn.Embedding`, each time anew; a gradient of it reaches
+        the parameters. Writing to it raises an error. For a full table it is the parameter.
+        """
+        if torch.compiler.is_compiling():
+            return self._all_vectors()
+        with torch.no_grad():
+            like = self.compose(torch.empty(0, dtype=torch.int64, device=self.device))
+        like.requires_grad_(any(p.requires_grad for p in self.parameters()))
+        return ComposedWeight.of(self, like, self._all_vectors)
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        raise AttributeError(refusal(type(self).__name__))
+
+    def _all_vectors(self) -> Tensor:
+        if torch.is_grad_enabled():
+            found: Tensor = self(torch.arange(self.num_embeddings, device=self.device))
+            return found
+        return self.materialize()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter of any name but ``weight``, which is composed."""
+        if name == "weight" and name not in self._parameters:
+            raise AttributeError(refusal(type(self).__name__))
+        super().register_parameter(name, param)
 
     @property
     def common(self) -> Any:

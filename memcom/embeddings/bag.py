@@ -6,13 +6,23 @@ that pool each table and combine afterwards are right only for bags of one id.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memcom.addresses import require_tensor
-from memcom.embeddings._arguments import check_tensor, choice, flag
+from memcom.embeddings._arguments import (
+    COMMON,
+    check_tensor,
+    choice,
+    flag,
+    refuse_unknown,
+    shown,
+)
 from memcom.embeddings._contract import CompressedEmbedding
+from memcom.embeddings.full import FullEmbedding
 from memcom.kernels import fused_bag
 
 __all__ = ["EmbeddingBag"]
@@ -29,28 +39,81 @@ class EmbeddingBag(nn.Module):
         ids      [ 3 1 | 4 1 5 | | 9 ]      offsets [0, 2, 5, 5]
         vectors  [ v v | v v v | | v ]  ->  4 pooled rows, the third all zeros
 
+    ``EmbeddingBag(layer, "sum")`` pools the rows of any layer. ``EmbeddingBag(1000, 64,
+    mode="sum")`` is `torch.nn.EmbeddingBag` with a full table, and loads its state.
+
     Args:
-        embedding: The compressor whose rows are pooled.
-        mode: ``"sum"``, ``"mean"`` or ``"max"``.
+        embedding: The compressor whose rows are pooled; or the number of ids of a full table.
+        *given: After a layer the mode; after a number of ids the width of the vectors.
+        mode: ``"sum"``, ``"mean"``, which is the default, or ``"max"``.
         include_last_offset: ``offsets`` has one more entry, the number of ids.
+        **options: Of a full table: ``padding_idx``, ``sparse``, ``device``, ``dtype``.
+
+    Raises:
+        TypeError: There is neither a layer nor two sizes, or an option is unknown.
+        ValueError: The mode is no such, or a size is out of range.
 
     A ``padding_idx`` of the compressor is left out of the bag, and does not count in a mean.
     """
 
     def __init__(
         self,
-        embedding: CompressedEmbedding,
-        mode: str = "mean",
-        *,
+        embedding: CompressedEmbedding | int,
+        *given: Any,
+        mode: str | None = None,
         include_last_offset: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
-        if not isinstance(embedding, CompressedEmbedding):
-            kind = type(embedding).__name__
-            raise TypeError(f"embedding must be a compressor of memcom, got {kind}")
+        known = ("mode", "include_last_offset")
+        if isinstance(embedding, CompressedEmbedding):
+            refuse_unknown("EmbeddingBag of a layer", options, known)
+            if mode is not None:
+                given = (*given, mode)
+            if len(given) > 1:
+                raise TypeError(f"EmbeddingBag takes a layer and one mode, got {shown(given)}")
+            mode = given[0] if given else "mean"
+        elif isinstance(embedding, int) and not isinstance(embedding, bool) and len(given) == 1:
+            options = refuse_unknown("EmbeddingBag", options, (*known, *COMMON))
+            embedding = FullEmbedding(embedding, *given, **options)
+            mode = "mean" if mode is None else mode
+        else:
+            raise TypeError(
+                "EmbeddingBag takes a compressor of memcom, as in EmbeddingBag(layer, 'sum'), or "
+                "num_embeddings and embedding_dim of a full table, and all else by name; got "
+                f"{', '.join(map(shown, (embedding, *given)))}"
+            )
         self.embedding = embedding
         self.mode = choice("mode", mode, ("sum", "mean", "max"))
         self.include_last_offset = flag("include_last_offset", include_last_offset)
+
+    @property
+    def num_embeddings(self) -> int:
+        """Number of ids."""
+        return self.embedding.num_embeddings
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the vectors."""
+        return self.embedding.embedding_dim
+
+    @property
+    def padding_idx(self) -> int | None:
+        """The id that is left out of bags."""
+        return self.embedding.padding_idx
+
+    @property
+    def weight(self) -> Tensor:
+        """The layer's `CompressedEmbedding.weight`."""
+        return self.embedding.weight
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """Take the state of a `torch.nn.EmbeddingBag`, too."""
+        if isinstance(self.embedding, FullEmbedding) and f"{prefix}weight" in state_dict:
+            state_dict[f"{prefix}embedding.weight"] = state_dict.pop(f"{prefix}weight")
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def forward(
         self,

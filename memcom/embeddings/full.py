@@ -11,7 +11,7 @@ These are the baselines that any other method has to beat at equal bytes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ __all__ = ["FullEmbedding", "SmallDimEmbedding", "TruncatedEmbedding"]
 class FullEmbedding(TableEmbedding):
     """`torch.nn.Embedding` under the contract of the compressors: T[i].
 
-    State: ``table`` (num_embeddings, embedding_dim), drawn from N(0, 1).
+    State: ``weight`` (num_embeddings, embedding_dim), drawn from N(0, 1), as in
+    `torch.nn.Embedding`, whose state it loads. A state with the older name ``table`` loads too.
     """
 
     card = Card(
@@ -46,20 +47,41 @@ class FullEmbedding(TableEmbedding):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, **common: Unpack[Common]) -> None:
         super().__init__(num_embeddings, embedding_dim, **common)
-        self.table = self.new_table(num_embeddings, embedding_dim)
+        self._parameters["weight"] = self.new_table(num_embeddings, embedding_dim)
         self.reset_parameters()
+
+    @property
+    def weight(self) -> Tensor:
+        """The parameter, ``(num_embeddings, embedding_dim)``; composed once rows are packed."""
+        own = self._parameters.get("weight")
+        return super().weight if own is None else own
+
+    @property
+    def table(self) -> Tensor:
+        """The older name of `weight`."""
+        return self.weight
 
     def recipe(self) -> Recipe:
         """Read one row, by the id itself."""
-        return Recipe((Read("table", self.table, Digit(self.num_embeddings)),))
+        packed = self._modules.get("weight")
+        stored = self.weight if packed is None else cast(Tensor, packed)
+        return Recipe((Read("weight", stored, Digit(self.num_embeddings)),))
 
     def fit_to(self, target: Target) -> None:
         """Copy the table."""
-        self.table.copy_(target.table)
+        self.weight.copy_(target.table)
 
     def reset_parameters(self, std: float = 1.0) -> None:
         """Draw the table from N(0, std^2)."""
-        nn.init.normal_(self.table, std=std)
+        nn.init.normal_(self.weight, std=std)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        """Take a state with the older name, too."""
+        for key in [key for key in state_dict if key.startswith(f"{prefix}table")]:
+            state_dict[f"{prefix}weight{key[len(prefix) + 5 :]}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @classmethod
     def sizes(cls, num_embeddings: int, embedding_dim: int, **options: Any) -> Sizes:

@@ -10,7 +10,7 @@ IDS = np.arange(N)
 
 
 def test_full():
-    check(memcom.FullEmbedding(N, E), lambda s: s["table"])
+    check(memcom.FullEmbedding(N, E), lambda s: s["weight"])
 
 
 def test_small_dim():

@@ -32,7 +32,7 @@ def names(model: torch.nn.Module) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("method", "rows", "weights"),
     [
-        ("full", {"table"}, set()),
+        ("full", {"weight"}, set()),
         ("memcom", {"table"}, {"multiplier"}),
         ("memcom-bias", {"table"}, {"multiplier", "bias"}),
         ("scalar-qr", {"table"}, {"multiplier"}),
