@@ -7,7 +7,7 @@ from typing import Any
 from experiments.claims import Results
 from experiments.claims.results import select
 from experiments.claims.verdicts import verdict
-from experiments.pages.tables import METHODS
+from experiments.pages.tables import METHODS, RANKING
 
 
 class Numbers:
@@ -44,6 +44,22 @@ class Numbers:
         """Loss of a row that was derived from the full table, at its own ratio."""
         (loss,) = self.results.finished(sweep, method=method, **where)["loss"]
         return float(loss) + 0.0  # no -0.0
+
+    def most(self, method: str, ratio: float) -> tuple[float, float, int]:
+        """What a compressed full table loses at most on the data sets for ranking.
+
+        Returns:
+            The largest loss in percent, the largest upper end of a 95 % interval, and the number of
+            data sets.
+        """
+        found = [
+            self.results.loss(sweep, method, ratio, data=data)
+            for sweep in self.results.sweeps
+            if sweep.startswith("after-training")
+            for data in sorted(set(self.results.finished(sweep)["data"]) & set(RANKING))
+        ]
+        losses = [loss for loss in found if loss]
+        return 100 * max(x.value for x in losses), 100 * max(x.high for x in losses), len(losses)
 
     def at_rate(self, sweep: str, method: str, rate: float, ratio: float | None = None) -> float:
         """Mean nDCG of the trials with one learning rate."""
