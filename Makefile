@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := data,notebooks,docs,stats,fast,export,test,dev
+EXTRAS := data,notebooks,docs,stats,fast,export,pretrained,test,dev
 STAMP := $(VENV)/.installed
 PYTEST ?= -n 2 --dist worksteal
 
