@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-EXTRAS := sweep,data,notebooks,docs,fast,export,test,dev
+EXTRAS := sweep,data,notebooks,docs,fast,export,pretrained,test,dev
 STAMP := $(VENV)/.installed
 PYTEST ?= -n 2 --dist worksteal
 

@@ -23,6 +23,8 @@ from memcom.course.build.runner import run_notebook as run_notebook
 from memcom.course.build.site import CourseError as CourseError
 from memcom.course.build.site import rebuild as rebuild
 from memcom.course.build.site import run_course as run_course
+from memcom.course.encoder import SentenceEncoder as SentenceEncoder
+from memcom.course.encoder import load_encoder as load_encoder
 from memcom.course.exercises import CheckResult as CheckResult
 from memcom.course.exercises import check as check
 from memcom.course.exercises import evaluate_answer as evaluate_answer

@@ -31,7 +31,7 @@ from memcom.data.registry import data_sets, describe
 from memcom.data.synthetic import load_synthetic
 from memcom.data.synthetic_clicks import load_synthetic_clicks
 from memcom.data.tables import load_babynames, load_nycflights
-from memcom.data.text import load_20newsgroups
+from memcom.data.text import load_20newsgroups, load_ucla_courses
 
 __all__ = [
     "TEST",
@@ -57,6 +57,7 @@ _LOADERS: dict[str, Callable[..., Any]] = {
     "lastfm-2k": load_lastfm_2k,
     "amazon-book-part": load_amazon_book_part,
     "20newsgroups": load_20newsgroups,
+    "ucla-courses": load_ucla_courses,
     "babynames": load_babynames,
     "nycflights": load_nycflights,
     "criteo": load_criteo,

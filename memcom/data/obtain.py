@@ -107,7 +107,7 @@ def obtain(name: str, *, form: str | None = None) -> Obtained:
         known = ", ".join(each.name for each in wanted.forms)
         raise ValueError(f"{name} has no form {form!r}; there are {known}")
     if forms[0].package:
-        return _from_package(wanted, forms[0])
+        return from_package(name, forms[0])
     folder = data_root() / name
     for each in forms:
         if all((folder / file.path).is_file() for file in each.files):
@@ -150,19 +150,32 @@ def _checked(form: FileSet, folder: Path) -> Obtained:
     return _obtained(form, folder, folder)
 
 
-def _from_package(wanted: DataSet, form: FileSet) -> Obtained:
+def from_package(name: str, form: FileSet) -> Obtained:
+    """Check files that an installed package carries; the package is not imported.
+
+    Args:
+        name: Name of what they are, for errors.
+        form: The files, the package and its version.
+
+    Returns:
+        The checked files.
+
+    Raises:
+        FileNotFoundError: The package is not installed, or has no such file.
+        ChecksumError: A file differs: another version is installed.
+    """
     spec = find_spec(form.package or "")
     install = f"Install it with: pip install '{form.package}=={form.version}'"
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            f"{wanted.name} comes with the Python package {form.package}, which is not installed. "
+            f"{name} comes with the Python package {form.package}, which is not installed. "
             f"{install}"
         )
     root = Path(next(iter(spec.submodule_search_locations)))
     for file in form.files:
         if not (root / file.path).is_file():
             raise FileNotFoundError(
-                f"{wanted.name}: the installed package {form.package} has no {file.path}. {install}"
+                f"{name}: the installed package {form.package} has no {file.path}. {install}"
             )
         verify(root / file.path, file, f"The installed {form.package} is another one. {install}")
     return _obtained(form, (root / form.files[0].path).parent, root)

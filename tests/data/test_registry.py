@@ -18,6 +18,7 @@ NAMES = [
     "lastfm-2k",
     "amazon-book-part",
     "20newsgroups",
+    "ucla-courses",
     "babynames",
     "nycflights",
     "criteo",

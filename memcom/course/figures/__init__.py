@@ -22,6 +22,11 @@ from memcom.course.figures.collision_microscope import describe_microscope as de
 from memcom.course.figures.collision_microscope import fates as fates
 from memcom.course.figures.collision_microscope import microscope as microscope
 from memcom.course.figures.collision_microscope import zipf_counts as zipf_counts
+from memcom.course.figures.encoder import Neighbour as Neighbour
+from memcom.course.figures.encoder import describe_nearest_texts as describe_nearest_texts
+from memcom.course.figures.encoder import error_and_retrieval as error_and_retrieval
+from memcom.course.figures.encoder import nearest_texts as nearest_texts
+from memcom.course.figures.encoder import neighbours as neighbours
 from memcom.course.figures.family import describe_family_member as describe_family_member
 from memcom.course.figures.family import family_member as family_member
 from memcom.course.figures.family import stirred as stirred

@@ -11,6 +11,8 @@ import memcom
 from memcom import collisions
 from memcom.course import figures
 from tests.course.figures.pictures import COUNTS, memcom_layer
+from tests.course.figures.test_encoder import ARGS as TEXTS
+from tests.course.figures.test_encoder import POINTS as TABLES
 from tests.course.figures.test_verdicts import ARGS, CURVES, MODELS
 from tests.plots import looks
 
@@ -56,6 +58,8 @@ FIGURES = {
     ),
     "two scores": lambda: figures.two_scores(*ARGS),
     "curves": lambda: figures.learning_curves(CURVES, "score"),
+    "retrieval": lambda: figures.error_and_retrieval(TABLES, 0.82, 0.03),
+    "nearest": lambda: figures.nearest_texts(*TEXTS, query="title 1", table="hash, 16x"),
     "models": lambda: figures.models_by_bytes(MODELS, "memcom", "nbytes", 4_000),
 }
 every = pytest.mark.parametrize("name", FIGURES)
