@@ -11,7 +11,8 @@ something larger (product-quantised codes, rows to be rounded) freeze to it; oth
 Five options go with every method: ``head=K`` gives the K most frequent ids a row each and leaves
 the rest to the method; ``bits=8`` trains as usual and freezes to 8-bit rows; ``weight_bits=16``
 beside it freezes the weights per id to fp16, ``clip="greedy"`` searches for the ranges of rows, and
-``rounding=0.25`` trains rounded rows in the last quarter of the steps.
+``rounding=0.25`` trains rounded rows in the last quarter of the steps; with it ``clip="learned"``
+learns the step of each row.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from memcom.embeddings._arguments import (
     check_types,
     refuse_unknown,
 )
-from memcom.embeddings.quantized_table import CLIPS, check_bits, listed
+from memcom.embeddings.quantized_table import CLIPS, LEARNED, check_bits, listed
 
 _WRAPPERS = ("head", "bits", "weight_bits", "clip", "rounding")
 _RATIOS = (1e-3, 1e9)
@@ -272,7 +273,7 @@ def _checked(
     if "head" in checked:
         checked["head"] = whole("head", checked["head"], 0, num_embeddings - 1)
     if "clip" in checked:
-        choice("clip", checked["clip"], CLIPS)
+        choice("clip", checked["clip"], (*CLIPS, LEARNED))
     if "rounding" in checked:
         checked["rounding"] = real("rounding", checked["rounding"], 0, 1)
     for option in ("bits", "weight_bits"):

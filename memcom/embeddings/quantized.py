@@ -29,7 +29,15 @@ from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedd
 from memcom.embeddings._fit import Target
 from memcom.embeddings._integers import MARK
 from memcom.embeddings.full import FullEmbedding
-from memcom.embeddings.quantized_table import CLIPS, QuantizedTable, check_bits, pack_table
+from memcom.embeddings.quantized_table import (
+    CLIPS,
+    LEARNED,
+    QuantizedTable,
+    check_bits,
+    first_steps,
+    follow_steps,
+    pack_table,
+)
 from memcom.embeddings.registry import register
 from memcom.embeddings.schedules import Schedule
 from memcom.kernels import Read, Recipe, all_rows
@@ -121,12 +129,23 @@ def quantize(
     choice("clip", clip, CLIPS)
     if weight_bits is not None:
         check_bits("weight_bits", weight_bits)
+    return _quantized(emb, bits, weight_bits, clip)
+
+
+def _quantized(
+    emb: CompressedEmbedding,
+    bits: int,
+    weight_bits: int | None,
+    clip: str,
+    steps: Mapping[int, Tensor] | None = None,
+) -> CompressedEmbedding:
+    """Return what `quantize` does; ``steps``: of the tables of `to_pack` by number."""
     layer = copy.deepcopy(emb.freeze())
     packed = 0
-    for table in to_pack(layer, bits, weight_bits):
+    for k, table in enumerate(to_pack(layer, bits, weight_bits)):
         owner, _, attribute = table.name.rpartition(".")
         module = table.part.get_submodule(owner)
-        rows = pack_table(table.parameter, table.bits, clip)
+        rows = pack_table(table.parameter, table.bits, clip, (steps or {}).get(k))
         delattr(module, attribute)
         setattr(module, attribute, rows)
         packed += table.is_rows
@@ -181,13 +200,15 @@ class QuantizeLater(CompressedEmbedding):
     Courbariaux, Bengio and David, "BinaryConnect", NeurIPS 2015, https://arxiv.org/abs/1511.00363:
     lookups read rounded rows, their gradient is taken for that of the unrounded ones (straight
     through), and these take up every step of the optimizer. `freeze` packs them, so that its
-    vectors are those that training saw.
+    vectors are those that training saw. With ``clip="learned"`` each row is rounded to a grid about
+    0 whose step is learned, too, from what the optimizer does to the rounded numbers: learned step
+    size quantisation (Esser et al. 2020), see `memcom.embeddings.quantized_table`.
 
     Args:
         embedding: The compressor that is trained.
         bits: Bits of the rows once frozen: 2, 3, 4, 8 or 16.
         weight_bits: Bits of weights per id; None leaves them as they are.
-        clip: ``"minmax"`` or ``"greedy"``; see `quantize`.
+        clip: ``"minmax"`` or ``"greedy"``, see `quantize`; with ``rounding`` also ``"learned"``.
         rounding: Share of the training, from 0 to 1, in which tables are rounded after every step.
 
     Raises:
@@ -196,7 +217,9 @@ class QuantizeLater(CompressedEmbedding):
 
     State: that of the compressor, as ``embedding.*``. With ``rounding`` also ``is_rounded`` (1,)
     bool, and ``master_0``, ``master_1``, ...: the unrounded tables once they are rounded, in the
-    order of `to_pack`, zeros before. In memory there is a copy of what was last rounded, too.
+    order of `to_pack`, zeros before; with ``clip="learned"`` also ``step_0``, ..., (num_rows, 1)
+    or one for each block of 64 numbers, of tables of fewer than 16 bits. In memory there is a copy
+    of what was last rounded, too.
     """
 
     is_rounded: Tensor
@@ -218,8 +241,13 @@ class QuantizeLater(CompressedEmbedding):
         self.embedding = embedding
         self.bits = check_bits("bits", bits)
         self.weight_bits = None if weight_bits is None else check_bits("weight_bits", weight_bits)
-        self.clip = choice("clip", clip, CLIPS)
+        self.clip = choice("clip", clip, (*CLIPS, LEARNED))
         self.rounding = real("rounding", rounding, 0, 1)
+        if self.clip == LEARNED and not self.rounding:
+            raise ValueError(
+                f"clip must be {' or '.join(CLIPS)} without rounding, got {LEARNED}: the steps of "
+                "rows are learned while they are rounded, as with rounding=0.25"
+            )
         if self.rounding:
             self._prepare_rounding()
 
@@ -239,8 +267,9 @@ class QuantizeLater(CompressedEmbedding):
         )
         if trained != stored:
             raise ValueError(
-                f"rounding must be 0 for {type(self.embedding).__name__}, whose stored tables are "
-                f"others than those it trains, got {self.rounding:g}"
+                f"rounding must be 0 for {type(self.embedding).__name__}, whose stored numbers are "
+                "chosen while it trains, and with them those that share a scale, got "
+                f"{self.rounding:g}; bits without rounding packs them once it is trained"
             )
         device = self.embedding.device
         self.register_buffer("is_rounded", torch.zeros(1, dtype=torch.bool, device=device))
@@ -248,6 +277,12 @@ class QuantizeLater(CompressedEmbedding):
             # From the start, so that a model keeps its buffers: averaged copies pair them by order.
             for name, persistent in ((f"master_{k}", True), (f"rounded_{k}", False)):
                 self.register_buffer(name, torch.zeros_like(table.parameter.detach()), persistent)
+            if self._learns_steps(table):
+                steps = torch.zeros_like(first_steps(table.parameter, table.bits))
+                self.register_buffer(f"step_{k}", steps)
+
+    def _learns_steps(self, table: _ToPack) -> bool:
+        return self.clip == LEARNED and table.bits < 16
 
     def _tables(self, layer: nn.Module | None = None) -> list[_ToPack]:
         return to_pack(self.embedding if layer is None else layer, self.bits, self.weight_bits)
@@ -274,20 +309,29 @@ class QuantizeLater(CompressedEmbedding):
             raise ValueError("a layer is rounded in training if it is made with rounding > 0")
         for k, table in enumerate(self._tables()):
             master, found = self.get_buffer(f"master_{k}"), self.get_buffer(f"rounded_{k}")
-            master.copy_(self._unrounded(k, table.parameter))
-            found.copy_(self._round_trip(master, table.bits))
+            numbers, steps = self._unrounded(k, table)
+            master.copy_(numbers)
+            if steps is not None:
+                self.get_buffer(f"step_{k}").copy_(steps)
+            found.copy_(self._round_trip(k, table.bits))
             table.parameter.copy_(found)
         self.is_rounded.fill_(True)
 
-    def _unrounded(self, k: int, parameter: Tensor) -> Tensor:
-        """Return a table's unrounded numbers, with what a step has changed since the last time."""
+    def _unrounded(self, k: int, table: _ToPack) -> tuple[Tensor, Tensor | None]:
+        """Return a table's unrounded numbers, and steps, with what has changed since last time."""
+        numbers, learns = table.parameter.detach(), self._learns_steps(table)
         if not self.is_rounded:
-            return parameter.detach()
-        step = parameter.detach() - self.get_buffer(f"rounded_{k}")
-        return self.get_buffer(f"master_{k}") + step
+            return numbers, first_steps(numbers, table.bits) if learns else None
+        change = numbers - self.get_buffer(f"rounded_{k}")
+        master = self.get_buffer(f"master_{k}")
+        if not learns:
+            return master + change, None
+        return follow_steps(master, change, self.get_buffer(f"step_{k}"), table.bits)
 
-    def _round_trip(self, table: Tensor, bits: int) -> Tensor:
-        return all_rows(pack_table(table, bits, self.clip))
+    def _round_trip(self, k: int, bits: int) -> Tensor:
+        """Return the table as it is read when it is rounded."""
+        steps = self._buffers.get(f"step_{k}")
+        return all_rows(pack_table(self.get_buffer(f"master_{k}"), bits, self.clip, steps))
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *others: Any
@@ -296,10 +340,8 @@ class QuantizeLater(CompressedEmbedding):
         super()._load_from_state_dict(state_dict, prefix, *others)
         if self.rounding and not lacks_values(self.is_rounded) and self.is_rounded:
             for k, table in enumerate(self._tables()):
-                master = self.get_buffer(f"master_{k}")
-                self.register_buffer(
-                    f"rounded_{k}", self._round_trip(master, table.bits), persistent=False
-                )
+                found = self._round_trip(k, table.bits)
+                self.register_buffer(f"rounded_{k}", found, persistent=False)
 
     def schedule(self, num_steps: int, **around: Any) -> RoundingSchedule | None:
         """Return a schedule that rounds in the last steps; None without ``rounding``."""
@@ -333,12 +375,15 @@ class QuantizeLater(CompressedEmbedding):
     @torch.no_grad()
     def freeze(self) -> CompressedEmbedding:
         """Return the compressor with its tables quantised, or as training has rounded them."""
-        embedding = self.embedding
+        embedding, steps = self.embedding, {}
         if self.rounding and not lacks_values(self.is_rounded) and self.is_rounded:
             embedding = copy.deepcopy(embedding)
             for k, table in enumerate(self._tables(embedding)):
-                table.parameter.copy_(self._unrounded(k, table.parameter))
-        return quantize(embedding, self.bits, weight_bits=self.weight_bits, clip=self.clip)
+                numbers, found = self._unrounded(k, table)
+                table.parameter.copy_(numbers)
+                if found is not None:
+                    steps[k] = found
+        return _quantized(embedding, self.bits, self.weight_bits, self.clip, steps)
 
     def distinctness(self) -> Statement:
         """Return the compressor's statement, after rounding."""

@@ -32,6 +32,16 @@ so at 2 bits the search ends too early for such rows, and a wider one would gain
 
 Where rows are narrow, or a table is one long array of single numbers, blocks of 64 consecutive
 numbers take the place of rows.
+
+A row may also be stored on a grid of a given step about 0, x ~ s (q - 2^(b-1)), in the same format.
+`follow_steps` learns such steps as Esser, McKinstry, Bablani, Appuswamy and Modha, "Learned Step
+Size Quantization", ICLR 2020, https://arxiv.org/abs/1902.08153: with Q_n = 2^(b-1), Q_p = Q_n - 1
+and x = s clamp(round(v / s), -Q_n, Q_p),
+
+    dx / ds = round(v / s) - v / s    if -Q_n < v / s < Q_p, else -Q_n or Q_p
+    dx / dv = 1                       if -Q_n < v / s < Q_p, else 0
+
+and the gradient of s, the sum over the N numbers of a row, is scaled by 1 / sqrt(N Q_p).
 """
 
 from __future__ import annotations
@@ -40,6 +50,7 @@ from collections.abc import Callable
 from numbers import Integral
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from memcom.addresses import lacks_values
@@ -67,6 +78,10 @@ CLIPS = ("minmax", "greedy")
 """Ranges of a row: its own, or one that is searched for."""
 CLIP_STEPS, CLIP_STEP = 32, 1 / 200
 """Moves of the greedy search, and the share of a row's range that one takes off: 84 % are left."""
+LEARNED = "learned"
+"""In place of one of `CLIPS`: steps that are learned in training; see `follow_steps`."""
+LEAST_STEP = 2.0**-14
+"""The least normal fp16 number: half a grid of any such step is an fp16 number, too."""
 CHUNK = 2**16
 """Rows quantised at a time."""
 BLOCK = 64
@@ -84,10 +99,12 @@ class QuantizedTable(KeepsIntegers):
         bits: 2, 3, 4, 8, or 16 for plain fp16.
         clip: ``"minmax"`` or ``"greedy"``; see the head of this module. With 16 bits it changes
             nothing.
+        steps: ``(num_rows, 1)``, floating point: rows are stored on grids of these steps about 0,
+            whatever ``clip`` is, as fp16 numbers of at least 2^-14. None for no such grids.
 
     Raises:
-        ValueError: ``bits`` or ``clip`` has another value, or a row does not fit into fp16 or is
-            not finite.
+        ValueError: ``bits`` or ``clip`` has another value or ``steps`` another shape, or a row
+            does not fit into fp16 or is not finite.
 
     State: ``codes`` (num_rows, ceil(width bits / 8)) uint8; ``scale`` and ``offset`` (num_rows, 1)
     fp16. The number of column k is in the bits ``[bits k, bits k + bits)`` of its row, least
@@ -101,7 +118,9 @@ class QuantizedTable(KeepsIntegers):
     offset: Tensor
     unit = "row"
 
-    def __init__(self, table: Tensor, bits: int = 8, *, clip: str = "minmax") -> None:
+    def __init__(
+        self, table: Tensor, bits: int = 8, *, clip: str = "minmax", steps: Tensor | None = None
+    ) -> None:
         super().__init__()
         check_tensor("table", table)
         if table.ndim != 2 or not table.numel() or not table.is_floating_point():
@@ -110,19 +129,27 @@ class QuantizedTable(KeepsIntegers):
         bits, clip = check_bits("bits", bits), choice("clip", clip, CLIPS)
         self.num_rows, self.width = table.shape
         self.bits, self.dtype = bits, table.dtype
-        pieces = self._pieces(table.detach(), clip)
+        if steps is not None:
+            check_tensor("steps", steps)
+            shape = -(-table.numel() // self.group), 1
+            if tuple(steps.shape) != shape:
+                raise ValueError(f"steps must have shape {shape}, got {tuple(steps.shape)}")
+        pieces = self._pieces(table.detach(), clip, steps)
         for name in pieces[0]:
             self.register_buffer(name, torch.cat([piece[name] for piece in pieces]))
         if not lacks_values(table):
             stored = [b for b in self.buffers() if b.dtype == torch.float16]
             _refuse_infinite(self.unit, self.group, table, *stored)
 
-    def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
+    def _pieces(self, table: Tensor, clip: str, steps: Tensor | None) -> list[dict[str, Tensor]]:
         """Quantise rows, a chunk at a time; return what is stored, by name."""
         chunk = CHUNK
         if lacks_values(table):
             chunk, clip = len(table), "minmax"
-        return [_quantize_rows(rows, self.bits, clip) for rows in table.split(chunk)]
+        if steps is None or self.bits == 16:
+            return [_quantize_rows(rows, self.bits, clip) for rows in table.split(chunk)]
+        pairs = zip(table.split(chunk), steps.split(chunk), strict=True)
+        return [_quantize_by_steps(rows, self.bits, own) for rows, own in pairs]
 
     @property
     def group(self) -> int:
@@ -169,10 +196,11 @@ class QuantizedBlocks(QuantizedTable):
         table: ``(num_rows, width)``, floating point, finite; rows come out in its dtype.
         bits: 2, 3, 4 or 8.
         clip: As for `QuantizedTable`, of blocks.
+        steps: As for `QuantizedTable`, (ceil(num_rows width / 64), 1).
 
     Raises:
-        ValueError: ``bits`` or ``clip`` has another value, or a block does not fit into fp16 or is
-            not finite.
+        ValueError: ``bits`` or ``clip`` has another value or ``steps`` another shape, or a block
+            does not fit into fp16 or is not finite.
 
     State: ``codes`` (ceil(num_rows width bits / 8),) uint8, the numbers of all rows end to end,
     packed as those of one row of `QuantizedTable`; ``scale`` and ``offset``
@@ -181,19 +209,24 @@ class QuantizedBlocks(QuantizedTable):
 
     unit = "block"
 
-    def __init__(self, table: Tensor, bits: int = 8, *, clip: str = "minmax") -> None:
+    def __init__(
+        self, table: Tensor, bits: int = 8, *, clip: str = "minmax", steps: Tensor | None = None
+    ) -> None:
         if check_bits("bits", bits) == 16:
             raise ValueError(f"bits must be {listed(BITS[:-1])}, got 16")
-        super().__init__(table, bits, clip=clip)
+        super().__init__(table, bits, clip=clip, steps=steps)
 
-    def _pieces(self, table: Tensor, clip: str) -> list[dict[str, Tensor]]:
+    def _pieces(self, table: Tensor, clip: str, steps: Tensor | None) -> list[dict[str, Tensor]]:
         """Quantise whole blocks, then the numbers that are left."""
         numbers = table.flatten()
-        end = len(numbers) // BLOCK * BLOCK
+        whole = len(numbers) // BLOCK
+        end = whole * BLOCK
+        parts = numbers[:end].view(-1, BLOCK), numbers[end:].view(1, -1)
+        steps_of = (None, None) if steps is None else (steps[:whole], steps[whole:])
         pieces = []
-        for part in (numbers[:end].view(-1, BLOCK), numbers[end:].view(1, -1)):
+        for part, own in zip(parts, steps_of, strict=True):
             if part.numel():
-                pieces += super()._pieces(part, clip)
+                pieces += super()._pieces(part, clip, own)
         return [piece | {"codes": piece["codes"].flatten()} for piece in pieces]
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -206,10 +239,104 @@ class QuantizedBlocks(QuantizedTable):
         return (offset.float() + scale.float() * codes).to(self.dtype)
 
 
-def pack_table(table: Tensor, bits: int, clip: str = "minmax") -> QuantizedTable:
-    """Return a table in few bits: by rows, or in blocks if rows are narrower than `NARROW`."""
+def pack_table(
+    table: Tensor, bits: int, clip: str = "minmax", steps: Tensor | None = None
+) -> QuantizedTable:
+    """Return a table in few bits: by rows, or in blocks if rows are narrower than `NARROW`.
+
+    With ``clip="learned"`` on grids of ``steps``, or of `first_steps` if there are none.
+    """
     narrow = table.shape[1] < NARROW and bits < 16
-    return (QuantizedBlocks if narrow else QuantizedTable)(table, bits, clip=clip)
+    if clip == LEARNED:
+        clip = "minmax"
+        if bits < 16 and steps is None:
+            steps = first_steps(table, bits)
+    return (QuantizedBlocks if narrow else QuantizedTable)(table, bits, clip=clip, steps=steps)
+
+
+def _in_groups(table: Tensor) -> Tensor:
+    """Return the numbers that share a step as rows, in fp32 at least; a last block ends with 0."""
+    group = table.shape[1] if table.shape[1] >= NARROW else BLOCK
+    exact = torch.promote_types(table.dtype, torch.float32)
+    return F.pad(table.detach().to(exact).flatten(), (0, -table.numel() % group)).view(-1, group)
+
+
+def first_steps(table: Tensor, bits: int) -> Tensor:
+    """Return the steps to begin with: those of the least squared error among 32.
+
+    The widest makes the grid reach all numbers, each further one is a sixteenth narrower. (The
+    paper takes 2 mean|v| / sqrt(Q_p), which is far too wide at 8 bits for a short training.)
+
+    Args:
+        table: ``(num_rows, width)``, floating point.
+        bits: 2, 3, 4 or 8.
+
+    Returns:
+        ``(num_rows, 1)``, or one step for each block of 64 numbers, in the dtype of the table. It
+        is 0 where all numbers are.
+    """
+    groups, below = _in_groups(table), 2 ** (bits - 1)
+    step = torch.maximum(groups.amax(1) / (below - 1), -groups.amin(1) / below).unsqueeze(1)
+    best, least = step, torch.full_like(step, torch.inf)
+    for _ in range(CLIP_STEPS):
+        stored = _stored_step(step).to(groups.dtype)
+        error = (_level(groups / stored, bits) * stored - groups).square().sum(1, keepdim=True)
+        best = torch.where(error < least, step, best)
+        least = torch.minimum(error, least)
+        step = step * (15 / 16)
+    return best.to(table.dtype)
+
+
+def follow_steps(table: Tensor, change: Tensor, steps: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Let numbers and steps take up what an optimizer has changed in the rounded numbers.
+
+    The change stands for the gradient of the rounded numbers: the chain rule, at the head of this
+    module, shares it out. With plain gradient descent that is a step of descent in both. A change
+    as large as the grid is none of a gradient; the number has been replaced, as by a schedule. A
+    step falls by half at the most, so that it stays positive.
+
+    Args:
+        table: ``(num_rows, width)``, the numbers that were rounded.
+        change: ``(num_rows, width)``, the change of their rounded values.
+        steps: The steps that they were rounded with, as from `first_steps`; those that are 0
+            begin anew.
+        bits: 2, 3, 4 or 8.
+
+    Returns:
+        The new numbers, and the new steps.
+    """
+    groups, moved = _in_groups(table), _in_groups(change)
+    most = 2 ** (bits - 1) - 1
+    step = _stored_step(steps).to(groups.dtype)
+    ratio = groups / step
+    level = _level(ratio, bits)
+    inside = (ratio > -most - 1) & (ratio < most)
+    replaced = moved.abs() >= most * step
+    slope = level - torch.where(inside, ratio, 0)
+    gradient = (slope * moved.masked_fill(replaced, 0)).sum(1, keepdim=True)
+    learned = steps + (gradient / (groups.shape[1] * most) ** 0.5).to(steps.dtype)
+    start = torch.where(inside, groups, level * step)
+    taken = torch.where(inside | replaced, start + moved, groups)
+    taken = taken.flatten()[: table.numel()].view_as(table).to(table.dtype)
+    learned = torch.maximum(learned, steps / 2).clamp(min=LEAST_STEP)
+    if bool((steps <= 0).any()):
+        learned = torch.where(steps > 0, learned, first_steps(taken, bits))
+    return taken, learned
+
+
+def _stored_step(steps: Tensor) -> Tensor:
+    return steps.float().clamp(min=LEAST_STEP).half()
+
+
+def _level(ratio: Tensor, bits: int) -> Tensor:
+    """Round to whole steps on the grid about 0."""
+    return ratio.round().clamp_(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _quantize_by_steps(rows: Tensor, bits: int, steps: Tensor) -> dict[str, Tensor]:
+    scale, below = _stored_step(steps), 2 ** (bits - 1)
+    codes = (_level(rows.float() / scale.float(), bits) + below).to(torch.uint8)
+    return {"codes": pack_rows(codes, bits), "scale": scale, "offset": -below * scale}
 
 
 def _quantize_rows(rows: Tensor, bits: int, clip: str) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import nn
 import memcom
 from memcom import embeddings
 from memcom.embeddings import QuantizedTable, RoundingSchedule, attach
-from memcom.embeddings.quantized_table import pack_table
+from memcom.embeddings.quantized_table import first_steps, pack_table
 from memcom.tasks._fit import Learner
 
 N, E = 120, 16
@@ -81,7 +81,7 @@ def test_behind_private_rows_and_with_ranges_that_are_searched_for(name):
 
 @pytest.mark.parametrize("name", PRUNED)
 def test_layers_that_store_what_they_do_not_train_are_refused(name):
-    with pytest.raises(ValueError, match=r"rounding must be 0 for \w+, whose .* got 0.5"):
+    with pytest.raises(ValueError, match=r"rounding must be 0 for \w+, whose .* scale, got 0.5"):
         layer(name)
     assert layer(name, rounding=0.0).rounding == 0
 
@@ -248,6 +248,134 @@ def test_rows_that_a_step_takes_beyond_fp16_are_named():
         emb.embedding.table[3, 2] = 1e9
     with pytest.raises(ValueError, match="row 3 cannot be quantised"):
         emb.round_tables()
+
+
+def straight_through(rounded: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return value + (rounded - value).detach()
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("width", [16, 4])
+def test_steps_are_learned_as_in_the_paper(bits, width):
+    # The paper's code by autograd: round and fp16 pass the gradient on, and that of s is scaled.
+    n, rate = 40, 0.03 / 2 ** (bits - 1)  # at higher ones a step would fall by more than half
+    emb = memcom.build("full", n, width, bits=bits, rounding=1.0, clip="learned")
+    wanted = torch.randn(n, width, generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.SGD(emb.parameters(), rate)
+    emb.round_tables()
+    share = 16 if width == 16 else 64  # numbers of a row, or of a block
+    most, padding = 2 ** (bits - 1) - 1, -n * width % share
+    values = emb.master_0.detach().clone().requires_grad_()
+    steps = emb.step_0.detach().clone().requires_grad_()
+
+    def rounded() -> torch.Tensor:
+        groups = nn.functional.pad(values.flatten(), (0, padding)).view(-1, share)
+        scale = (share * most) ** -0.5
+        s = straight_through(steps, steps * scale)
+        s = straight_through(s.half().float(), s)
+        ratio = (groups / s).clamp(-most - 1, most)
+        return (straight_through(ratio.round(), ratio) * s).flatten()[: n * width].view(n, width)
+
+    before = steps.detach().clone()
+    for _ in range(8):
+        optimizer.zero_grad()
+        (emb(torch.arange(n)) - wanted).square().sum().div(2).backward()
+        optimizer.step()
+        emb.round_tables()
+        loss = (rounded() - wanted).square().sum() / 2
+        gradients = torch.autograd.grad(loss, [values, steps])
+        with torch.no_grad():
+            for tensor, gradient in zip((values, steps), gradients, strict=True):
+                tensor -= rate * gradient
+        torch.testing.assert_close(emb.step_0, steps.detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(emb.master_0, values.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(emb.materialize(), rounded().detach(), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(steps, before, rtol=0.01)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_first_steps_are_nearly_the_best_there_are(bits):
+    table = torch.randn(20, E, generator=torch.Generator().manual_seed(0)).double()
+    most = 2 ** (bits - 1) - 1
+
+    def error(steps: torch.Tensor) -> torch.Tensor:
+        stored = steps.half().double()
+        found = (table / stored).round().clamp(-most - 1, most) * stored
+        return (found - table).square().sum(1, keepdim=True)
+
+    tried = [error(torch.full((20, 1), 4 / 1.003**k)) for k in range(2000)]
+    least = torch.stack(tried).amin(0)
+    assert error(first_steps(table, bits)).sum() < 1.1 * least.sum()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_is_frozen_is_what_training_with_learned_steps_reads(name):
+    emb = layer(name, bits=2, weight_bits=8, ratio=1.9, clip="learned")
+    assert emb.freeze().nbytes == emb.frozen_nbytes  # with the first steps
+    trained(emb, 10)
+    frozen = emb.freeze()
+    assert torch.equal(frozen.eval()(IDS), emb.eval()(IDS))
+    assert frozen.nbytes == emb.frozen_nbytes <= 4 * N * E / 1.9
+
+
+def test_learned_steps_lose_less_than_ranges_of_rows_in_two_bits():
+    generator = torch.Generator().manual_seed(1)
+    read_out = torch.randn(E, 6, generator=generator) / E**0.5
+    wanted, losses = torch.randn(N, 6, generator=generator), {}
+    for clip in ("minmax", "greedy", "learned"):
+        emb = layer("full", bits=2, clip=clip)
+        optimizer = torch.optim.SGD(emb.parameters(), 0.3)
+        schedules = attach(emb, 200, optimizer=optimizer)
+        for _ in range(200):
+            optimizer.zero_grad()
+            (emb(IDS) @ read_out - wanted).square().sum().div(2).backward()
+            optimizer.step()
+            schedules.step()
+        losses[clip] = float((emb.freeze()(IDS) @ read_out - wanted).square().mean())
+    assert losses["learned"] < 0.8 * min(losses["minmax"], losses["greedy"]), losses
+
+
+def test_steps_begin_anew_where_a_schedule_replaces_numbers():
+    emb = layer("pq", bits=4, clip="learned", rounding=0.5)
+    optimizer, schedules = trained(emb, 7)  # codewords are zeros so far
+    assert emb.step_0.eq(0).all()
+    emb.embedding.table.data.normal_(generator=torch.Generator().manual_seed(0))
+    trained(emb, 1, optimizer, schedules)
+    assert emb.embedding._reads_codes
+    spread = emb.master_0.std()
+    assert (emb.embedding.codebook.values - emb.master_0).std() < 0.1 * spread
+    assert spread > 0.3
+
+
+def test_learned_steps_are_saved_with_the_layer():
+    whole = layer("qr", weight_bits=8, clip="learned")
+    trained(whole, 8)
+    again = layer("qr", weight_bits=8, clip="learned")
+    again.load_state_dict(whole.state_dict())
+    assert torch.equal(again.rounded_0, whole.rounded_0)
+    with torch.no_grad():  # one more step of an optimizer, which freezing takes up
+        for emb in (whole, again):
+            for p in emb.parameters():
+                p.mul_(1.01)
+    assert torch.equal(again.freeze().materialize(), whole.freeze().materialize())
+
+
+def test_learned_steps_need_training():
+    with pytest.raises(ValueError, match="clip must be minmax or greedy without rounding, got le"):
+        layer("qr", clip="learned", rounding=0.0)
+    for call in (
+        lambda: memcom.quantize(layer("qr").embedding, 4, clip="learned"),
+        lambda: memcom.build("int8", N, E, clip="learned"),
+        lambda: QuantizedTable(torch.ones(3, E), 4, clip="learned"),
+    ):
+        with pytest.raises(ValueError, match="clip must be"):
+            call()
+    with pytest.raises(ValueError, match=r"steps must have shape \(3, 1\), got \(2, 1\)"):
+        QuantizedTable(torch.ones(3, E), 4, steps=torch.ones(2, 1))
+    halves = layer("full", bits=16, clip="learned", ratio=1.5)
+    trained(halves, 10)
+    assert not [name for name in halves.state_dict() if name.startswith("step")]
+    assert torch.equal(halves.freeze()(IDS), halves(IDS))
 
 
 def test_weights_in_blocks_are_rounded_too():
