@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import operator
@@ -122,6 +123,12 @@ def numbers_of(name: str, value: Any) -> Any:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of numbers, got {shown(value)}")
     return array
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'qr'?"`` for a name near a known one, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: Any) -> str:

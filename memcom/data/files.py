@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from memcom._check import closest
 from memcom.data.assemble import interactions, labelled_rows
 from memcom.data.containers import Interactions, LabelledRows
 from memcom.data.delimited import PACKED, read_columns, read_header
@@ -212,8 +212,7 @@ def _check_columns(path: Path, roles: list[tuple[str, str]], there: list[str]) -
         raise ValueError(f"{path} has the column {twice!r} {there.count(twice)} times")
     for role, column in roles:
         if column not in there:
-            close = difflib.get_close_matches(column, there, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = closest(column, there)
             if len(there) == 1 and (other := next((s for s in ";\t|," if s in there[0]), None)):
                 hint = f"; it may be separated by {other!r}: separator={other!r} (--separator)"
             listed = ", ".join(repr(each) for each in there)

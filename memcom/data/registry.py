@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from memcom._annotations import checked
+from memcom._check import closest
 from memcom._files import shipped
 
 if sys.version_info >= (3, 11):
@@ -105,7 +106,8 @@ def find_set(name: str) -> DataSet:
     """Return a data set by name; raise a ValueError that lists the known ones."""
     known = data_sets()
     if name not in known:
-        raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}")
+        hint = closest(name, known)
+        raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}{hint}")
     return known[name]
 
 

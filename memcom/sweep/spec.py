@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from memcom._annotations import checked
+from memcom._check import closest
 from memcom._text import parse_nbytes
 from memcom.budget import BudgetError, plan
 from memcom.embeddings import available, parse_spec
@@ -430,6 +431,10 @@ def _methods(name: str, value: Any, every: Sequence[str], plain: Sequence[str]) 
     """Methods in one spelling each, without those that are trained anyway."""
     named = _values.listed(name, value, "names")
     methods = [m for each in named for m in (every if each == EVERY else (each,))]
+    words = [method.partition("(")[0].strip() for method in methods if isinstance(method, str)]
+    for word in words:
+        if word not in (known := (*available(), *plain)) and (hint := closest(word, known)):
+            raise ValueError(f"no method is called {word!r}{hint}")
     return tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain))
 
 
