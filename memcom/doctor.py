@@ -60,9 +60,9 @@ class Finding:
 def check_python(version: tuple[int, ...], executable: str) -> list[Finding]:
     """Judge the interpreter; `version` is (major, minor, micro)."""
     what = f"Python {'.'.join(map(str, version))} at {executable}"
-    if version >= (3, 10):
+    if version >= (3, 11):
         return [Finding("ok", what)]
-    remedy = "make an environment with 3.10 or newer, as by: python3.12 -m venv .venv"
+    remedy = "make an environment with 3.11 or newer, as by: python3.12 -m venv .venv"
     return [Finding("FAIL", what, remedy)]
 
 

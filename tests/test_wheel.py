@@ -13,12 +13,9 @@ import pytest
 pytest.importorskip("hatchling")
 pytest.importorskip("papermill")
 
-import memcom
+import tomllib
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import memcom
 
 ROOT = Path(__file__).resolve().parents[1]
 

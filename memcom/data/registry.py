@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,11 +13,6 @@ from typing import Any
 from memcom._annotations import checked
 from memcom._check import closest
 from memcom._files import shipped
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 

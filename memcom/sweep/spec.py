@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -48,11 +48,6 @@ from memcom.sweep.source import Source
 from memcom.sweep.trial import Trial
 from memcom.sweep.tune import Range, Tune, flattened, nested
 from memcom.tasks.protocol import Task, get_task
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 # Compared at the same budgets in every sweep that compares methods.
 BASELINES = ("small-dim", "low-rank", "truncate")
