@@ -61,6 +61,7 @@ def test_own_file_end_to_end(done):
     assert ndcg["full"] > 1.2 * max(ndcg["popular"], ndcg["bias-only"])  # quarters can be learned
     assert all(float(rows[m]["compression_ratio"]) >= 4 for m in ("hash", "low-rank", "small-dim"))
     assert "clearly above the controls" in shown
+    assert "hash, qr(operation='concat') at 4x, 2 seeds; at most 15 trials" in shown
     assert f"trials and report: {out}" in shown
     assert (out / "report.md").exists()
 

@@ -25,6 +25,7 @@ from memcom.sweep.provenance import devices
 from memcom.sweep.spec import Spec
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Trial, run_trial
+from memcom.tasks.protocol import get_task
 
 STEP_TIMES = "experiments/results/every-method/summary.csv"
 
@@ -87,11 +88,13 @@ def outline(spec: Spec, folder: Path | str) -> str:
     Returns:
         Data, methods, budgets and the largest number of trials on one line, the folder on another.
     """
-    trials = sum(
-        Cell(grid, spec.seeds, epochs=spec.tune.epochs, finalists=spec.tune.finalists).num_trials
-        for options in spec.variants()
-        for grid in spec.grids(options)
-    )
+    grids = [grid for options in spec.variants() for grid in spec.grids(options)]
+    untrained = get_task(spec.task).untrained
+    trials = 0
+    for grid in grids:
+        seeds = 1 if grid[0].method in untrained else spec.seeds
+        cell = Cell(grid, seeds, epochs=spec.tune.epochs, finalists=spec.tune.finalists)
+        trials += cell.num_trials
     methods = dict.fromkeys((*spec.controls, "full", *spec.baselines, *spec.methods))
     named = ", ".join(methods) if len(methods) <= 12 else f"{len(methods)} methods"
     budgets = [*(f"{ratio:g}x" for ratio in spec.ratios), *map(_text.in_bytes, spec.nbytes)]
