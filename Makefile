@@ -1,5 +1,5 @@
 # Each target works as the very first command in a fresh clone: it makes .venv, installs what is
-# missing and then does its job. Needed beforehand: Python >= 3.10, make and a package index.
+# missing and then does its job. Needed beforehand: Python >= 3.11, make and a package index.
 # Another interpreter: `make setup PYTHON=python3.12`.
 
 PYTHON ?= python3
@@ -42,8 +42,8 @@ setup: $(STAMP)  ## make .venv and install everything into it
 	$(PY) -m memcom.doctor
 
 $(PY):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-	  || { echo "memcom needs Python >= 3.10; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "memcom needs Python >= 3.11; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "No virtual environment could be made; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
 

@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 VERSIONS = ("memcom-kit", "torch", "numba", "numpy", "fbgemm-gpu-cpu")
 SPARE = 2 * 2**30  # bytes of memory to leave to other programs
 LOADED = 0.5  # cores that others used, or load average before, above which times are doubtful
@@ -25,12 +27,8 @@ def busy(row: Mapping[str, Any]) -> bool:
 
 
 def free_memory() -> float:
-    """Return the bytes that this machine could give now; infinite where it does not tell."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
-        return float("inf")
-    lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    return float(lines["MemAvailable"].split()[0]) * 1024
+    """Return the bytes that this machine could give now, without swapping."""
+    return float(psutil.virtual_memory().available)
 
 
 class Load:

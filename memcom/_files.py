@@ -107,7 +107,7 @@ def write_text(path: Path | str, text: str) -> Path:
 
 def write_json(path: Path | str, content: Any) -> Path:
     """Write strict JSON; NaN and infinity, which JSON does not know, become null."""
-    return write_text(path, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+    return write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -116,16 +116,16 @@ def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]]) -> Path:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_plain(rows))
+    writer.writerows(plain(rows))
     return write_text(path, buffer.getvalue())
 
 
-def _plain(value: Any) -> Any:
-    """The value with NaN and infinity replaced by None, containers as lists and dicts."""
+def plain(value: Any) -> Any:
+    """Return a value with NaN and infinity replaced by None, containers as lists and dicts."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not float("-inf") < value < float("inf"):
         return None
     return value

@@ -60,9 +60,9 @@ class Finding:
 def check_python(version: tuple[int, ...], executable: str) -> list[Finding]:
     """Judge the interpreter; `version` is (major, minor, micro)."""
     what = f"Python {'.'.join(map(str, version))} at {executable}"
-    if version >= (3, 10):
+    if version >= (3, 11):
         return [Finding("ok", what)]
-    remedy = "make an environment with 3.10 or newer, as by: python3.12 -m venv .venv"
+    remedy = "make an environment with 3.11 or newer, as by: python3.12 -m venv .venv"
     return [Finding("FAIL", what, remedy)]
 
 
@@ -182,28 +182,15 @@ def check_data(chosen: str | None) -> list[Finding]:
         from memcom import data
     except ImportError as error:
         return [Finding("FAIL", f"data sets cannot be read: {error}", "see the lines above")]
-    here = [name for name in data.names() if _offline(name)]
+    from memcom.data.obtain import is_here
+
+    here = [name for name in data.names() if is_here(name)]
     away = [name for name in data.names() if name not in here]
     findings = [Finding("ok", f"data sets that need no network: {', '.join(here) or 'none'}")]
     if away:
         remedy = "memcom data fetch NAME gets one; memcom data info NAME shows its terms"
         findings.append(Finding("note", f"not on this machine: {', '.join(away)}", remedy))
     return findings
-
-
-def _offline(name: str) -> bool:
-    """Tell if the files of a data set are here (their checksums are for the loader to check)."""
-    from importlib.util import find_spec
-
-    from memcom.data.registry import data_root, find_set
-
-    forms = find_set(name).forms
-    return not forms or any(
-        find_spec(form.package) is not None
-        if form.package
-        else all((data_root() / name / file.path).is_file() for file in form.files)
-        for form in forms
-    )
 
 
 def check_room(memory: float | None, disk: float) -> list[Finding]:

@@ -469,8 +469,8 @@ ELSEWHERE = {
     "show speed_against_table to_html to_png",
     "": "advise",
     "advice": "leave_one_out",
-    "sweep": "dry_run read_pairs read_rows read_trials run summarise sweep tables terminal_section "
-    "write_report",
+    "sweep": "dry_run outline read_pairs read_rows read_trials run summarise sweep tables "
+    "terminal_section write_report",
     "tasks": "fit_supervised predict run_stream",
     "kernels": "all_rows apply_step choose chosen_codes chosen_codewords class_product computed "
     "dedup defer_gradients deferred_lookup fused_bag fused_step gather_rows hash_numbers lookup "

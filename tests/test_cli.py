@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import benchmarks
 import memcom
-from memcom._extras import MissingExtra
+from memcom._extras import EXTRAS, MissingExtra
 from memcom.cli import main
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from memcom.cli._group import wants_progress
+from memcom.sweep import DamagedRecordError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,9 +32,10 @@ def call(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    commands = "bench clean compare course data doctor lint plan run site sweep"
+    commands = "bench clean course data doctor lint methods plan run site sweep"
     for name in commands.split():
         assert f"\n  {name} " in result.output
+    assert "compare" not in result.output
 
 
 _WITHOUT_TORCH = """
@@ -107,7 +109,8 @@ def test_plan_takes_options_and_bytes() -> None:
     ("arguments", "part"),
     [
         (("plan", "memcom", "1000", "64", "--ratio", "100"), "ratio < 64"),
-        (("plan", "nope", "1000", "64", "--ratio", "4"), "nope"),
+        (("plan", "nope", "1000", "64", "--ratio", "4"), "'nope'; `memcom methods` lists them"),
+        (("plan", "memcm", "1000", "64", "--ratio", "4"), "did you mean 'memcom'?"),
         (("plan", "qr(wrong=1)", "1000", "64", "--ratio", "4"), "wrong"),
         (("plan", "qr(", "1000", "64", "--ratio", "4"), "qr("),
         (("plan", "memcom", "1000", "64"), "--ratio"),
@@ -115,8 +118,16 @@ def test_plan_takes_options_and_bytes() -> None:
         (("plan", "memcom", "0", "64", "--ratio", "4"), "x>=1"),
         (("data", "info", "nope"), "nope"),
         (("data", "fetch", "synthetic"), "synthetic"),
-        (("compare", "--methods", "full,qr(operation='add'"), "--methods"),
-        (("compare", "--ratio", "0.5"), "x>=1"),
+        (("data", "info", "movielen"), "did you mean 'movielens'?"),
+        (("sweep", "--data", "movielen"), "did you mean 'movielens'?"),
+        (("sweep", "--data", "synthetic", "--methods", "fulll"), "did you mean 'full'?"),
+        (("sweep", "--methods", "full,qr(operation='add'"), "--methods"),
+        (("sweep", "--ratios", "4,x"), "numbers separated by commas"),
+        (("sweep", "--nbytes", "1,500,000"), "write 1500000"),
+        (("sweep",), "give a SPEC, or --data"),
+        (("sweep", "--methods", "every"), "give a SPEC, or --data"),
+        (("compare", "--ratio", "16"), "memcom sweep --data ... --methods every --times"),
+        (("bench", "--threads", "1,0"), "numbers of threads"),
         (("run", "--profile", "medium"), "medium"),
     ],
 )
@@ -128,10 +139,12 @@ def test_a_users_error_is_one_line(arguments: tuple[str, ...], part: str) -> Non
     assert part in line
 
 
-def test_the_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEMCOM_TRACEBACK", "1")
-    result = call("plan", "memcom", "1000", "64", "--ratio", "100")
-    assert isinstance(result.exception, memcom.BudgetError)
+def test_the_traceback_can_be_had() -> None:
+    words = ("plan", "memcom", "1000", "64", "--ratio", "100")
+    assert "Traceback" not in call(*words).output
+    result = call(*words, "-v")
+    assert "Traceback" in result.output
+    assert result.exit_code == 2
 
 
 def test_a_missing_notebook_folder_is_said(tmp_path: Path) -> None:
@@ -144,14 +157,39 @@ def test_a_missing_notebook_folder_is_said(tmp_path: Path) -> None:
 
 def test_data_list_is_the_registry() -> None:
     registry = tomllib.loads((ROOT / "data" / "registry.toml").read_text(encoding="utf-8"))
-    assert call("data", "list").output.split() == list(registry)
+    lines = call("data", "list").output.splitlines()
+    assert [line.split()[0] for line in lines] == list(registry)
+    listed = json.loads(call("data", "list", "--json").output)
+    assert {each["name"]: each["licence"] for each in listed} == {
+        name: entry["licence"] for name, entry in registry.items()
+    }
+    for line, each in zip(lines, listed, strict=True):
+        absent = "by hand" if each["obtained"] == "own file" else "to fetch"
+        assert ("here" if each["here"] else absent) in line
     for name, entry in registry.items():
         assert entry["licence"] in call("data", "info", name).output
+        assert json.loads(call("data", "info", name, "--json").output)["title"] == entry["title"]
+
+
+def test_methods_are_the_registry_one_a_line() -> None:
+    lines = call("methods").output.splitlines()
+    assert [line.split()[0] for line in lines] == memcom.available()
+    assert all(line.endswith(".") for line in lines)
+    listed = json.loads(call("methods", "--json").output)
+    assert [each["method"] for each in listed] == memcom.available()
+    assert listed[0]["use_when"] == memcom.get("full").card.use_when
+
+
+def test_a_plan_as_json_is_the_plan() -> None:
+    found = json.loads(call("plan", "qr", "1000", "64", "--ratio", "8", "--json").output)
+    plan = memcom.plan("qr", 1000, 64, ratio=8)
+    assert found["arguments"] == dict(plan.arguments)
+    assert (found["method"], found["nbytes"]) == ("qr", plan.nbytes)
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `compare` passes on, in place of hours of training."""
+def swept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `sweep` passes on, in place of hours of training."""
     from memcom import sweep
 
     passed: dict[str, Any] = {}
@@ -162,50 +200,109 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(sweep, "run", run)
     monkeypatch.setattr(
-        sweep, "write_report", lambda *_, **__: sweep.Report({"report": "r"}, [], [])
+        sweep, "write_report", lambda *_, **__: sweep.Report({"report": Path("r")}, [], [])
     )
     return passed
 
 
-def test_compare_passes_its_options_on(compared: dict[str, Any]) -> None:
+SWEEP = ("sweep", "--data", "synthetic", "--profile", "fast")
+
+
+def test_sweep_passes_its_options_on(swept: dict[str, Any]) -> None:
     result = call(
-        *("compare", "--data", "pairs.csv", "--user-col", "reader", "--item-col", "paper"),
-        *("--ratio", "4", "--ratio", "16", "--methods", "full, qr(operation='add',head=9)"),
-        *("--seeds", "2", "--profile", "fast", "--split", "random", "--out", "here"),
+        *("sweep", "--data", "synthetic", "--methods", "full, qr(operation='add',head=9),every"),
+        *("--ratios", "4,16", "--nbytes", "1.5MB,64 KiB", "--seeds", "2", "--profile", "fast"),
+        *("--out", "here", "--times"),
     )
     assert result.exit_code == 0, result.output
-    assert result.output.rstrip().endswith("report: r")
-    spec = compared["spec"]
-    columns = {"user_col": "reader", "item_col": "paper", "split": "random"}
-    assert [(each.name, each.options) for each in spec.data] == [("pairs.csv", columns)]
-    assert (spec.ratios, spec.seeds, spec.profile) == ((4.0, 16.0), 2, "fast")
-    assert spec.methods == ("qr(head=9, operation='add')",)
-    assert (compared["out"], compared["times"]) == (Path("here"), True)
-
-
-def test_compare_has_defaults(compared: dict[str, Any]) -> None:
-    assert call("compare").exit_code == 0
-    spec = compared["spec"]
-    assert ([each.name for each in spec.data], spec.ratios) == (["movielens"], (16.0,))
+    assert result.stdout == "report: r\n"
+    spec = swept["spec"]
+    assert ([each.name for each in spec.data], spec.ratios) == (["synthetic"], (4.0, 16.0))
+    assert (spec.nbytes, spec.seeds, spec.profile) == ((1_500_000, 65_536), 2, "fast")
+    assert spec.methods[0] == "qr(head=9, operation='add')"
     assert set(spec.methods) > set(memcom.available()) - {"full"}
-    assert (spec.seeds, spec.profile) == (3, "full")
+    assert (swept["out"], swept["times"]) == (Path("here"), True)
+
+
+def test_the_plan_is_shown_before_a_sweep_unless_it_is_to_be_quiet(swept: dict[str, Any]) -> None:
+    result = call(*SWEEP, "--methods", "hash", "--ratios", "4", "--out", "here")
+    first, second = result.stderr.splitlines()
+    assert "full, small-dim, low-rank, truncate, hash at 4x, 3 seeds" in first
+    assert second == "trials and report: here"
+    assert call(*SWEEP, "-q").stderr == ""
+
+
+def test_there_is_no_bar_without_a_terminal(
+    swept: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(*SWEEP)
+    assert swept["progress"] is False
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with click.Context(main) as context:
+        assert wants_progress()
+        context.meta["memcom.quiet"] = True
+        assert not wants_progress()
+
+
+def test_a_sweep_as_json_is_its_files_and_rows(swept: dict[str, Any]) -> None:
+    found = json.loads(call(*SWEEP, "--json").stdout)
+    assert found == {"files": {"report": "r"}, "tables": []}
 
 
 def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The result of `compare` where the sweep raises."""
+    """The result of `sweep` where running raises."""
 
     def fail(*spec: Any, **options: Any) -> None:
         raise error
 
+    # As if a module of ours raised it.
+    monkeypatch.setitem(fail.__globals__, "__name__", "memcom.sweep.scheduler")
     monkeypatch.setattr("memcom.sweep.run", fail)
-    return call("compare")
+    return call("sweep", "--data", "synthetic")
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("no", name="memcom.x")])
 def test_our_own_faults_keep_their_traceback(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert failing(error, monkeypatch).exception is error
+    result = failing(error, monkeypatch)
+    assert result.exception is error
+    assert result.exit_code == 1
+    assert "a fault of memcom" in result.output
+
+
+@pytest.mark.parametrize("fault", [lambda: int("x"), lambda: torch.zeros(2).view(3)])
+def test_an_error_from_deeper_down_is_not_dressed_as_the_users(
+    fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ValueError and RuntimeError, but none that our own words raised."""
+    monkeypatch.setattr("memcom.sweep.run", lambda *_, **__: fault())
+    result = call("sweep", "--data", "synthetic")
+    assert isinstance(result.exception, (ValueError, RuntimeError))
+    assert result.exit_code == 1
+    assert "a fault of memcom" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("width must be positive"), 2),
+        (FileNotFoundError("there is no file x.csv"), 2),
+        (MissingExtra("the engine 'ray'", "ray", "cluster"), 1),
+        (ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io"), 1),
+        (OSError("the download broke off"), 1),
+        (OSError(28, "No space left on device"), 1),
+        (RuntimeError("workers cannot be started"), 1),
+        (DamagedRecordError(Path("x.json"), "cut short"), 1),
+    ],
+)
+def test_exit_codes_tell_typing_from_failing(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = failing(error, monkeypatch)
+    assert result.exit_code == code
+    assert "Error: " in result.output
+    assert "Traceback" not in result.output
 
 
 def test_a_missing_package_points_to_its_extra_or_the_doctor(
@@ -213,16 +310,9 @@ def test_a_missing_package_points_to_its_extra_or_the_doctor(
 ) -> None:
     error = ModuleNotFoundError("No module named 'pandas.io'", name="pandas.io")
     result = failing(error, monkeypatch)
-    assert result.exit_code == 2
     assert "pandas.io is not installed: pip install 'memcom-kit[sweep]'" in result.output
     error = ModuleNotFoundError("No module named 'strange'", name="strange")
     assert "memcom doctor" in failing(error, monkeypatch).output
-
-
-def test_an_extra_that_is_named_stays_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = failing(MissingExtra("the engine 'ray'", "ray", "cluster"), monkeypatch)
-    assert result.exit_code == 2
-    assert "pip install 'memcom-kit[cluster]'" in " ".join(result.output.split())
 
 
 def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +336,7 @@ def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) 
     assert "table of []" in bad.output
     assert "ZeroDivisionError" in bad.output
     common = {"timeout": 600.0, "tour": False, "folder": Path("notebooks"), "docs": "docs"}
+    common["progress"] = False  # there is no terminal
     assert seen == [
         (None, {**common, "profile": "fast", "parameters": {"SEED": 3}, "site": "s"}),
         (("03",), {**common, "profile": "full", "parameters": {}, "site": "site"}),
@@ -264,12 +355,10 @@ def test_bench_passes_its_options_on_and_exits_by_the_targets(
         return missed
 
     monkeypatch.setattr(benchmarks, "command", command)
-    result = call(
-        "bench", "out.csv", "--full", "--threads", "1", "--threads", "2", "--only", "step"
-    )
+    result = call("bench", "out.csv", "--full", "--threads", "1,2", "--only", "step,memory")
     assert (result.exit_code, result.output) == (missed, "a line\n")
     del passed["log"]
-    wanted = {"out": Path("out.csv"), "full": True, "threads": (1, 2), "only": ("step",)}
+    wanted = {"out": Path("out.csv"), "full": True, "threads": [1, 2], "only": ["step", "memory"]}
     assert passed == wanted
 
 
@@ -288,8 +377,26 @@ def test_outside_a_checkout_the_notebooks_of_the_package_run(
     monkeypatch.setattr(course, "run_course", lambda _, folder, **options: folders.append(folder))
     monkeypatch.setattr(course, "summarise_runs", lambda runs: "")
     monkeypatch.chdir(tmp_path)
-    call("run")
+    assert "taking those that memcom brings" in call("run").stderr
     (tmp_path / "notebooks").mkdir()
-    call("run")
+    assert call("run").stderr == ""
     call("run", "--folder", "mine")
     assert folders == [ROOT / "notebooks", Path("notebooks"), Path("mine")]
+
+
+def test_the_course_is_copied_for_a_base_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for module in EXTRAS["notebooks"].split():
+        monkeypatch.setitem(sys.modules, module, None)
+    result = call("course", str(tmp_path / "mine"))
+    assert result.exit_code == 0, result.output
+    copies = [Path(line) for line in result.stdout.splitlines()]
+    assert [path.name for path in copies] == sorted(
+        path.name for path in (ROOT / "notebooks").glob("*.ipynb")
+    )
+    assert all(path.is_file() for path in copies)
+    assert "pip install 'memcom-kit[notebooks]'" in result.stderr
+    refused = call("run", str(copies[0]))
+    assert refused.exit_code == 1
+    assert "ipykernel, nbclient, nbformat, papermill: pip install" in refused.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 
@@ -60,6 +61,8 @@ def test_own_file_end_to_end(done):
     assert ndcg["full"] > 1.2 * max(ndcg["popular"], ndcg["bias-only"])  # quarters can be learned
     assert all(float(rows[m]["compression_ratio"]) >= 4 for m in ("hash", "low-rank", "small-dim"))
     assert "clearly above the controls" in shown
+    assert "hash, qr(operation='concat') at 4x, 2 seeds; at most 15 trials" in shown
+    assert f"trials and report: {out}" in shown
     assert (out / "report.md").exists()
 
 
@@ -167,28 +170,30 @@ def test_whatever_is_typed_is_a_report_or_one_line(pairs, tmp_path_factory, type
 
 
 @pytest.mark.slow
-def test_a_comparison_is_a_sweep_with_times(pairs, tmp_path):
-    result = CliRunner().invoke(
-        main,
-        [
-            *("compare", "--data", str(pairs), "--user-col", "reader", "--item-col", "paper"),
-            *("--ratio", "4", "--methods", "hash,memcom", "--seeds", "1", "--profile", "fast"),
-            *("--out", str(tmp_path)),
-        ],
-    )
+def test_a_sweep_tells_times_where_asked(pairs, tmp_path):
+    more = ("--methods", "hash,memcom", "--seeds", "1", "--times", "--json")
+    result = CliRunner().invoke(main, words(pairs, tmp_path, *more))
     assert result.exit_code == 0, result.output
-    with open(tmp_path / "summary.csv") as file:
-        rows = {row["method"]: row for row in csv.DictReader(file)}
+    (table,) = json.loads(result.stdout)["tables"]
+    rows = {row["method"]: row for row in table["rows"]}
     assert rows.keys() > {"popular", "full", "low-rank", "hash", "memcom"}
-    assert all(float(rows[m]["lookup_time"]) > 0 for m in ("full", "hash", "memcom"))
-    assert rows["popular"]["step_time"] == ""
-    (heading,) = (line for line in result.output.splitlines() if line.startswith("method"))
-    assert heading.split()[-2:] == ["lookup", "step"]
+    assert all(rows[m]["lookup_time"] > 0 for m in ("full", "hash", "memcom"))
+    assert "step_time" not in rows["popular"]
 
 
-def test_only_what_can_be_ranked_is_compared(tmp_path, monkeypatch):
+def test_a_plan_as_json_has_the_bytes_of_every_row(pairs, tmp_path):
+    result = CliRunner().invoke(main, words(pairs, tmp_path, "--dry-run", "--json"))
+    (table,) = json.loads(result.stdout)
+    rows = {row["method"]: row for row in table["rows"]}
+    assert rows["full"]["nbytes"] == 4 * 16 * 320  # ids x width in fp32
+    assert rows["hash"]["nbytes"] <= 4 * 16 * 320 / 4
+    assert rows["hash"]["ratio"] == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_what_can_be_ranked_is_swept(tmp_path, monkeypatch):
     monkeypatch.setattr("memcom.sweep.source.load", lambda *_, **__: {})
-    result = CliRunner().invoke(main, ["compare", "--data", "nycflights", "--out", str(tmp_path)])
+    result = CliRunner().invoke(main, ["sweep", "--data", "nycflights", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "ranking needs Interactions, nycflights is dict" in " ".join(result.output.split())
 
@@ -262,6 +267,6 @@ def test_a_damaged_trial_is_one_line(tmp_path):
     path.write_text(path.read_text().replace('"best_epoch"', '"best"'))
     for more in ([], ["--report-only"]):
         result = CliRunner().invoke(main, words + more)
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert f"{path.name} is damaged" in result.output.replace("\n", "")
     assert CliRunner().invoke(main, [*words, "--retry-failed"]).exit_code == 0

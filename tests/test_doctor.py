@@ -115,8 +115,8 @@ def test_the_kit_itself_must_be_installed() -> None:
 
 
 def test_an_old_python_fails() -> None:
-    assert statuses(doctor.check_python((3, 9, 18), "python")) == ["FAIL"]
-    assert statuses(doctor.check_python((3, 10, 0), "python")) == ["ok"]
+    assert statuses(doctor.check_python((3, 10, 18), "python")) == ["FAIL"]
+    assert statuses(doctor.check_python((3, 11, 0), "python")) == ["ok"]
 
 
 def test_the_kernel_must_be_this_python(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import memcom
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -324,20 +320,20 @@ def test_environment_yml_equals_pyproject() -> None:
 
 
 def test_environment_yml_solves_anywhere() -> None:
-    """Channels, order, lower bounds only, a word on each line: what keeps such files alive."""
+    """Channels, order, lower bounds, a word on each line: what keeps such files alive."""
     conda, pip = conda_lines()
     assert ENVIRONMENT["channels"] == ["conda-forge", "nodefaults"]
     assert pip[-1] == "-e ."
     for lines in (conda, pip[:-1]):
         assert lines == sorted(lines, key=lambda line: re.split("[>=]", line)[0])
         for line in lines:
-            assert re.fullmatch(r"[a-z0-9-]+(>=[0-9.]+)?", line), line
+            assert re.fullmatch(r"[a-z0-9-]+([>=]=[0-9.]+)?", line), line
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     bare = [x for x in re.findall(r"^ +- ([a-z].*)$", text, re.M) if "#" not in x]
-    assert bare == ["conda-forge", "nodefaults", "python>=3.10", "pip:"]
+    assert bare == ["conda-forge", "nodefaults", "python>=3.11", "pip:"]
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_constraints_pin_each_direct_dependency_once(python: str) -> None:
     pins: dict[str, str] = {}
     for requirement in CONSTRAINTS:
@@ -453,7 +449,7 @@ def test_the_workflow_calls_what_exists() -> None:
         for job in ("test", "other-systems")
         for python in workflow["jobs"][job]["strategy"]["matrix"]["python"]
     }
-    assert {"3.10", "3.11", "3.12", "3.13"} <= pythons
+    assert {"3.11", "3.12", "3.13", "3.14"} <= pythons
 
 
 def test_issue_forms_have_what_the_site_needs() -> None:

@@ -112,7 +112,7 @@ def full_disk(engine: str, rounds: int) -> Found:
             with place.command(engine, prepare=limit) as process:
                 process.wait(600)
             words = place.said.read_text()
-            refused += process.returncode == 2 and "File too large" in words
+            refused += process.returncode == 1 and "File too large" in words
             if stored(place.out):
                 break
         early = stored(place.out)
@@ -133,7 +133,7 @@ def small_disk(engine: str, rounds: int) -> Found:
             with place.command(engine) as process:
                 process.wait(600)
             words = place.said.read_text()
-            refused = int(process.returncode == 2 and "No space left" in words)
+            refused = int(process.returncode == 1 and "No space left" in words)
             early = stored(place.out)
             grown = ["mount", "-o", "remount,size=64m", str(place.out)]
             subprocess.run(grown, check=True, capture_output=True)

@@ -95,7 +95,6 @@ class Box:
             "TMPDIR": str(self.temporary),
             "FAULTS_LOG": str(self.log),
             "FAULTS_SLEEP": str(self.seconds),
-            "MEMCOM_TRACEBACK": "",
             **(environment or {}),
         }
         paths = (settings.get("PYTHONPATH", ""), str(ROOT), os.environ.get("PYTHONPATH", ""))

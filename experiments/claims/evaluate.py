@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,6 @@ from experiments.claims.verdicts import (
     listing,
     tally,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 CLAIMS = Path(__file__).with_name("claims.toml")
 _COARSE = 0.1  # a stored ratio that is further off than this is told beside the ratio asked for

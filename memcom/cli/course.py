@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from memcom.cli._group import main
+from memcom.cli._group import as_json, main, note, show, wants_progress
 
 _files = click.argument(
     "paths", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False)
@@ -31,6 +31,7 @@ _docs = click.option(
 @click.option("--solutions", is_flag=True, help="Run a notebook's solutions; NAMES always do.")
 @click.option("--tour", is_flag=True, help="Move every control of every widget.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds for one cell.")
+@as_json
 @_site
 @_folder
 @_docs
@@ -41,6 +42,7 @@ def run_notebooks(
     solutions: bool,
     tour: bool,
     timeout: float,
+    as_json: bool,
     site: str,
     folder: str | None,
     docs: str,
@@ -51,6 +53,9 @@ def run_notebooks(
     included, and build the pages. With NOTEBOOKS, files that end in .ipynb, run them and print what
     they recorded; no file is written.
     """
+    from memcom._extras import require
+
+    require("memcom run", *"IPython ipykernel matplotlib nbclient nbformat papermill".split())
     from memcom import course
 
     parameters = {name: _literal(value) for name, value in parameter}
@@ -58,25 +63,38 @@ def run_notebooks(
     if files and len(files) < len(targets):
         raise click.UsageError("give names of the course or notebook files, not both")
     how: dict[str, Any] = {"timeout": timeout, "tour": tour}
+    if files and profile is not None:
+        parameters["PROFILE"] = profile
     try:
-        for path in files:
-            if profile is not None:
-                parameters["PROFILE"] = profile
-            _print_run(course.run_notebook(path, parameters, solutions=solutions, **how))
-        if not files:
-            how |= {"profile": profile or "fast", "parameters": parameters}
-            how |= {"site": site, "folder": _notebooks(folder), "docs": docs}
-            runs = course.run_course(targets or None, **how)
-            built = (Path(docs) / "conf.py").exists()
-            click.echo(course.summarise_runs(runs))
-            click.echo(f"\n{Path(site) / ('index.html' if built else 'executed')}")
+        runs = [course.run_notebook(f, parameters, solutions=solutions, **how) for f in files]
+        if files:
+            show([_as_mapping(run) for run in runs]) if as_json else list(map(_print_run, runs))
+            return
+        how |= {"profile": profile or "fast", "parameters": parameters}
+        how |= {"site": site, "folder": _notebooks(folder), "docs": docs}
+        runs = course.run_course(targets or None, **how, progress=wants_progress())
+        if as_json:
+            show([_as_mapping(run) for run in runs])
+            return
+        built = (Path(docs) / "conf.py").exists()
+        click.echo(course.summarise_runs(runs))
+        click.echo(f"\n{Path(site) / ('index.html' if built else 'executed')}")
     except course.CourseError as error:
-        click.echo(course.summarise_runs(error.runs))
+        if as_json:
+            show([_as_mapping(run) for run in error.runs])
+        else:
+            click.echo(course.summarise_runs(error.runs))
         raise click.ClickException(str(error)) from error
     except course.NotebookError as error:
         raise click.ClickException(str(error)) from error
     except TypeError as error:  # a parameter of the wrong type
         raise click.UsageError(str(error)) from error
+
+
+def _as_mapping(result: Any) -> dict[str, Any]:
+    """A run without the notebook itself."""
+    names = "name status seconds peak_rss_bytes recorded results checks error".split()
+    return {name: getattr(result, name) for name in names}
 
 
 def _print_run(result: Any) -> None:
@@ -95,6 +113,9 @@ def _notebooks(folder: str | None) -> Path:
 
     if folder is not None or Path("notebooks").is_dir():
         return Path(folder or "notebooks")
+    note(
+        "no folder notebooks here: taking those that memcom brings (memcom course DIR copies them)"
+    )
     return shipped("notebooks")
 
 
@@ -148,6 +169,10 @@ def clean_files(paths: tuple[str, ...]) -> None:
 def copy_course(folder: Path) -> None:
     """Copy the notebooks of the course into FOLDER; a file that differs is never overwritten."""
     from memcom import course
+    from memcom._extras import absent
 
     for path in course.copy_notebooks(folder):
         click.echo(path)
+    note(f"open them with: jupyter lab {folder}")
+    if absent(["jupyterlab"]):
+        note("which needs: pip install 'memcom-kit[notebooks]'")

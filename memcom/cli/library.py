@@ -1,27 +1,34 @@
-"""``memcom plan``, ``recommend``, ``data``, ``bench`` and ``doctor``: one room each."""
+"""``memcom plan``, ``methods``, ``recommend``, ``data``, ``bench``, ``doctor``: one room each."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from memcom.cli._group import main
+from memcom.cli._group import Commands, as_json, known_method, main, separated, separated_as, show
 
 
 @main.command("plan")
-@click.argument("name")
+@click.argument("name", callback=known_method)
 @click.argument("num_embeddings", type=click.IntRange(min=1))
 @click.argument("embedding_dim", type=click.IntRange(min=1))
 @click.option("--ratio", type=float, help="At least this many times smaller than the full table.")
 @click.option("--nbytes", metavar="SIZE", help='At most this many bytes, such as "1.5 MB".')
+@as_json
 def plan_layer(
-    name: str, num_embeddings: int, embedding_dim: int, ratio: float | None, nbytes: str | None
+    name: str,
+    num_embeddings: int,
+    embedding_dim: int,
+    ratio: float | None,
+    nbytes: str | None,
+    as_json: bool,
 ) -> None:
     """Size compressor NAME for a ratio or a byte budget.
 
-    NAME is a name of `memcom.available()`, with options where it has some:
+    NAME is one of those that `memcom methods` lists, with options where it has some:
     "qr(operation='concat')".
     """
     import memcom
@@ -34,6 +41,11 @@ def plan_layer(
         found = memcom.plan(method, num_embeddings, embedding_dim, **budget, **options)
     except TypeError as error:  # no such option of the method
         raise click.UsageError(f"{name}: {error}") from error
+    if as_json:
+        names = "nbytes full_nbytes compression_ratio note".split()
+        sizes = {name: getattr(found, name) for name in names}
+        show({"method": found.name, "arguments": found.arguments, **sizes})
+        return
     arguments = ", ".join(f"{key}={value!r}" for key, value in found.arguments.items())
     click.echo(f"method     {found.name}")
     click.echo(f"arguments  {arguments or 'none'}")
@@ -41,6 +53,21 @@ def plan_layer(
     click.echo(f"ratio      {found.compression_ratio:.2f}")
     if found.note:
         click.echo(f"note       {found.note}")
+
+
+@main.command("methods")
+@as_json
+def list_methods(as_json: bool) -> None:
+    """List the compressors, one a line, each with the case for it."""
+    import memcom
+
+    cards = {name: memcom.get(name).card for name in memcom.available()}
+    if as_json:
+        show([{"method": name, **asdict(card)} for name, card in cards.items()])
+        return
+    width = max(map(len, cards))
+    for name, card in cards.items():
+        click.echo(f"{name:<{width}}  {card.use_when}")
 
 
 @main.command()
@@ -61,27 +88,41 @@ def recommend(num_embeddings: int, embedding_dim: int, **options: Any) -> None:
     click.echo(advice.recommend(num_embeddings, embedding_dim, **options))
 
 
-@main.group()
+@main.group(cls=Commands)
 def data() -> None:
     """List, describe and fetch data sets."""
 
 
 @data.command("list")
-def list_data() -> None:
-    """List the names of the data sets."""
-    from memcom import data
+@as_json
+def list_data(as_json: bool) -> None:
+    """List the data sets: what each holds, how many rows, and if it is on this machine."""
+    from memcom.data.obtain import is_here
+    from memcom.data.registry import data_sets
 
-    for name in data.names():
-        click.echo(name)
+    sets = data_sets().values()
+    if as_json:
+        show([{**asdict(each), "here": is_here(each.name)} for each in sets])
+        return
+    for each in sets:
+        rows = "" if each.rows is None else f"{each.rows:,}"
+        absent = "by hand" if each.obtained == "own file" else "to fetch"
+        where = "here" if is_here(each.name) else absent
+        click.echo(f"{each.name:<16}  {each.kind:<12}  {rows:>10}  {where:<8}  {each.title}")
 
 
 @data.command("info")
 @click.argument("name")
-def describe_data(name: str) -> None:
+@as_json
+def describe_data(name: str, as_json: bool) -> None:
     """Show source, licence, size and citation of data set NAME."""
     from memcom import data
+    from memcom.data.registry import find_set
 
-    click.echo(data.describe(name))
+    if as_json:
+        show(asdict(find_set(name)))
+    else:
+        click.echo(data.describe(name))
 
 
 @data.command("fetch")
@@ -93,6 +134,12 @@ def fetch_data(name: str) -> None:
     click.echo(data.fetch(name))
 
 
+def _threads(text: str) -> int:
+    if (threads := int(text)) < 1:
+        raise ValueError(text)
+    return threads
+
+
 @main.command("bench")
 @click.argument("out", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
@@ -102,18 +149,12 @@ def fetch_data(name: str) -> None:
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
-    multiple=True,
-    help="Threads; may be given several times.  [default: 2, with --full 1 and 2]",
+    callback=separated_as(_threads, "numbers of threads"),
+    help="Numbers of threads, as in 1,2.  [default: 2, with --full 1 and 2]",
 )
-@click.option(
-    "--only",
-    metavar="PART",
-    multiple=True,
-    help="Just this part, such as forward, step or memory; may be given several times.",
-)
+@click.option("--only", callback=separated, help="Just these parts, as in forward,step,memory.")
 def run_benchmarks(
-    out: Path | None, full: bool, threads: tuple[int, ...], only: tuple[str, ...]
+    out: Path | None, full: bool, threads: list[int] | None, only: list[str] | None
 ) -> None:
     """Measure speed and memory against nn.Embedding, in this run on this machine.
 
@@ -122,12 +163,14 @@ def run_benchmarks(
     from memcom._files import import_shipped
 
     benchmarks = import_shipped("benchmarks")
-    raise SystemExit(benchmarks.command(out, full=full, threads=threads, only=only, log=click.echo))
+    options = {"full": full, "threads": threads or (), "only": only or ()}
+    raise SystemExit(benchmarks.command(out, **options, log=click.echo))
 
 
 @main.command("doctor")
-def check_installation() -> None:
+@as_json
+def check_installation(as_json: bool) -> None:
     """Check this installation and print a remedy for each failure."""
     from memcom import doctor
 
-    raise SystemExit(doctor.run_doctor())
+    raise SystemExit(doctor.run_doctor(as_json))

@@ -1,51 +1,29 @@
-"""``memcom sweep``, ``compare`` and ``advise``: train within equal budgets, and report."""
+"""``memcom sweep`` and ``advise``: train within equal budgets, and report."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from memcom.cli._group import main
+from memcom.cli._group import as_json, main, note, separated, separated_as, show, wants_progress
 
 if TYPE_CHECKING:
-    from memcom.sweep import Source, Spec
+    from memcom.sweep import Report, Source, Spec, Table
 
 
-def _methods(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split "a,b(c=1,d=2)" at the commas outside parentheses."""
-    if value is None:
-        return None
-    parts, depth = [""], 0
-    for letter in value:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    if depth or not all(part.strip() for part in parts):
-        raise click.BadParameter(f"expected names separated by commas, got {value!r}")
-    return [part.strip() for part in parts]
+_numbers = separated_as(float, "numbers")
 
 
-def _numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split "4,8,16" into numbers."""
-    if value is None:
-        return None
-    try:
-        return [float(part) for part in value.split(",")]
-    except ValueError as error:
-        raise click.BadParameter(f"expected numbers separated by commas, got {value!r}") from error
-
-
-def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split "page,shop" into names; "none" is an empty list."""
-    if value is None:
-        return None
-    return [name.strip() for name in value.split(",") if value != "none"]
+def _sizes(ctx: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Split "64kB,1.5MB"; a comma between thousands would be read as one between sizes."""
+    if value is not None and re.fullmatch(r"\d{1,3}(,\d{3})+", value):
+        raise click.BadParameter(f"commas separate sizes; write {value.replace(',', '')}")
+    return separated(ctx, option, value)
 
 
 def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -69,8 +47,10 @@ _SHARED = (
     ),
     click.option("--rating-col", help="Column of the rating."),
     click.option("--label-col", help="Column of the label, for tasks that classify."),
-    click.option("--field-cols", callback=_names, help="Further columns of ids, as in page,shop."),
-    click.option("--dense-cols", callback=_names, help="Columns of numbers, as in price,age."),
+    click.option(
+        "--field-cols", callback=separated, help="Further columns of ids, as in page,shop."
+    ),
+    click.option("--dense-cols", callback=separated, help="Columns of numbers, as in price,age."),
     click.option(
         "--separator",
         callback=_separator,
@@ -98,51 +78,25 @@ def _out_option(default: str) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 @main.command()
-@_data_options
-@click.option(
-    "--ratio",
-    "ratios",
-    type=click.FloatRange(min=1),
-    multiple=True,
-    default=[16.0],
-    show_default=True,
-    help="Compression ratio; may be given several times.",
-)
-@click.option(
-    "--methods",
-    callback=_methods,
-    default="every",
-    show_default=True,
-    help='Names separated by commas; "every" for the registry.',
-)
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--profile", type=click.Choice(["fast", "full"]), default="full", show_default=True)
-@_out_option("results/compare")
-def compare(data: str | None, out: Path, **options: Any) -> None:
-    """Rank with every compressor within one budget of bytes, time them, and print a table.
-
-    A sweep of the whole registry with --times, of movielens if no data is named. Exits with 1 if a
-    trial failed.
-    """
-    spec = _spec(None, data=data or "movielens", **options)
-    _run_and_report(spec, out, {"engine": "processes", "times": True})
-
-
-@main.command()
 @click.argument("spec", required=False, type=click.Path(exists=True, dir_okay=False))
 @_data_options
 @click.option("--task", help="Name of the task.  [default: ranking]")
 @click.option(
-    "--methods", callback=_methods, help='Names separated by commas; "every" for the registry.'
+    "--methods",
+    callback=separated,
+    help="Names of `memcom methods`, with options or without, as in qr,memcom(bits=8), or every.  "
+    "[default: hash,qr,memcom]",
 )
-@click.option("--ratios", callback=_numbers, help="Compression ratios, as in 4,8,16.")
-@click.option("--nbytes", multiple=True, help='Byte budget, as in "1.5 MB"; several times.')
+@click.option(
+    "--ratios", callback=_numbers, help="Compression ratios.  [default: 4,8,16, if no --nbytes]"
+)
+@click.option("--nbytes", callback=_sizes, help="Byte budgets, as in 64kB,1.5MB.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Number of seeds.  [default: 3]")
 @click.option("--learning-rates", callback=_numbers, help="Grid for all methods, as in 3e-3,1e-2.")
 @click.option("--profile", type=click.Choice(["fast", "full"]), help="Effort.  [default: full]")
 @click.option(
     "--references",
-    callback=_names,
+    callback=separated,
     help="Models of another kind to compare with, as in ease,ials, or none.  [default: all of "
     "the task in the full profile]",
 )
@@ -165,6 +119,7 @@ def compare(data: str | None, out: Path, **options: Any) -> None:
 @click.option("--retry-failed", is_flag=True, help="Run failed and damaged trials again.")
 @click.option("--times", is_flag=True, help="Time lookups and training steps, too.")
 @click.option("--dry-run", is_flag=True, help="Print bytes, trials and time; run nothing.")
+@as_json
 @click.option("--report-only", is_flag=True, help="Write the report of what is there; run nothing.")
 def sweep(
     spec: str | None,
@@ -175,24 +130,38 @@ def sweep(
     times: bool,
     dry_run: bool,
     report_only: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Train compressors over ratios and seeds, each tuned alike; resume; report.
 
-    SPEC is a TOML file; options replace what it says. Without one the options say everything.
-    Exits with 1 if a trial failed, with 2 if a value makes no sense or a file cannot be used.
-    """
+    SPEC is a TOML file; options replace what it says. Without one --data and other options say
+    everything:
+
+    \b
+        memcom sweep --data pairs.csv --user-col user --item-col item --methods hash,qr
+
+    Lists are separated by commas. Exits with 1 if a trial failed, with 2 if a value makes no sense
+    or a file cannot be used.
+    """  # noqa: D301
+    if spec is None and options["data"] is None:
+        raise click.UsageError("give a SPEC, or --data with a data set's name or a file")
     from memcom import sweep
 
-    options["nbytes"] = options["nbytes"] or None
     wanted = _spec(spec, **options)
     if dry_run:
         _require_packages(wanted.data, "local")
+        if as_json:
+            show([_planned(table) for table in sweep.tables(wanted)])
+            return
         at_a_time = jobs or (1 if engine == "local" else sweep.parallel_trials())
         click.echo(sweep.dry_run(sweep.tables(wanted), out, jobs=at_a_time))
         return
     running = {"engine": engine, "jobs": jobs, "retry_failed": retry_failed, "times": times}
-    _run_and_report(wanted, out, None if report_only else running)
+    try:
+        _run_and_report(wanted, out, None if report_only else running, as_json)
+    except sweep.DamagedRecordError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -226,7 +195,12 @@ def advise(data: str | None, nbytes: str | None, ratio: float | None, **options:
     _require_packages([sweep.Source(data, given)], "processes")
     options |= given
     found = advice.advise(
-        data, nbytes=nbytes, ratio=ratio, draw=_drawing("quality_against_bytes"), **options
+        data,
+        nbytes=nbytes,
+        ratio=ratio,
+        draw=_drawing("quality_against_bytes"),
+        progress=wants_progress(),
+        **options,
     )
     click.echo(f"{found}\n")
     for kind, path in found.files.items():
@@ -254,7 +228,7 @@ def _require_packages(sources: Iterable[Source], engine: str) -> None:
                 source.load()
         require("this command", *dict.fromkeys([*wanted, "matplotlib"]))
     elif absent(["matplotlib"]):
-        click.echo("no pictures without matplotlib: pip install 'memcom-kit[sweep]'", err=True)
+        note("no pictures without matplotlib: pip install 'memcom-kit[sweep]'")
 
 
 def _spec(path: str | None, **options: Any) -> Spec:
@@ -264,22 +238,68 @@ def _spec(path: str | None, **options: Any) -> Spec:
     return sweep.spec_of(path, columns=columns, **options)
 
 
-def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None) -> None:
+@main.command(
+    "compare",
+    hidden=True,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def name_its_successor() -> None:
+    """Say what this command has become."""
+    raise click.UsageError("this is `memcom sweep --data ... --methods every --times` now")
+
+
+def _planned(table: Table) -> dict[str, Any]:
+    """The rows of a table before it is run, without an estimate of the time."""
+    rows = []
+    for cell in table.cells:
+        asked = {
+            "method": cell.first.method,
+            "ratio": cell.first.ratio,
+            "budget": cell.first.nbytes,
+        }
+        nbytes = None if cell.size is None else cell.size.nbytes
+        rows.append({**asked, "nbytes": nbytes, "trials": cell.num_trials, "why_not": cell.why_not})
+    return {"data": table.source.name, "task": table.task.name, **table.varied, "rows": rows}
+
+
+def _run_and_report(spec: Spec, out: Path, running: dict[str, Any] | None, as_json: bool) -> None:
     """Run the spec, unless `running` is None; write the report and print its tables."""
     from memcom import sweep
 
     _require_packages(spec.data, "local" if running is None else running["engine"])
-    tables = list(sweep.tables(spec)) if running is None else sweep.run(spec, out, **running)
+    if running is None:
+        tables = list(sweep.tables(spec))
+    else:
+        note(sweep.outline(spec, out))
+        tables = sweep.run(spec, out, **running, progress=wants_progress())
     report = sweep.write_report(tables, out, draw=_drawing("quality_against_ratio"))
-    for table, rows, notes in zip(tables, report.rows, report.notes, strict=True):
-        click.echo(f"{sweep.terminal_section(table, rows, notes)}\n")
-    for kind, path in report.files.items():
-        click.echo(f"{kind}: {path}")
+    if as_json:
+        show({"files": report.files, "tables": _results(tables, report)})
+    else:
+        for table, rows, notes in zip(tables, report.rows, report.notes, strict=True):
+            click.echo(f"{sweep.terminal_section(table, rows, notes)}\n")
+        for kind, path in report.files.items():
+            click.echo(f"{kind}: {path}")
     ran = [record for rows in report.rows for row in rows for record in row.records]
     if failed := sum(record.outcome is None for record in ran):
         count = "every trial" if failed == len(ran) else f"{failed} of {len(ran)} trials"
         click.echo(f"{count} failed; the report says why, --retry-failed runs them again", err=True)
         click.get_current_context().exit(1)
+
+
+def _results(tables: list[Table], report: Report) -> list[dict[str, Any]]:
+    """The rows of ``summary.csv``, by table."""
+    return [
+        {
+            "data": table.source.name,
+            "task": table.task.name,
+            **table.varied,
+            "notes": notes,
+            "rows": [row.flat(table.task.metric) for row in rows],
+        }
+        for table, rows, notes in zip(tables, report.rows, report.notes, strict=True)
+    ]
 
 
 def _drawing(name: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memcom._annotations import check_types
-from memcom._check import path_like, whole
+from memcom._check import did_you_mean, path_like, whole
 from memcom._extras import MissingExtra
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k
@@ -96,7 +96,7 @@ def load(name: str | Path, **options: Any) -> Any:
             known = ", ".join(names())
             raise ValueError(
                 f"no data set is called {name!r}; there are {known}, or give the path of a "
-                ".csv, .tsv or .parquet file"
+                f".csv, .tsv or .parquet file{did_you_mean(str(name), names())}"
             )
         loader, arguments = load_file, (name,)
     known_options = list(inspect.signature(loader).parameters)[len(arguments) :]

@@ -123,6 +123,17 @@ def obtain(name: str, *, form: str | None = None) -> Obtained:
     )
 
 
+def is_here(name: str) -> bool:
+    """Tell if the files of a data set are here; their checksums are for the loader to check."""
+    forms = find_set(name).forms
+    return not forms or any(
+        find_spec(form.package) is not None
+        if form.package
+        else all((data_root() / name / file.path).is_file() for file in form.files)
+        for form in forms
+    )
+
+
 def verify(path: Path, file: File, advice: str, content: bytes | None = None) -> None:
     """Check the size and hash of a file, or of content read from it.
 
@@ -216,7 +227,7 @@ def download(file: File, target: Path) -> None:
             file.hash,
             fname=target.name,
             path=target.parent,
-            downloader=pooch.HTTPDownloader(progressbar=True),
+            downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty()),
         )
     except OSError as error:
         if error.errno is not None:  # of the disk; those of the connection have no number

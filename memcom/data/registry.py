@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from memcom._annotations import checked
+from memcom._check import did_you_mean
 from memcom._files import shipped
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -105,7 +102,8 @@ def find_set(name: str) -> DataSet:
     """Return a data set by name; raise a ValueError that lists the known ones."""
     known = data_sets()
     if name not in known:
-        raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}")
+        hint = did_you_mean(name, known)
+        raise ValueError(f"no data set is called {name!r}; there are {', '.join(known)}{hint}")
     return known[name]
 
 

@@ -9,11 +9,10 @@ saved. Its version, which torch raises when it writes to a tensor, tells when to
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from memcom.addresses import is_traced
 

@@ -7,9 +7,9 @@ figures the same look.
 # ruff: noqa: E402
 from __future__ import annotations
 
-from memcom._extras import require
+from memcom._extras import require as _require
 
-require("memcom.plots", "matplotlib")
+_require("memcom.plots", "matplotlib")
 
 from memcom.plots.costs import Growth as Growth
 from memcom.plots.costs import bytes_by_method as bytes_by_method

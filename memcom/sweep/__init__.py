@@ -7,6 +7,7 @@ A `Spec` says what to compare. `run` trains its trials, one file each, and resum
 from __future__ import annotations
 
 from memcom.sweep.estimate import dry_run as dry_run
+from memcom.sweep.estimate import outline as outline
 from memcom.sweep.plan import Table as Table
 from memcom.sweep.plan import tables as tables
 from memcom.sweep.provenance import parallel_trials as parallel_trials

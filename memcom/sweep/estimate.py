@@ -22,8 +22,10 @@ from memcom import _text
 from memcom._files import shipped
 from memcom.sweep.plan import Cell, Progress, Table
 from memcom.sweep.provenance import devices
+from memcom.sweep.spec import Spec
 from memcom.sweep.store import Store
 from memcom.sweep.trial import Trial, run_trial
+from memcom.tasks.protocol import get_task
 
 STEP_TIMES = "experiments/results/every-method/summary.csv"
 
@@ -74,6 +76,34 @@ def dry_run(
     about = _text.duration(seconds / jobs)
     trials = f"{total} trials, {tuning} of them for tuning"
     return "\n".join([*parts, f"{trials}; about {about} with {jobs} at a time{more}"])
+
+
+def outline(spec: Spec, folder: Path | str) -> str:
+    """Say what a sweep trains and where it writes, before any data is read.
+
+    Args:
+        spec: The sweep.
+        folder: Folder of the trials.
+
+    Returns:
+        Data, methods, budgets and the largest number of trials on one line, the folder on another.
+    """
+    grids = [grid for options in spec.variants() for grid in spec.grids(options)]
+    untrained = get_task(spec.task).untrained
+    trials = 0
+    for grid in grids:
+        seeds = 1 if grid[0].method in untrained else spec.seeds
+        cell = Cell(grid, seeds, epochs=spec.tune.epochs, finalists=spec.tune.finalists)
+        trials += cell.num_trials
+    methods = dict.fromkeys((*spec.controls, "full", *spec.baselines, *spec.methods))
+    named = ", ".join(methods) if len(methods) <= 12 else f"{len(methods)} methods"
+    budgets = [*(f"{ratio:g}x" for ratio in spec.ratios), *map(_text.in_bytes, spec.nbytes)]
+    data = ", ".join(source.label for source in spec.data)
+    return (
+        f"{data}, {spec.task}: {named} at {', '.join(budgets)}, {spec.seeds} seeds; at most "
+        f"{trials * len(spec.data)} trials (--dry-run tells bytes and time)\n"
+        f"trials and report: {folder}"
+    )
 
 
 class _Times:

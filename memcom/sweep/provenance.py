@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import traceback
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def provenance(device: str) -> dict[str, Any]:
     ``load`` is the number of processes that wanted to run in the last minute, None where the system
     does not tell. A load far above the number of cores makes a trial's seconds meaningless.
     """
-    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     name = platform.processor() or platform.machine()
     if device != "cpu":
         name = torch.cuda.get_device_name(device)

@@ -32,13 +32,14 @@ from __future__ import annotations
 
 import ast
 import itertools
-import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from memcom._annotations import checked
+from memcom._check import did_you_mean
 from memcom._text import parse_nbytes
 from memcom.budget import BudgetError, plan
 from memcom.embeddings import available, parse_spec
@@ -47,11 +48,6 @@ from memcom.sweep.source import Source
 from memcom.sweep.trial import Trial
 from memcom.sweep.tune import Range, Tune, flattened, nested
 from memcom.tasks.protocol import Task, get_task
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 # Compared at the same budgets in every sweep that compares methods.
 BASELINES = ("small-dim", "low-rank", "truncate")
@@ -430,6 +426,10 @@ def _methods(name: str, value: Any, every: Sequence[str], plain: Sequence[str]) 
     """Methods in one spelling each, without those that are trained anyway."""
     named = _values.listed(name, value, "names")
     methods = [m for each in named for m in (every if each == EVERY else (each,))]
+    words = [method.partition("(")[0].strip() for method in methods if isinstance(method, str)]
+    for word in words:
+        if word not in (known := (*available(), *plain)) and (hint := did_you_mean(word, known)):
+            raise ValueError(f"no method is called {word!r}{hint}")
     return tuple(dict.fromkeys(canonical(m) for m in methods if m not in plain))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.machine import caches
+from types import SimpleNamespace
+
+from benchmarks import suite
+from benchmarks.machine import SPARE, caches, free_memory
 
 
 def test_caches_of_the_core_are_those_that_hold_data_beyond_the_first(tmp_path):
@@ -16,3 +19,15 @@ def test_caches_of_the_core_are_those_that_hold_data_beyond_the_first(tmp_path):
 
 def test_a_system_that_does_not_tell_has_none(tmp_path):
     assert caches(tmp_path / "nothing") == {}
+
+
+def test_the_guard_of_memory_asks_the_system_not_proc(monkeypatch):
+    """macOS and Windows have no /proc: there the guard let everything pass."""
+    told = SimpleNamespace(available=SPARE + 1000)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: told)
+    assert free_memory() == SPARE + 1000
+    logged = []
+    assert suite._fits(1000, "small", logged.append)
+    assert not suite._fits(1001, "large", logged.append)
+    assert logged[0] == "small"
+    assert "large: left out" in logged[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -88,8 +88,8 @@ def test_every_date_is_exact_or_refused(tmp_path_factory, moments):
         assert "data row" in str(error)  # noqa: PT017
         assert not all(1700 < each.year < 2200 for each in moments)
         return
-    aware = (each.replace(microsecond=0, tzinfo=timezone.utc) for each in moments)
-    start = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    aware = (each.replace(microsecond=0, tzinfo=UTC) for each in moments)
+    start = datetime(1970, 1, 1, tzinfo=UTC)
     assert by_row(loaded, loaded.time) == [(each - start) // timedelta(seconds=1) for each in aware]
 
 

@@ -136,8 +136,18 @@ def _bands(ax: Axes, counts: np.ndarray, values: np.ndarray) -> None:
     bands = [b for b in np.unique(band) if (band == b).sum() >= 5]
     if len(bands) < 2:
         return
-    low, median, high = np.array([np.quantile(values[band == b], [0.1, 0.5, 0.9]) for b in bands]).T
-    centre = [np.exp(np.log(counts[band == b]).mean()) for b in bands]
-    ax.plot(centre, median, color=_DARK_BLUE, lw=2.4, marker="D", ms=5, label="median")
-    ax.plot(centre, low, color=_DARK_BLUE, lw=1.2, ls="--", label="middle 80 %")
-    ax.plot(centre, high, color=_DARK_BLUE, lw=1.2, ls="--")
+    import seaborn as sns
+
+    kept = np.isin(band, bands)
+    centre = {b: np.exp(np.log(counts[band == b]).mean()) for b in bands}
+    sns.lineplot(
+        x=[centre[b] for b in band[kept]],
+        y=values[kept],
+        estimator="median",
+        errorbar=("pi", 80),  # percentiles: 10 to 90
+        err_kws={"label": "middle 80 %", "alpha": 0.3, "lw": 0},
+        color=_DARK_BLUE,
+        **{"lw": 2.4, "marker": "D", "ms": 5, "mec": "none", "label": "median"},
+        legend=False,
+        ax=ax,
+    )

@@ -50,7 +50,12 @@ def test_multiplier_figure_draws_before_and_after():
     assert np.allclose(y, emb.multiplier.detach().numpy()[seen, 0])
     x, median = lines["median"]
     last = (counts >= 128) & (counts < 256)
-    assert median[-1] == pytest.approx(np.median(emb.multiplier.detach().numpy()[last]))
+    own = emb.multiplier.detach().numpy()[last]
+    assert median[-1] == pytest.approx(np.median(own))
+    (band,) = [each for each in ax.collections if each.get_label() == "middle 80 %"]
+    outline = band.get_paths()[0].vertices
+    at_last = outline[outline[:, 0] == x[-1], 1]
+    assert (at_last.min(), at_last.max()) == pytest.approx(tuple(np.quantile(own, [0.1, 0.9])))
 
 
 def test_multiplier_figure_refuses_mismatches():
