@@ -30,7 +30,7 @@ def call(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    commands = "bench clean compare course data doctor lint plan run site sweep"
+    commands = "bench clean compare course data doctor lint plan run site sweep warm-up"
     for name in commands.split():
         assert f"\n  {name} " in result.output
 
@@ -182,6 +182,19 @@ def test_a_missing_extra_points_to_the_doctor(monkeypatch: pytest.MonkeyPatch) -
     result = failing(error, monkeypatch)
     assert result.exit_code == 2
     assert "memcom.doctor" in result.output
+
+
+def test_warm_up_prints_where_the_kernels_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    from memcom import kernels
+
+    if kernels.warm_up():
+        result = call("warm-up")
+        assert result.exit_code == 0
+        assert list(Path(result.output.strip()).glob("memcom_*_bag.json"))
+    monkeypatch.setattr(kernels, "warm_up", lambda: False)
+    result = call("warm-up")
+    assert result.exit_code == 2
+    assert "plain PyTorch" in result.output
 
 
 def test_an_extra_that_is_named_stays_named(monkeypatch: pytest.MonkeyPatch) -> None:

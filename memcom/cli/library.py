@@ -1,4 +1,4 @@
-"""``memcom plan``, ``recommend``, ``data``, ``bench`` and ``doctor``: one room each."""
+"""``memcom plan``, ``recommend``, ``data``, ``bench``, ``warm-up``, ``doctor``: one room each."""
 
 from __future__ import annotations
 
@@ -123,6 +123,23 @@ def run_benchmarks(
 
     benchmarks = import_shipped("benchmarks")
     raise SystemExit(benchmarks.command(out, full=full, threads=threads, only=only, log=click.echo))
+
+
+@main.command("warm-up")
+def compile_kernels() -> None:
+    """Compile the lookups for this machine, as in the image of a container; print where.
+
+    Without this the first large lookup has that done in the background.
+    """
+    from memcom import kernels
+    from memcom.kernels import loading
+
+    if not kernels.warm_up():
+        raise click.UsageError(f"{loading.NO_NUMBA}: lookups are those of plain PyTorch")
+    cache = loading.find_cache()
+    if cache is None or not cache.holds(loading.MODULES[-1]):
+        raise click.UsageError("the kernels cannot be kept; set NUMBA_CACHE_DIR to a folder")
+    click.echo(cache.folder)
 
 
 @main.command("doctor")
