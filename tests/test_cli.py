@@ -32,7 +32,7 @@ def call(*arguments: str) -> Result:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    commands = "bench clean course data doctor lint methods plan run site sweep"
+    commands = "bench clean course data doctor lint methods plan run site sweep warm-up"
     for name in commands.split():
         assert f"\n  {name} " in result.output
     assert "compare" not in result.output
@@ -313,6 +313,19 @@ def test_a_missing_package_points_to_its_extra_or_the_doctor(
     assert "pandas.io is not installed: pip install 'memcom-kit[sweep]'" in result.output
     error = ModuleNotFoundError("No module named 'strange'", name="strange")
     assert "memcom doctor" in failing(error, monkeypatch).output
+
+
+def test_warm_up_prints_where_the_kernels_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    from memcom import kernels
+
+    if kernels.warm_up():
+        result = call("warm-up")
+        assert result.exit_code == 0
+        assert list(Path(result.output.strip()).glob("memcom_*_bag.json"))
+    monkeypatch.setattr(kernels, "warm_up", lambda: False)
+    result = call("warm-up")
+    assert result.exit_code == 1
+    assert "plain PyTorch" in result.output
 
 
 def test_run_reports_and_fails_with_the_course(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_commands_exist() -> None:
     from memcom.cli import main
 
     shell = "".join(re.findall(r"```sh\n.*?```|`[^`\n]*`", README, flags=re.DOTALL))
-    commands = set(re.findall(r"(?:^|`|/)memcom ([a-z]+)", shell, flags=re.MULTILINE))
+    commands = set(re.findall(r"(?:^|`|/)memcom ([a-z-]+)", shell, flags=re.MULTILINE))
     assert len(commands) > 3
     assert commands <= set(main.commands)
     targets = set(re.findall(r"`?make ([a-z]+)", README))

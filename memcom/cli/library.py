@@ -1,4 +1,4 @@
-"""``memcom plan``, ``methods``, ``recommend``, ``data``, ``bench``, ``doctor``: one room each."""
+"""``memcom plan``, ``methods``, ``recommend``, ``data``, ``bench``, ``warm-up``, ``doctor``."""
 
 from __future__ import annotations
 
@@ -165,6 +165,23 @@ def run_benchmarks(
     benchmarks = import_shipped("benchmarks")
     options = {"full": full, "threads": threads or (), "only": only or ()}
     raise SystemExit(benchmarks.command(out, **options, log=click.echo))
+
+
+@main.command("warm-up")
+def compile_kernels() -> None:
+    """Compile the lookups for this machine, as in the image of a container; print where.
+
+    Without this the first large lookup has that done in the background.
+    """
+    from memcom import kernels
+    from memcom.kernels import loading
+
+    if not kernels.warm_up():
+        raise click.ClickException(f"{loading.NO_NUMBA}: lookups are those of plain PyTorch")
+    cache = loading.find_cache()
+    if cache is None or not cache.holds(loading.MODULES[-1]):
+        raise click.ClickException("the kernels cannot be kept; set NUMBA_CACHE_DIR to a folder")
+    click.echo(cache.folder)
 
 
 @main.command("doctor")

@@ -154,11 +154,16 @@ def warm_up() -> bool:
     """Load the kernels now, so that small lookups use them too.
 
     The first time on a machine they are compiled; this waits for it. Otherwise the first lookup of
-    `WORTH_LOADING` ids or more has them compiled in the background, and lookups take the plain path
-    until then: their last digits may differ.
+    `WORTH_LOADING` ids or more has them compiled in the background, and lookups, bags and training
+    steps take the plain path until then. The last digits of the two paths may differ: call this
+    first where equal seeds must give equal digits.
 
     Returns:
         False if numba is not installed.
+
+    Raises:
+        ImportError: Numba is installed, but does not import, as beside a version of NumPy that it
+            does not know.
     """
     if HAVE_NUMBA:
         load()

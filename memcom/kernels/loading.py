@@ -10,17 +10,17 @@ does: for jobs whose last digits must not depend on when the compilation ended.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import importlib
 import importlib.util
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +73,9 @@ def pending(module: str) -> str:
     global _background
     if module in _loaded:
         return ""
+    why = _broken()
+    if why:
+        return why
     mode = os.environ.get(MODE, "background")
     if mode not in ("background", "foreground"):
         raise ValueError(f"{MODE} must be 'background' or 'foreground', got {mode!r}")
@@ -81,6 +84,18 @@ def pending(module: str) -> str:
     if _background is None:
         _background = Background(find_cache())
     return _background.pending(module)
+
+
+@functools.cache
+def _broken() -> str:
+    """Return why numba cannot be imported, although it is installed, or ``""``."""
+    try:
+        from memcom.kernels.cpu import native  # noqa: F401
+    except Exception as error:  # numba and llvmlite raise almost anything where versions differ
+        why = f"numba does not import: {' '.join(str(error).split())}"
+        _say(f"memcom's lookups take the plain path: {why}")
+        return why
+    return ""
 
 
 def is_loaded(module: str) -> bool:
@@ -108,7 +123,10 @@ def load(module: str) -> ModuleType:
 def _fill(cache: Cache, module: str) -> None:
     """Compile a module into the cache, or wait until another process has."""
     while not cache.holds(module):
-        claim = cache.claim()
+        try:
+            claim = cache.claim()
+        except OSError:  # it cannot be written: what it lacks is compiled in memory
+            return
         if claim is None:
             _say("memcom waits for its kernels, which another process compiles")
             time.sleep(SECONDS)
@@ -119,7 +137,7 @@ def _fill(cache: Cache, module: str) -> None:
                 if _compile(cache, module):
                     return
         finally:
-            os.close(claim)
+            cache.release(claim)
 
 
 def _compile(cache: Cache, module: str) -> str:
@@ -173,7 +191,7 @@ class Cache:
     def holds(self, module: str) -> bool:
         """Return True if a module can be loaded without being compiled."""
         try:
-            names = json.loads(self._stamp(module).read_text(encoding="utf-8"))
+            names = json.loads(stamp(self.folder, self.key, module).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return all((self.folder / name).exists() for name in names)
@@ -185,7 +203,7 @@ class Cache:
         unfinished.write_text(json.dumps(names), encoding="utf-8")
         for tries_left in reversed(range(10)):
             try:
-                unfinished.replace(self._stamp(module))
+                unfinished.replace(stamp(self.folder, self.key, module))
                 return
             except PermissionError:  # on Windows, while another process reads it
                 if not tries_left:
@@ -209,29 +227,25 @@ class Cache:
                 pass
         return file
 
-    def _stamp(self, module: str) -> Path:
-        return self.folder / f"memcom_{self.key}_{module}.json"
+    def release(self, claim: int) -> None:
+        """End a claim, also for processes that were forked meanwhile and hold the file open."""
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(claim, fcntl.LOCK_UN)
+        os.close(claim)
+
+
+def stamp(folder: Path, key: str, module: str) -> Path:
+    """Return the file that says that a folder holds a module of kernels."""
+    return folder / f"memcom_{key}_{module}.json"
 
 
 def find_cache() -> Cache | None:
-    """Return the cache of the kernels; None if numba finds no folder that it can write to."""
-    import llvmlite
-    import numba
-    from llvmlite import binding
-
+    """Return the cache of the kernels; None if numba finds no folder to keep them in."""
     from memcom.kernels.cpu import native
 
     folder = native.cache_folder()
-    if folder is None:
-        return None
-    # Older versions of numba look at the time of a source, too.
-    sources = Path(native.__file__).parent.glob("*.py")
-    times = sorted((path.name, path.stat().st_mtime) for path in sources)
-    processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
-    versions = platform.python_version(), numba.__version__, llvmlite.__version__
-    parts = native.DIGEST, times, processor, versions
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-    return Cache(folder, native.DIGEST, key)
+    return None if folder is None else Cache(folder, native.DIGEST, native.KEY)
 
 
 # --- in the background ----------------------------------------------------------------------------
@@ -246,7 +260,7 @@ class Background:
 
     def __init__(self, cache: Cache | None) -> None:
         self._cache = cache
-        self._process: subprocess.Popen[bytes] | None = None
+        self._waiter: threading.Thread | None = None  # alive as long as the process is
         self._errors: IO[bytes] | None = None
         self._failure = ""
         self._seen: dict[str, tuple[float, str]] = {}
@@ -267,7 +281,7 @@ class Background:
             return ""
         if self._failure:
             return self._failure
-        if self._process is not None and self._process.poll() is None:
+        if self._waiter is not None and self._waiter.is_alive():
             return BEING_COMPILED
         try:
             claim = cache.claim()
@@ -276,7 +290,7 @@ class Background:
             try:
                 if cache.holds(module):  # since the first look
                     return ""
-                if self._process is not None:
+                if self._waiter is not None:
                     return self._failed(self._last_words())
                 self._start(claim)
             finally:
@@ -290,7 +304,7 @@ class Background:
         if "python" not in Path(sys.executable or "").name.lower():
             raise OSError(f"{sys.executable!r} is not a Python interpreter")
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read after its end)
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             compile_command(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -300,6 +314,11 @@ class Background:
             creationflags=sum(getattr(subprocess, flag, 0) for flag in _ON_WINDOWS),
             pass_fds=() if fcntl is None else (claim,),
         )
+        # Else its entry would stay among the processes. A forked child has no such thread, and goes
+        # by the claim.
+        self._waiter = threading.Thread(target=process.wait, name="memcom-kernels", daemon=True)
+        with contextlib.suppress(RuntimeError):  # at the end of the interpreter
+            self._waiter.start()
         _say(
             f"memcom compiles its kernels in the background, {_TAKES}; lookups take the plain "
             "path until then. memcom.kernels.warm_up() waits for it"

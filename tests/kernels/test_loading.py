@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import torch
 import memcom
 from memcom import kernels, optim
 from memcom.kernels import backend, loading, networks
+from memcom.kernels.cpu.operator import lookup_in_graph
 from tests.embeddings.cases import make, some_ids
 
 needs_numba = pytest.mark.skipif(not loading.HAVE_NUMBA, reason="numba is not installed")
@@ -75,6 +77,17 @@ def test_one_process_has_the_claim_and_loses_it_when_it_dies(cache):
     os.close(free)
 
 
+@posix
+def test_a_claim_that_is_released_is_free_although_a_forked_process_has_the_file_open(cache):
+    mine = cache.claim()
+    forked = os.dup(mine)
+    cache.release(mine)
+    free = cache.claim()
+    assert free is not None
+    os.close(forked)
+    os.close(free)
+
+
 @needs_numba
 def test_the_cache_of_this_machine_holds_every_compiled_function():
     """Read off the source: each function under ``@compiled`` has a file in each stamp's list."""
@@ -83,7 +96,9 @@ def test_the_cache_of_this_machine_holds_every_compiled_function():
     if cache is None:
         pytest.skip("numba finds no folder to write to")
     assert all(cache.holds(module) for module in loading.MODULES)
-    names = "".join(cache._stamp(module).read_text() for module in loading.MODULES)
+    names = "".join(
+        loading.stamp(cache.folder, cache.key, module).read_text() for module in loading.MODULES
+    )
     entries = [
         f"{path.stem}.{node.name}_{cache.digest}"
         for path in CPU.glob("*.py")
@@ -122,10 +137,11 @@ def compiler(monkeypatch, cache):
     orders, answers = cache.folder / "orders", cache.folder / "answers"
     os.mkfifo(orders)
     os.mkfifo(answers)
+    noted = str(loading.stamp(cache.folder, cache.key, "*"))
     code = (
         f"for word in iter(lambda: open({str(orders)!r}).read(), 'end'):\n"
         "    if word == 'fail': raise SystemExit('no space left')\n"
-        f"    open({str(cache._stamp('*'))!r}.replace('*', word), 'w').write('[]')\n"
+        f"    open({noted!r}.replace('*', word), 'w').write('[]')\n"
         f"    open({str(answers)!r}, 'w').write('done')\n"
     )
 
@@ -133,9 +149,10 @@ def compiler(monkeypatch, cache):
         orders.write_text(module)
         assert answers.read_text() == "done"
 
-    def end(word):
+    def end(background, word):
         orders.write_text(word)
-        return started[0].wait()
+        background._waiter.join()
+        return started[0].returncode
 
     monkeypatch.setattr(loading, "compile_command", lambda: [sys.executable, "-c", code])
     monkeypatch.setattr(loading, "_environment", lambda: {**os.environ})
@@ -170,7 +187,7 @@ def test_lookups_wait_for_one_process_and_load_each_module_when_it_is_there(
     assert mine.pending("autograd") == others.pending("autograd") == ""
     assert mine.pending("bag") == others.pending("bag") == loading.BEING_COMPILED
     compiler.compile("bag")
-    assert compiler.end("end") == 0
+    assert compiler.end(mine, "end") == 0
     assert mine.pending("bag") == others.pending("bag") == ""
     assert len(compiler.started) == len(caplog.records) == 1
 
@@ -179,7 +196,7 @@ def test_lookups_wait_for_one_process_and_load_each_module_when_it_is_there(
 def test_a_failure_is_said_once_and_a_later_success_is_taken(cache, compiler, caplog):
     mine = loading.Background(cache)
     mine.pending("autograd")
-    assert compiler.end("fail") == 1
+    assert compiler.end(mine, "fail") == 1
     why = mine.pending("autograd")
     assert "no space left" in why
     assert "warm_up()" in why
@@ -188,6 +205,29 @@ def test_a_failure_is_said_once_and_a_later_success_is_taken(cache, compiler, ca
     assert [r.levelname for r in caplog.records if "no space left" in r.getMessage()] == ["WARNING"]
     cache.note("autograd")  # by another process
     assert mine.pending("autograd") == ""
+
+
+@posix
+def test_a_process_that_has_ended_leaves_no_entry_behind(cache, compiler):
+    mine = loading.Background(cache)
+    mine.pending("autograd")
+    compiler.end(mine, "end")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(compiler.started[0].pid, os.WNOHANG)
+
+
+@posix
+def test_a_forked_process_goes_by_the_claim(cache, compiler):
+    """It has no thread that waits, and no process to wait for."""
+    mine, forked = loading.Background(cache), loading.Background(cache)
+    mine.pending("autograd")
+    forked._waiter, forked._errors = threading.Thread(), mine._errors
+    assert forked.pending("autograd") == loading.BEING_COMPILED
+    compiler.compile("autograd")
+    assert forked.pending("autograd") == ""
+    assert compiler.end(mine, "fail") == 1
+    assert "no space left" in forked.pending("bag")
+    assert len(compiler.started) == 1
 
 
 @posix
@@ -210,11 +250,11 @@ def test_without_a_folder_or_an_interpreter_lookups_stay_plain_and_say_why(cache
 
 def test_without_locks_each_process_starts_one_compiler_apart_from_its_console(cache, monkeypatch):
     """As on Windows."""
-    started = []
+    started, ended = [], threading.Event()
 
     def popen(command, **options):
         started.append(options)
-        return SimpleNamespace(poll=lambda: None)
+        return SimpleNamespace(wait=ended.wait)
 
     windows = {"CREATE_NEW_PROCESS_GROUP": 0x200, "CREATE_NO_WINDOW": 0x8000000}
     fake = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL, **windows)
@@ -228,6 +268,7 @@ def test_without_locks_each_process_starts_one_compiler_apart_from_its_console(c
     cache.note("autograd")
     monkeypatch.setattr(mine, "_seen", {})
     assert mine.pending("autograd") == ""
+    ended.set()
 
 
 @needs_numba
@@ -273,6 +314,13 @@ def test_the_foreground_waits_for_another_process(cache, monkeypatch, caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "memcom waits for its kernels, which another process compiles"
     ]
+
+
+def test_what_cannot_be_claimed_is_left_to_be_compiled_in_memory(cache, monkeypatch):
+    monkeypatch.setattr(loading, "_say", lambda line: pytest.fail(line))
+    nowhere = loading.Cache(cache.folder / "nowhere", "d1gest", "key")
+    loading._fill(nowhere, "autograd")
+    assert not nowhere.folder.exists()
 
 
 @needs_numba
@@ -358,6 +406,38 @@ def test_fuse_waits_for_the_kernels(compiling):
     assert kernels.explain(layer).name == "plain"  # as `pending` of this test still says
 
 
+@needs_numba
+def test_lookups_are_plain_where_numba_does_not_import(monkeypatch, caplog):
+    """As after NumPy was replaced by a version that numba does not know."""
+    monkeypatch.setattr(backend, "_loaded", None)
+    monkeypatch.setattr(loading, "_loaded", {})
+    monkeypatch.setitem(sys.modules, "memcom.kernels.cpu.native", None)
+    monkeypatch.delattr("memcom.kernels.cpu.native", raising=False)
+    layer, ids = make("memcom"), some_ids(600)
+    loading._broken.cache_clear()
+    loading._say.cache_clear()
+    try:
+        for _ in range(2):
+            assert torch.equal(layer(ids), plain_of(layer, ids))
+        assert str(kernels.explain(layer)).startswith("plain: numba does not import: ")
+        with pytest.raises(ImportError):
+            kernels.warm_up()
+    finally:
+        loading._broken.cache_clear()
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "numba does not import" in line
+
+
+@needs_numba
+def test_a_graph_has_the_kernels_compiled_while_it_is_traced(monkeypatch):
+    asked = []
+    monkeypatch.setattr(loading, "pending", lambda module: asked.append(module) or "")
+    layer = make("memcom", device="meta")
+    ids = torch.zeros(3, 2, dtype=torch.int64, device="meta")
+    assert lookup_in_graph(layer.reading(), ids).shape == (3, 2, layer.embedding_dim)
+    assert asked == ["autograd"]
+
+
 _FIRST = """
 import sys
 import torch, memcom
@@ -367,9 +447,9 @@ layer = memcom.QREmbedding(1000, 8, num_collisions=4)
 ids = torch.arange(1000)
 plain = layer(ids)
 print(kernels.explain(layer, ids).name, "memcom.kernels.cpu.autograd" in sys.modules)
-background = loading._background._process
-if background is not None:
-    assert background.wait() == 0
+waiter = loading._background._waiter
+if waiter is not None:
+    waiter.join()
 loading.SECONDS = 0
 loading._background._seen.clear()
 print(kernels.explain(layer, ids).name, torch.allclose(layer(ids), plain))

@@ -19,21 +19,27 @@ import functools
 import hashlib
 import operator
 import os
+import platform
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
+import llvmlite
+import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import carray, cfunc, config, types
 from numba import njit as numba_njit
+from numba.core import caching
 from numba.core.datamodel import models
 from numba.core.imputils import lower_builtin
 from numba.core.typing import signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, register_model
+
+from memcom.kernels.loading import stamp
 
 LANES = 16  # numbers in a vector
 BYTES = 4 * LANES  # bytes of a vector: a cache line
@@ -62,7 +68,19 @@ def _digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
+def _key() -> str:
+    """Fingerprint of all that the compiled kernels depend on: sources, versions and processor."""
+    # Older versions of numba look at the time of a source, too.
+    sources = Path(__file__).parent.glob("*.py")
+    times = sorted((path.name, path.stat().st_mtime) for path in sources)
+    processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    versions = platform.python_version(), numba.__version__, llvmlite.__version__
+    parts = DIGEST, times, processor, versions
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
 DIGEST = _digest()
+KEY = _key()
 
 
 def entry_point(function: _Function) -> _Function:
@@ -134,6 +152,31 @@ def compiled(decorator: Any, *signature: Any, **options: Any) -> Callable[[_Func
             return made_by(*signature, **options)(function)
 
     return compile_
+
+
+def or_read(locator: Any) -> Any:
+    """Return a locator of numba that takes a folder of these kernels although it cannot be written.
+
+    An image of a container may bring them along. Numba itself passes over such a folder.
+    """
+
+    class OrRead(locator):  # type: ignore[misc]
+        @classmethod
+        def from_function(cls, function: Any, file: str) -> Any:
+            found = super().from_function(function, file)
+            if found is None and Path(file).parent == Path(__file__).parent:
+                found = cls(function, file)
+                folder = Path(found.get_cache_path())
+                if not folder.is_absolute() or not stamp(folder, KEY, "autograd").exists():
+                    return None
+            return found
+
+    return OrRead
+
+
+# The first is for NUMBA_CACHE_DIR, the second for folders beside the source.
+_locators: list[Any] = getattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+_locators[:2] = map(or_read, _locators[:2])
 
 
 def cache_folder() -> Path | None:

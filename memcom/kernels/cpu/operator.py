@@ -32,6 +32,7 @@ def lookup(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[in
 
 @lookup.register_fake
 def _(ids: Tensor, tables: list[Tensor], seeds: list[Tensor], code: list[int]) -> Tensor:
+    loading.pending("autograd")  # they are compiled while the graph is: its first call needs them
     return tables[0].new_empty((*ids.shape, code[WIDTH]))
 
 

@@ -119,3 +119,34 @@ print(len(files))
 
 def test_functions_are_compiled_where_the_cache_is_damaged(tmp_path):
     assert run(DAMAGE, tmp_path, tmp_path / "cache") == (["4"], 1)
+
+
+@pytest.mark.parametrize("can_be_written", [False, True])
+def test_a_folder_that_only_can_be_read_is_taken_if_it_holds_these_kernels(
+    can_be_written, tmp_path
+):
+    """As in a container that runs read-only, on an image that brings the kernels along."""
+    from memcom.kernels.cpu import native
+    from memcom.kernels.loading import stamp
+
+    class Locator:
+        folder = tmp_path
+
+        def __init__(self, function, file):
+            self.get_cache_path = lambda: str(self.folder)
+
+        @classmethod
+        def from_function(cls, function, file):
+            return cls(function, file) if can_be_written else None
+
+    def taken(file=native.__file__):
+        return native.or_read(Locator).from_function(None, file) is not None
+
+    assert taken() == can_be_written
+    stamp(tmp_path, "another processor", "autograd").touch()
+    assert taken() == can_be_written
+    stamp(tmp_path, native.KEY, "autograd").touch()
+    assert taken()
+    assert taken(__file__) == can_be_written
+    Locator.folder = Path(os.path.relpath(tmp_path))  # as where NUMBA_CACHE_DIR is not set
+    assert taken() == can_be_written
