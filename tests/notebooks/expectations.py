@@ -8,6 +8,8 @@ decimals differ from machine to machine.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from experiments.claims import Results
 
 
@@ -322,3 +324,52 @@ def the_model_decides(recorded, results):
     assert 0.995 < min(gained.values()) < 1.01  # qr: next to nothing, and none is worse
     order = sorted(losses, key=lambda name: losses[name][1])
     assert order == ["qr", "memcom", "truncate", "hash"]
+
+
+def compress_a_trained_model(recorded, results):
+    assert recorded["equal_to_library"] is True
+    assert results == []
+    whole, table = recorded["whole"]
+    assert table == 4 * 30_522 * 384
+    assert 0 < whole - 4 * 22_564_992 < 20_000  # the file's list of tensors
+    assert recorded["titles"] == [383, 3_373]
+    # The eigenvalues promise the error; rank 47 is the most that an eighth of the bytes holds.
+    rank, ours, promised, by_library = recorded["rank_8"]
+    assert rank == 30_522 * 384 // 8 // (30_522 + 384)
+    assert max(ours, promised, by_library) - min(ours, promised, by_library) < 1e-5
+    ours, by_library = recorded["rounded"]
+    assert ours < by_library < 1.01 * ours  # the ends of the library's grid have 16 bits
+    accuracy, interval, chance = recorded["full_accuracy"]
+    assert accuracy - interval > 4 * chance
+    row = {(r["label"], round(r["ratio"])): r for r in recorded["rows"]}
+    int8, int4, two, codes, hashed = (
+        row[key]
+        for key in (
+            *(("int8", 4), ("int4", 8), ("2 bits", 15), ("product codes", 25)),
+            ("hashing trick", 16),
+        )
+    )
+    low_rank = [row["low rank", ratio] for ratio in (8, 16, 25)]
+    assert len(row) == 8
+    assert int8["ratio"] == 4 * 384 / (384 + 4)
+    # What the prose says: kept follows the error, whatever the method.
+    by_error = sorted(row.values(), key=lambda r: r["error"])
+    assert int8["kept"] > 0.98 > int4["kept"] > 0.93
+    assert all(a["kept"] > b["kept"] - 0.04 for a, b in pairwise(by_error))
+    alike = (two, codes, low_rank[0])
+    assert all(0.2 < r["error"] < 0.28 and 0.7 < r["kept"] < 0.82 for r in alike)
+    assert low_rank[2]["error"] > 2 * codes["error"]
+    assert [r["kept"] for r in low_rank] == sorted((r["kept"] for r in low_rank), reverse=True)
+    lowest = accuracy - interval
+    assert all(r["accuracy"] > lowest - 0.01 for r in (int8, int4, *alike, low_rank[1]))
+    assert 4 * chance < hashed["accuracy"] < lowest
+    assert min(row.values(), key=lambda r: r["accuracy"]) is hashed
+    # Frequencies: worse over all rows, better over those that are asked for.
+    plain, weighted = recorded["by_frequency"].values()
+    assert weighted["error"] > plain["error"]
+    assert weighted["kept"] > plain["kept"] + 0.03
+    assert 0.08 < recorded["seen"] < 0.09
+    assert recorded["rounding_ignores_frequencies"] is True
+    predicted, measured, limit = recorded["file_ratios"]
+    assert all(abs(a - b) < 1e-3 for a, b in zip(predicted, measured, strict=True))
+    assert max(measured) < limit < 2.1

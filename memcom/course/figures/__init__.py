@@ -25,6 +25,7 @@ from memcom.course.figures.collision_microscope import zipf_counts as zipf_count
 from memcom.course.figures.encoder import Neighbour as Neighbour
 from memcom.course.figures.encoder import describe_nearest_texts as describe_nearest_texts
 from memcom.course.figures.encoder import error_and_retrieval as error_and_retrieval
+from memcom.course.figures.encoder import files_of_models as files_of_models
 from memcom.course.figures.encoder import nearest_texts as nearest_texts
 from memcom.course.figures.encoder import neighbours as neighbours
 from memcom.course.figures.family import describe_family_member as describe_family_member

@@ -10,8 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from memcom._check import choice
+from memcom._text import in_bytes
 from memcom.course.figures._shared import note
-from memcom.plots.theme import FAINT, INK, PALETTE, method_style, new_figure, themed
+from memcom.plots.theme import (
+    FAINT,
+    INK,
+    PALETTE,
+    method_style,
+    new_figure,
+    plain_axis,
+    spread,
+    themed,
+)
 
 SHOWN = 6
 """Neighbours that a picture has."""
@@ -42,8 +52,9 @@ def error_and_retrieval(
     """Plot what compressed tables keep of a retrieval task over their error.
 
     Args:
-        points: For each table ``method``, a spec; ``ratio``; ``error``, squared, as a share of the
-            table's squares; ``kept``, the share of nearest neighbours that stay; ``accuracy``.
+        points: For each table ``label``; ``method``, a spec; ``ratio``; ``error``, squared, as a
+            share of the table's squares; ``kept``, the share of nearest neighbours that stay;
+            ``accuracy``.
         full_accuracy: Accuracy with the full table.
         interval: Half the width of its 95 % interval.
 
@@ -56,17 +67,20 @@ def error_and_retrieval(
     if not points:
         raise ValueError("error_and_retrieval needs at least one point")
     figure, (left, right) = new_figure(9.6, 5.0, 2, sharex=True)
-    for point in sorted(points, key=lambda point: point["error"]):
+    ordered = sorted(points, key=lambda point: point["kept"])
+    heights = spread([point["kept"] for point in ordered], 0.055)
+    for point, height in zip(ordered, heights, strict=True):
         look = method_style(point["method"])
         for ax, what in ((left, "kept"), (right, "accuracy")):
-            ax.plot(point["error"], point[what], look.marker, color=look.color, ms=8, label="")
-        at = point["error"], point["kept"]
-        name = f"{look.label.partition(' (')[0]} {point['ratio']:.0f}×"
-        beyond = point["error"] > 0.5  # no room at its right
-        note(
-            left, name, at, (-9 if beyond else 9, 0),
-            ha="right" if beyond else "left", va="center", fontsize=9,
-        )  # fmt: skip
+            ax.plot(
+                point["error"], point[what], look.marker,
+                color=look.color, fillstyle=look.fill, ms=8,
+            )  # fmt: skip
+        to = point["error"] + (0.06 if point["error"] < 0.5 else -0.06)
+        left.plot([point["error"], to], [point["kept"], height], color=FAINT, lw=1, zorder=1)
+        side = "left" if to > point["error"] else "right"
+        name = f"{point['label']} {point['ratio']:.0f}×"
+        left.text(to, height, name, ha=side, va="center", fontsize=9)
     right.axhspan(full_accuracy - interval, full_accuracy + interval, color=FAINT, alpha=0.35, lw=0)
     right.axhline(full_accuracy, color=INK, lw=1.2, ls=":")
     note(right, "full table", (0, full_accuracy), (4, 4), fontsize=9)
@@ -77,6 +91,40 @@ def error_and_retrieval(
         ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
         ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
         ax.set_xlim(-0.04, 1.08)
+    return figure
+
+
+@themed()
+def files_of_models(files: Mapping[str, tuple[int, int]]) -> Figure:
+    """Draw the file of each model, the first one before compression, as a bar of two parts.
+
+    Args:
+        files: By name, from top to bottom: bytes of the table, bytes of all else.
+
+    Returns:
+        The figure. Beside a bar: its bytes, and how many times smaller than the first it is.
+
+    Raises:
+        ValueError: There is no file.
+    """
+    if not files:
+        raise ValueError("files_of_models needs at least one file")
+    figure, (ax,) = new_figure(8.2, 1.4 + 0.42 * len(files))
+    first = sum(next(iter(files.values())))
+    for y, (words, rest) in enumerate(files.values()):
+        once = y == 0
+        ax.barh(y, rest, 0.66, color=FAINT, label="all else" if once else None)
+        ax.barh(
+            y, words, 0.66, left=rest, color=PALETTE[0], hatch="////", edgecolor="white",
+            lw=0.6, label="the table" if once else None,
+        )  # fmt: skip
+        text = in_bytes(words + rest) + ("" if once else f", {first / (words + rest):.2f}×")
+        ax.text(words + rest + 0.01 * first, y, text, va="center", fontsize=9.5)
+    ax.set_yticks(range(len(files)), list(files))
+    ax.set(ylim=(len(files) - 0.5, -0.5), xlim=(0, 1.12 * first), xlabel="bytes of the file")
+    plain_axis(ax.xaxis, lambda x, _: in_bytes(x))
+    ax.grid(axis="y", visible=False)
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

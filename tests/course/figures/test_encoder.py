@@ -20,8 +20,11 @@ VECTORS = {
 }
 ARGS = (TITLES, SUBJECTS, VECTORS)
 POINTS = [
-    {"method": "int8", "ratio": 3.96, "error": 0.0, "kept": 0.99, "accuracy": 0.8},
-    {"method": "hash(bits=8)", "ratio": 16, "error": 0.9, "kept": 0.2, "accuracy": 0.5},
+    {"label": "int8", "method": "int8", "ratio": 3.96, "error": 0.0, "kept": 0.99, "accuracy": 0.8},
+    {
+        **{"label": "hashing", "method": "hash(bits=8)", "ratio": 16},
+        **{"error": 0.9, "kept": 0.2, "accuracy": 0.5},
+    },
 ]
 
 
@@ -46,7 +49,12 @@ def test_the_words_say_what_the_picture_shows():
 
 def test_each_point_is_named():
     drawn = texts(figures.error_and_retrieval(POINTS, 0.82, 0.03))
-    assert {"hashing trick 16×", "full table"} <= set(drawn)
+    assert {"int8 4×", "hashing 16×", "full table"} <= set(drawn)
+
+
+def test_a_file_is_compared_with_the_first():
+    drawn = texts(figures.files_of_models({"full": (3_000, 1_000), "int8": (600, 1_000)}))
+    assert {"4.0 kB", "1.6 kB, 2.50×", "the table", "all else"} <= set(drawn)
 
 
 def test_what_is_not_there_is_refused():
@@ -56,3 +64,5 @@ def test_what_is_not_there_is_refused():
         figures.neighbours(*ARGS, query="title 1", table="qr")
     with pytest.raises(ValueError, match="at least one point"):
         figures.error_and_retrieval([], 0.8, 0.1)
+    with pytest.raises(ValueError, match="at least one file"):
+        figures.files_of_models({})

@@ -59,6 +59,7 @@ FIGURES = {
     "two scores": lambda: figures.two_scores(*ARGS),
     "curves": lambda: figures.learning_curves(CURVES, "score"),
     "retrieval": lambda: figures.error_and_retrieval(TABLES, 0.82, 0.03),
+    "files": lambda: figures.files_of_models({"full": (4_000_000, 10**6), "int8": (10**6, 10**6)}),
     "nearest": lambda: figures.nearest_texts(*TEXTS, query="title 1", table="hash, 16x"),
     "models": lambda: figures.models_by_bytes(MODELS, "memcom", "nbytes", 4_000),
 }
