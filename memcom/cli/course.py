@@ -55,7 +55,8 @@ def run_notebooks(
     """
     from memcom._extras import require
 
-    require("memcom run", *"IPython ipykernel matplotlib nbclient nbformat papermill".split())
+    needed = "IPython ipykernel matplotlib nbclient nbformat papermill".split()
+    require("memcom run", *needed, extra="notebooks")
     from memcom import course
 
     parameters = {name: _literal(value) for name, value in parameter}

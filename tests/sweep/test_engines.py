@@ -11,7 +11,7 @@ from memcom.sweep import Store, engines, run
 from tests.sweep.toy import contents, spec
 
 ROOT = Path(__file__).parents[2]
-RUN_BY = [("processes", "joblib", "stats"), ("ray", "ray", "cluster")]
+RUN_BY = [("processes", "joblib", "sweep"), ("ray", "ray", "cluster")]
 
 
 @pytest.mark.slow
