@@ -22,6 +22,7 @@ from memcom.collisions.audit import audit as audit
 from memcom.compression import Compressed as Compressed
 from memcom.compression import CompressedTable as CompressedTable
 from memcom.compression import compress as compress
+from memcom.compression import replace as replace
 from memcom.embeddings import Card as Card
 from memcom.embeddings import CompressedEmbedding as CompressedEmbedding
 from memcom.embeddings import FitError as FitError

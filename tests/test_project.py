@@ -237,7 +237,7 @@ def test_import_memcom_is_light() -> None:
 # --- what is needed -------------------------------------------------------------------------------
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-NOT_IN_CONDA = ("cluster", "browser")  # they bring machinery of their own
+NOT_IN_CONDA = ("cluster", "browser", "frameworks")  # they bring machinery of their own
 IMPORT_NAMES = {"IPython": "ipython", "sklearn": "scikit-learn"}
 IMPORT_NAMES |= {"yaml": "pyyaml"}
 IMPORT_NAMES |= {"cycler": "matplotlib", "llvmlite": "numba"}  # each is a part of the other

@@ -54,7 +54,7 @@ def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None
 
 _COLUMNS = (
     *("user_col", "item_col", "time_col", "split", "rating_col", "label_col"),
-    *("field_cols", "dense_cols", "separator", "encoding"),
+    *("field_cols", "dense_cols", "min_rating", "separator", "encoding"),
 )
 _SHARED = (
     click.option("--data", help="A data set's name, or a CSV, TSV or Parquet file."),
@@ -67,6 +67,7 @@ _SHARED = (
         help="How each user's items are held out.  [default: the data set's own]",
     ),
     click.option("--rating-col", help="Column of the rating."),
+    click.option("--min-rating", type=float, help="Leave out rows that are rated lower."),
     click.option("--label-col", help="Column of the label, for tasks that classify."),
     click.option("--field-cols", callback=_names, help="Further columns of ids, as in page,shop."),
     click.option("--dense-cols", callback=_names, help="Columns of numbers, as in price,age."),
@@ -220,7 +221,7 @@ def advise(data: str | None, nbytes: str | None, ratio: float | None, **options:
     if data is None or (nbytes is None) == (ratio is None):
         raise click.UsageError("give --data, and one of --nbytes and --ratio")
     columns = {name: options.pop(name) for name in _COLUMNS}
-    options |= {name: column for name, column in columns.items() if column}
+    options |= {name: column for name, column in columns.items() if column is not None}
     found = advice.advise(
         data, nbytes=nbytes, ratio=ratio, draw=_drawing("quality_against_bytes"), **options
     )
