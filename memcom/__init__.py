@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from memcom.compression import Compressed as Compressed
     from memcom.compression import CompressedTable as CompressedTable
     from memcom.compression import compress as compress
+    from memcom.compression import replace as replace
     from memcom.embeddings import Card as Card
     from memcom.embeddings import CompressedEmbedding as CompressedEmbedding
     from memcom.embeddings import FitError as FitError
@@ -47,7 +48,7 @@ _HOMES = {
         "advice": "advise recommend",
         "budget": "BudgetError Plan build plan plan_tables",
         "collisions.audit": "Audit audit",
-        "compression": "Compressed CompressedTable compress",
+        "compression": "Compressed CompressedTable compress replace",
         "embeddings": "Card CompressedEmbedding FitError available get parse_spec register",
     }.items()
     for name in names.split()

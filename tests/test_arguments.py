@@ -375,6 +375,7 @@ WELL = {
     },
     "memcom.audit": {"emb": LAYER},
     "memcom.compress": {"model": TABLE, "ratio": 2, "method": "qr"},
+    "memcom.replace": {"model": torch.nn.Sequential(FULL), "spec": "qr", "ratio": 2, "min_rows": 9},
     "memcom.learn_map": {"pre_embedding": TABLE, "counts": torch.arange(N), "num_buckets": 7},
     "memcom.minhash_signatures": {"ids": IDS, "users": IDS, "num_embeddings": 5},
     "memcom.register": {"name": "qr"},
@@ -468,6 +469,7 @@ ELSEWHERE = {
     "plots": "cost_against_growth loss_by_data quality_against_bytes quality_against_ratio "
     "show speed_against_table to_html to_png",
     "": "advise",
+    "compression": "register_with_transformers",
     "advice": "leave_one_out",
     "sweep": "dry_run outline read_pairs read_rows read_trials run summarise sweep tables "
     "terminal_section write_report",
@@ -478,7 +480,7 @@ ELSEWHERE = {
 }
 PUBLIC = [
     "memcom",
-    *(f"memcom.{r}" for r in "advice collisions data embeddings kernels plots".split()),
+    *(f"memcom.{r}" for r in "advice collisions compression data embeddings kernels plots".split()),
 ]
 PUBLIC += [f"memcom.{r}" for r in "addresses export optim profiling sweep tasks".split()]
 

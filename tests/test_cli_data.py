@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import inspect
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from click.testing import CliRunner
 
 import memcom
 from memcom.cli import main
+from memcom.data.files import load_file
+from memcom.sweep import spec_of
 
 pytest.importorskip("pandas")
 
@@ -84,6 +87,28 @@ def test_separator_and_encoding_can_be_given(tmp_path, name, content, more):
     (tmp_path / name).write_bytes(content.replace("u3", "ü").encode("latin-1"))
     result = sweep(tmp_path / name, "--encoding", "latin-1", *more)
     assert result.exit_code == 0, result.output
+
+
+def test_every_option_of_the_loader_has_one_on_the_command_line():
+    loader = set(inspect.signature(load_file).parameters) - {"path", "seed"}
+    for name in ("sweep", "compare", "advise"):
+        options = options_of(main.commands[name])
+        assert {f"--{option.replace('_', '-')}" for option in loader} <= options, name
+
+
+@pytest.mark.parametrize(("least", "code"), [("0", 0), ("9.5", 0), ("50", 2)])
+def test_rows_rated_lower_are_left_out(tmp_path, least, code):
+    (tmp_path / "own.csv").write_text(COMMA)
+    result = sweep(tmp_path / "own.csv", "--rating-col", "time", "--min-rating", least)
+    assert result.exit_code == code, result.output
+    assert ("no row is left (of 50)" in result.output) == bool(code)
+
+
+@pytest.mark.parametrize("least", [0.0, 2.5])
+def test_a_least_rating_of_nought_is_passed_on(least):
+    columns = {"user_col": "u", "item_col": "i", "min_rating": least, "split": None}
+    found = spec_of(None, data="own.csv", columns=columns).data[0].options
+    assert found == {"user_col": "u", "item_col": "i", "min_rating": least}
 
 
 def test_no_message_of_the_library_names_an_option_that_no_command_has():

@@ -114,7 +114,7 @@ def test_a_dry_run_probes_where_nothing_is_known(pairs, tmp_path):
         (("--set", "embedding_dim=inf"), "got 'inf'"),
         (("--set", "dropout=1e999"), "dropout must be a finite number, got inf"),
         (("--split", "odd"), "odd"),
-        (("--methods", "qr(num_bucket=3)"), "qr(num_bucket=3): QREmbedding has no option"),
+        (("--methods", "qr(num_bucket=3)"), "qr(num_bucket=3): qr does not take num_bucket"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(pairs, tmp_path, monkeypatch, more, message):

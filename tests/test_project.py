@@ -279,7 +279,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 # --- what is needed -------------------------------------------------------------------------------
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-NOT_IN_CONDA = ("cluster", "browser")  # they bring machinery of their own
+NOT_IN_CONDA = ("cluster", "browser", "frameworks")  # they bring machinery of their own
 IMPORT_NAMES = {"IPython": "ipython", "sklearn": "scikit-learn"}
 IMPORT_NAMES |= {"yaml": "pyyaml"}
 IMPORT_NAMES |= {"cycler": "matplotlib", "llvmlite": "numba"}  # each is a part of the other

@@ -25,7 +25,7 @@ from memcom._annotations import checked
 from memcom._check import real, shown
 from memcom._files import write_json
 from memcom.advice.recommend import build_line, recommend
-from memcom.data import Interactions
+from memcom.data import Interactions, load
 from memcom.sweep import Row, Source, Spec, run, summarise, tables, write_report
 from memcom.sweep.estimate import probe_seconds
 from memcom.sweep.provenance import parallel_trials
@@ -136,7 +136,7 @@ class Advice:
 
 @checked
 def advise(
-    data: Path | str | Interactions,
+    data: Any,
     *,
     nbytes: int | str | None = None,
     ratio: float | None = None,
@@ -152,7 +152,8 @@ def advise(
     """Find the best method for a ranking model on one's own data.
 
     Args:
-        data: A data set's name, a CSV, TSV or Parquet file, or loaded interactions.
+        data: A data set's name, a CSV, TSV or Parquet file, a table in memory (all that
+            `memcom.data.load` takes), or loaded interactions.
         nbytes: Budget of the item embedding in bytes, or as text such as ``"2 MB"``.
         ratio: Budget as a compression ratio, instead.
         minutes: Time for all trainings together. Half an hour finds finer differences than ten
@@ -163,7 +164,7 @@ def advise(
         engine: As in `memcom.sweep.run`.
         progress: Show progress bars.
         draw: Draws the last stage, such as `memcom.plots.quality_against_bytes`.
-        **columns: For a file, ``user_col="..."``, ``item_col="..."`` and other options of
+        **columns: For a file or table, ``user_col="..."``, ``item_col="..."`` and other options of
             `memcom.data.load`.
 
     Returns:
@@ -177,6 +178,8 @@ def advise(
     if (ratio is None) == (nbytes is None):
         raise ValueError(f"give ratio or nbytes: got {shown(ratio)} and {shown(nbytes)}")
     seconds = 60 * real("minutes", minutes, 1e-3, 1e6)
+    if not isinstance(data, str | Path | Interactions):
+        data, columns = load(data, **columns), {}
     given = isinstance(data, Interactions)
     source = Source(data.name) if isinstance(data, Interactions) else Source(str(data), columns)
     loaded = data if given else source.load()

@@ -33,7 +33,7 @@ def _separator(ctx: click.Context, parameter: click.Parameter, value: str | None
 
 _COLUMNS = (
     *("user_col", "item_col", "time_col", "split", "rating_col", "label_col"),
-    *("field_cols", "dense_cols", "separator", "encoding"),
+    *("field_cols", "dense_cols", "min_rating", "separator", "encoding"),
 )
 _SHARED = (
     click.option("--data", help="A data set's name, or a CSV, TSV or Parquet file."),
@@ -46,6 +46,7 @@ _SHARED = (
         help="How each user's items are held out.  [default: the data set's own]",
     ),
     click.option("--rating-col", help="Column of the rating."),
+    click.option("--min-rating", type=float, help="Leave out rows that are rated lower."),
     click.option("--label-col", help="Column of the label, for tasks that classify."),
     click.option(
         "--field-cols", callback=separated, help="Further columns of ids, as in page,shop."
@@ -191,7 +192,7 @@ def advise(data: str | None, nbytes: str | None, ratio: float | None, **options:
     if data is None or (nbytes is None) == (ratio is None):
         raise click.UsageError("give --data, and one of --nbytes and --ratio")
     columns = {name: options.pop(name) for name in _COLUMNS}
-    given = {name: column for name, column in columns.items() if column}
+    given = {name: column for name, column in columns.items() if column is not None}
     _require_packages([sweep.Source(data, given)], "processes")
     options |= given
     found = advice.advise(

@@ -9,16 +9,17 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from memcom._annotations import check_types
-from memcom._check import did_you_mean, path_like, whole
+from memcom._check import did_you_mean, whole
 from memcom._extras import MissingExtra
 from memcom.data.containers import TEST, TRAIN, VALID, Interactions, LabelledBags, LabelledRows
 from memcom.data.criteo import load_criteo, load_criteo_10k
 from memcom.data.files import is_file_name, load_file
+from memcom.data.frames import is_table
 from memcom.data.movielens import load_ml_1m, load_ml_100k, load_movielens
 from memcom.data.obtain import ChecksumError, DownloadError, fetch
 from memcom.data.pairs import (
@@ -72,11 +73,17 @@ def names() -> list[str]:
     return list(data_sets())
 
 
-def load(name: str | Path, **options: Any) -> Any:
-    """Load a data set: a known one, or your own CSV, TSV or Parquet file.
+def load(name: Any, **options: Any) -> Any:
+    """Load a data set: a known one, your own CSV, TSV or Parquet file, or a table in memory.
+
+    >>> from memcom import data
+    >>> data.load([("ann", "tea"), ("ann", "milk"), ("bob", "tea")]).num_items
+    2
 
     Args:
-        name: One of `names`, or a path to a file (see `memcom.data.files.load_file`).
+        name: One of `names`, or a path to a file (see `memcom.data.files.load_file`); or a table
+            of pandas, Polars or Arrow; or pairs of a user and an item: an array ``(rows, 2)``, two
+            arrays, an iterable of pairs.
         **options: Options of the set's loader, for a file ``user_col="...", item_col="..."``.
 
     Returns:
@@ -84,13 +91,15 @@ def load(name: str | Path, **options: Any) -> Any:
 
     Raises:
         ValueError: If there is no such set, or an option is out of its range.
-        TypeError: If an option is of another type, or the set has none of that name; the message
-            lists the known ones.
+        TypeError: If ``name`` is nothing of the kind, an option is of another type, or the set has
+            none of that name; the message lists the known ones.
         MissingExtra: If a package of the extra "data" is not installed.
     """
-    path_like("name", name)
-    loader = _LOADERS.get(str(name))
-    arguments: tuple[Any, ...] = ()
+    by_name = isinstance(name, str | os.PathLike)
+    loader = _LOADERS.get(str(name)) if by_name else load_file
+    arguments: tuple[Any, ...] = () if by_name else (name,)
+    if not by_name:
+        name = "a table" if is_table(name) else "a list of pairs"
     if loader is None:
         if not is_file_name(name):
             known = ", ".join(names())

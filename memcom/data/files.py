@@ -1,10 +1,10 @@
-"""Your own data: a CSV, TSV or Parquet file with named columns."""
+"""Your own data: a CSV, TSV or Parquet file with named columns, or a table in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from memcom._check import did_you_mean
 from memcom.data.assemble import interactions, labelled_rows
 from memcom.data.containers import Interactions, LabelledRows
 from memcom.data.delimited import PACKED, read_columns, read_header
+from memcom.data.frames import ITEM, USER, is_table, read_pairs, read_table
 from memcom.data.ordering import encode, split_rows
 from memcom.data.values import ids, numbers, times
 
@@ -28,7 +29,7 @@ def is_file_name(name: str | Path) -> bool:
 
 
 def load_file(
-    path: str | Path,
+    path: Any,
     *,
     user_col: str | None = None,
     item_col: str | None = None,
@@ -51,9 +52,11 @@ def load_file(
 
     Args:
         path: ``.csv``, ``.tsv`` (``.gz``, ``.bz2``, ``.xz``, ``.zst`` after it are fine) or
-            ``.parquet``. Text files need a header line.
-        user_col: Column of the users; needed without `label_col`.
-        item_col: Column of the items; needed without `label_col`.
+            ``.parquet``. Text files need a header line. Or a table of pandas, Polars or Arrow; or
+            pairs without names of columns: an array ``(rows, 2)``, two arrays ``(users, items)``,
+            an iterable of pairs.
+        user_col: Column of the users; needed without `label_col`, but for pairs.
+        item_col: Column of the items; needed without `label_col`, but for pairs.
         time_col: Column of the times: numbers (seconds since 1970) or dates.
         rating_col: Column of numbers (ratings, counts); without `label_col` only.
         label_col: Column of the classes; gives `LabelledRows`.
@@ -73,11 +76,16 @@ def load_file(
         ValueError: If the ending is unknown, a column is missing (the message names it and lists
             those there are) or there twice, a line has more or fewer fields than the header (it
             names the line), a value is missing or cannot be read (it names column and row).
-        TypeError: If a column's name is no string.
+        TypeError: If a column's name is no string, or ``path`` nothing of the kinds above.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    source, name = _source(path)
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise FileNotFoundError(f"there is no file {source}")
+    elif separator is not None or encoding != "utf-8":
+        raise ValueError(f"separator and encoding are of text files, not of {name}")
+    elif not is_table(path):
+        user_col, item_col = user_col or USER, item_col or ITEM
     named = {
         "user_col": user_col,
         "item_col": item_col,
@@ -89,17 +97,21 @@ def load_file(
     roles = [(role, column) for role, column in named.items() if column is not None]
     roles += [("field_cols", column) for column in field_cols]
     roles += [("dense_cols", column) for column in dense_cols]
-    frame = _read(path, roles, separator, encoding)
+    if isinstance(source, Path):
+        frame = _read(source, roles, separator, encoding)
+    else:
+        _check_columns(name, roles, list(source.columns))
+        frame = source[list(dict.fromkeys(column for _, column in roles))].reset_index(drop=True)
 
-    time = None if time_col is None else times(frame[time_col], path)
-    name = path.name
+    where = path if isinstance(source, Path) else name
+    time = None if time_col is None else times(frame[time_col], where)
     if label_col is None:
         return interactions(
             name,
-            ids(frame[user_col], path),
-            ids(frame[item_col], path),
+            ids(frame[user_col], where),
+            ids(frame[item_col], where),
             time=time,
-            rating=None if rating_col is None else numbers(frame[rating_col], path),
+            rating=None if rating_col is None else numbers(frame[rating_col], where),
             split=split,
             seed=seed,
             min_rating=min_rating,
@@ -109,12 +121,12 @@ def load_file(
         possible = "random" if time is None else "time, random"
         raise ValueError(f"{name} cannot be split by {mode!r}; it can by {possible}")
     parts = split_rows(time if mode == "time" else None, len(frame), seed)
-    label, classes = encode(ids(frame[label_col], path))
+    label, classes = encode(ids(frame[label_col], where))
     fields = [column for column in (user_col, item_col, *field_cols) if column is not None]
-    dense = [numbers(frame[column], path) for column in dense_cols]
+    dense = [numbers(frame[column], where) for column in dense_cols]
     return labelled_rows(
         name,
-        {column: ids(frame[column], path) for column in fields},
+        {column: ids(frame[column], where) for column in fields},
         label,
         tuple(str(each) for each in classes),
         parts,
@@ -122,6 +134,15 @@ def load_file(
         dense_names=tuple(dense_cols),
         notes=f"Split: {mode}.",
     )
+
+
+def _source(given: Any) -> tuple[Path | pd.DataFrame, str]:
+    """A path, or the table in memory, and its name."""
+    if isinstance(given, str | Path):
+        return Path(given), Path(given).name
+    if is_table(given):
+        return read_table(given), type(given).__name__
+    return read_pairs(given), "pairs"
 
 
 def _check_combination(
@@ -206,7 +227,7 @@ def _read_parquet(path: Path, roles: list[tuple[str, str]], columns: list[str]) 
     return frame
 
 
-def _check_columns(path: Path, roles: list[tuple[str, str]], there: list[str]) -> None:
+def _check_columns(path: Path | str, roles: list[tuple[str, str]], there: list[str]) -> None:
     twice = next((column for column in there if there.count(column) > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has the column {twice!r} {there.count(twice)} times")

@@ -15,7 +15,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _TIME = "seconds below 2^63 or a date like 2024-05-31 or 2024-05-31T12:00"
 
 
-def ids(column: pd.Series, path: Path) -> np.ndarray:
+def ids(column: pd.Series, path: Path | str) -> np.ndarray:
     """Return integers where every value is written as one (so ties sort by number), else text."""
     import pandas as pd
 
@@ -34,7 +34,7 @@ def ids(column: pd.Series, path: Path) -> np.ndarray:
         return as_written
 
 
-def numbers(column: pd.Series, path: Path) -> np.ndarray:
+def numbers(column: pd.Series, path: Path | str) -> np.ndarray:
     """Return float64 numbers that float32 can hold."""
     _refuse_missing(column, path)
     values = _floats(column)
@@ -43,7 +43,7 @@ def numbers(column: pd.Series, path: Path) -> np.ndarray:
     return values
 
 
-def times(column: pd.Series, path: Path) -> np.ndarray:
+def times(column: pd.Series, path: Path | str) -> np.ndarray:
     """Return int64 seconds since 1970, from numbers or from dates; a column cannot mix the two."""
     import pandas as pd
 
@@ -61,7 +61,7 @@ def times(column: pd.Series, path: Path) -> np.ndarray:
     return moments.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
 
 
-def _seconds(column: pd.Series, path: Path) -> np.ndarray:
+def _seconds(column: pd.Series, path: Path | str) -> np.ndarray:
     """Whole seconds, rounded down; integers without the detour over floats."""
     import pandas as pd
 
@@ -95,7 +95,7 @@ def _floats(column: pd.Series) -> np.ndarray:
     return text.to_numpy(dtype=object).astype(np.float64)
 
 
-def _refuse_missing(column: pd.Series, path: Path) -> None:
+def _refuse_missing(column: pd.Series, path: Path | str) -> None:
     missing = column.isna().to_numpy()
     if missing.any():
         raise ValueError(
@@ -104,7 +104,7 @@ def _refuse_missing(column: pd.Series, path: Path) -> None:
         )
 
 
-def _refuse(bad: np.ndarray, column: pd.Series, path: Path, expected: str) -> None:
+def _refuse(bad: np.ndarray, column: pd.Series, path: Path | str, expected: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         value = column.iloc[row]

@@ -77,7 +77,7 @@ class ComposedWeight(ReadOnly):
         Returns:
             The tensor, ``(num_embeddings, embedding_dim)``.
         """
-        found: ComposedWeight = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        found: ComposedWeight = Tensor._make_wrapper_subclass(
             cls,
             (layer.num_embeddings, layer.embedding_dim),
             dtype=like.dtype,
@@ -88,7 +88,9 @@ class ComposedWeight(ReadOnly):
         return found
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Refuse an operation that reached the memory that is not there."""
         raise RuntimeError(f"{func} cannot read a composed weight; give it layer.materialize()")
 

@@ -50,7 +50,7 @@ class FullEmbedding(TableEmbedding):
         self._parameters["weight"] = self.new_table(num_embeddings, embedding_dim)
         self.reset_parameters()
 
-    @property
+    @property  # type: ignore[misc]  # torch assigns a parameter without asking a property
     def weight(self) -> Tensor:
         """The parameter, ``(num_embeddings, embedding_dim)``; composed once rows are packed."""
         own = self._parameters.get("weight")
@@ -75,7 +75,7 @@ class FullEmbedding(TableEmbedding):
         """Draw the table from N(0, std^2)."""
         nn.init.normal_(self.weight, std=std)
 
-    def _load_from_state_dict(
+    def _load_from_state_dict(  # type: ignore[override]
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
         """Take a state with the older name, too."""

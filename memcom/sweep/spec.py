@@ -290,6 +290,9 @@ class Spec:
         return tuple(name for name in given if name in task.references)
 
 
+_UNSET: tuple[Any, ...] = (None, "", [])
+
+
 @checked
 def spec_of(
     path: Path | str | None,
@@ -315,7 +318,7 @@ def spec_of(
     Raises:
         ValueError: A value makes no sense, or columns are given without data.
     """
-    given = {name: column for name, column in (columns or {}).items() if column}
+    given = {name: column for name, column in (columns or {}).items() if column not in _UNSET}
     if given and data is None:
         raise ValueError(f"{', '.join(given)} needs data: the file with these columns")
     if data is not None:

@@ -14,6 +14,7 @@ import memcom
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", *sorted((DOCS / "howto").glob("*.md"))]
+NEEDS = {"export": "onnxscript", "hugging-face": "transformers", "lightning": "lightning"}
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
@@ -30,8 +31,8 @@ def extension(monkeypatch):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_blocks_run_in_order(page):
-    if page.stem == "export":
-        pytest.importorskip("onnxscript")
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem])
     scope: dict[str, object] = {"__name__": page.stem}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         exec(compile(block, str(page), "exec"), scope)

@@ -327,7 +327,7 @@ def damaged(row: int, value: float) -> nn.Module:
         (TABLE, {"ratio": 2, "nbytes": 3}, "give ratio or nbytes, not both"),
         (TABLE, {"ratio": 2, "method": []}, "at least one method"),
         (TABLE, {"ratio": 2, "inplace": True}, "inplace=True needs a model"),
-        (TABLE, {"ratio": 2, "tied": "yes"}, "tied must be one of 'refuse', 'keep'"),
+        (TABLE, {"ratio": 2, "tied": "yes"}, "tied must be one of 'refuse', 'keep', 'share'"),
         (TABLE, {"ratio": 2, "frequencies": [1, 2]}, r"frequencies of table .*\(1200,\), got"),
         (TABLE, {"ratio": 2, "frequencies": -np.arange(N)}, "at least 0, got -1 for id 1"),
         (TABLE, {"ratio": 2, "frequencies": np.zeros(N)}, "must not be 0 for every id"),
