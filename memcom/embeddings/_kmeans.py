@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_CELLS = 2**22
+_CELLS = 2**20
 """Distances computed at a time."""
 _ROUNDS = 16
 
@@ -67,8 +67,9 @@ def _spread(
 
 def assign(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nearest centre of each point and the squared distance, both ``(num_points,)``."""
+    sizes = centres.square().sum(1)
     found = [
-        (centres.square().sum(1) - 2 * piece @ centres.T).min(1)
+        torch.addmm(sizes, piece, centres.T, alpha=-2).min(1)
         for piece in points.split(max(1, _CELLS // len(centres)))
     ]
     distance = torch.cat([f.values for f in found]) + points.square().sum(1)

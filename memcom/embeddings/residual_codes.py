@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -36,7 +37,7 @@ __all__ = ["ResidualCodesEmbedding"]
 BEAM = 4
 """Sums of codewords that are kept of each row while it is encoded."""
 MOST_CODEBOOKS = 64
-_CELLS = 2**22
+_CELLS = 2**20
 """Distances computed at a time."""
 
 
@@ -92,8 +93,7 @@ class ResidualCodesEmbedding(CodedEmbedding):
 
     def encode(self, rows: Tensor, codewords: Tensor) -> Tensor:
         """Return the codes of the best sum that the beam search finds."""
-        chunk = max(1, _CELLS // (BEAM * self.num_codewords))
-        return torch.cat([_nearest_sums(part, codewords, BEAM) for part in rows.split(chunk)])
+        return _nearest_sums(rows, codewords, BEAM)
 
     @classmethod
     def sizes(
@@ -113,15 +113,28 @@ def codebook_count(num_codebooks: int) -> int:
 
 
 def _nearest_sums(rows: Tensor, codewords: Tensor, beam: int) -> Tensor:
-    """Return int64 codes ``(n, M)`` for ``(n, e)`` rows and ``(M, K, e)`` codewords."""
-    left = rows.unsqueeze(1)  # (n, b, e): what the b best sums so far leave, the best first
-    codes = torch.empty(len(rows), 1, 0, dtype=torch.int64, device=rows.device)
-    for book in codewords:
-        size, count = left.square().sum(-1, keepdim=True), len(book)
-        distance = (size - 2 * left @ book.T + book.square().sum(1)).flatten(1)
-        best = distance.topk(min(beam, distance.shape[1]), largest=False).indices
-        origin, code = (best // count).unsqueeze(-1), best % count
-        codes = codes.gather(1, origin.expand(-1, -1, codes.shape[-1]))
-        codes = torch.cat([codes, code.unsqueeze(-1)], -1)
-        left = left.gather(1, origin.expand(-1, -1, left.shape[-1])) - book[code]
-    return codes[:, 0]
+    """Return int64 codes ``(n, M)`` for ``(n, e)`` rows and ``(M, K, e)`` codewords.
+
+    |x - (s + v)|^2 = |x - s|^2 + |v|^2 - 2 x v + 2 s v, so products of a row with the codewords
+    serve all sums s of its beam, and those of s are sums of products of codewords.
+    """
+    every, count = codewords.flatten(0, 1), codewords.shape[1]
+    rows_of_beam = rows.split(max(1, _CELLS // (beam * count)))
+    # (n, b, t) codes of the b best sums so far, as rows of `every`, the best first; what they leave
+    codes = [torch.empty(len(r), 1, 0, dtype=torch.int64, device=r.device) for r in rows_of_beam]
+    left = [r.new_zeros(len(r), 1) for r in rows_of_beam]  # less the square of the row
+    for t, book in enumerate(codewords):
+        size, products = book.square().sum(1), 2 * every[: t * count] @ book.T
+        for j, row in enumerate(rows_of_beam):
+            alone = torch.addmm(size, row, book.T, alpha=-2)
+            distance = alone.unsqueeze(1) + left[j].unsqueeze(2)  # (n, b, K)
+            if t:
+                sums = F.embedding_bag(codes[j].flatten(0, 1), products, mode="sum")
+                distance += sums.view_as(distance)
+            cells = distance.flatten(1)
+            left[j], best = cells.topk(min(beam, cells.shape[1]), largest=False)
+            origin = (best // count).unsqueeze(-1).expand(-1, -1, t)
+            code = (best % count + t * count).unsqueeze(-1)
+            codes[j] = torch.cat([codes[j].gather(1, origin), code], -1)
+    first = torch.arange(len(codewords), device=rows.device) * count
+    return torch.cat([found[:, 0] for found in codes]) - first

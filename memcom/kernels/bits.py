@@ -76,11 +76,15 @@ def pack_rows(codes: Tensor, bits: int) -> Tensor:
     """
     width = codes.shape[1]
     octets, per_word = _word(bits)
-    codes = _fill(codes.to(torch.uint8 if octets == 1 else torch.int32), per_word)
-    words = codes[..., 0]
-    for j in range(1, per_word):
-        words = words | codes[..., j] << bits * j
-    packed = torch.stack([(words >> 8 * k).to(torch.uint8) for k in range(octets)], dim=-1)
+    if per_word == 1:
+        return codes.to(torch.uint8, copy=True)
+    words = _fill(codes.to(torch.uint8), per_word)
+    packed = words.new_zeros(*words.shape[:2], octets)
+    for j, code in enumerate(words.unbind(-1)):
+        first, inside = divmod(bits * j, 8)
+        packed[..., first] |= code << inside  # what is shifted out of a byte is dropped
+        if inside + bits > 8:
+            packed[..., first + 1] |= code >> 8 - inside
     return packed.flatten(1)[:, : packed_nbytes(width, bits)]
 
 

@@ -445,7 +445,9 @@ def test_clips_have_two_words_and_need_bits():
         lambda: memcom.plan("memcom", N, E, ratio=4, bits=4, clip="best"),
         lambda: memcom.quantize(memcom.build("full", N, E), 4, clip="best"),
     ):
-        with pytest.raises(ValueError, match="clip must be one of 'minmax', 'greedy', got 'best'"):
+        with pytest.raises(
+            ValueError, match=r"clip must be one of 'minmax', 'greedy'.*, got 'best'"
+        ):
             call()
     with pytest.raises(ValueError, match="clip=greedy needs bits"):
         memcom.build("memcom", 3000, 64, ratio=16, clip="greedy")
