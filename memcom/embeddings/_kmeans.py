@@ -1,6 +1,8 @@
-"""Lloyd's k-means in bounded memory."""
+"""Lloyd's k-means in bounded memory, and for very many clusters in bounded time."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -8,6 +10,84 @@ from torch import Tensor
 _CELLS = 2**20
 """Distances computed at a time."""
 _ROUNDS = 16
+_LARGEST = 2**30
+"""Distances of a round of k-means; where there are more, points are divided into groups first."""
+
+
+def cluster(
+    points: Tensor,
+    num_clusters: int,
+    *,
+    weights: Tensor | None = None,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Cluster points by k-means; more than `PER_CLUSTER` points a cluster are sampled.
+
+    A round of k-means takes points times clusters distances. Where that is more than `_LARGEST`,
+    the points are first divided into as many groups as bring it down to that, at most the square
+    root of ``num_clusters``. Each group is clustered by itself, with clusters in proportion to its
+    (weighted) squared error.
+
+    Args:
+        points: ``(num_points, width)``.
+        num_clusters: Number of clusters.
+        weights: ``(num_points,)`` > 0; None for 1 each.
+        generator: Source of the sample and of the first centres; on the CPU.
+
+    Returns:
+        The centres ``(num_clusters, width)``, and int64 ``(num_points,)``, the cluster of each
+        point: that of the nearest centre, among those of its group where there are groups.
+    """
+    count = len(points)
+    if count * num_clusters > _LARGEST and num_clusters >= 4:
+        return _cluster_in_groups(points, num_clusters, weights, generator)
+    drawn = sample(count, num_clusters, generator).to(points.device)
+    importance = None if weights is None else weights[drawn]
+    centres = kmeans(points[drawn], num_clusters, weights=importance, generator=generator)
+    return centres, assign(points, centres)[0]
+
+
+def _cluster_in_groups(
+    points: Tensor, num_clusters: int, weights: Tensor | None, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    num_groups = min(math.isqrt(num_clusters), -(-len(points) * num_clusters // _LARGEST))
+    groups, group = cluster(points, num_groups, weights=weights, generator=generator)
+    error = (points - groups[group]).square().sum(1).double()
+    error = error if weights is None else error * weights
+    sizes = torch.bincount(group, minlength=len(groups))
+    numbers = _in_proportion(
+        error.new_zeros(len(groups)).index_add_(0, group, error), sizes, num_clusters
+    ).tolist()
+    found, nearest, first = [], torch.empty_like(group), 0
+    for own, number in zip(group.argsort(stable=True).split(sizes.tolist()), numbers, strict=True):
+        if number:
+            importance = None if weights is None else weights[own]
+            found.append(kmeans(points[own], number, weights=importance, generator=generator))
+            nearest[own] = first + assign(points[own], found[-1])[0]
+            first += number
+    spare = points[:1].expand(num_clusters - first, -1)  # more clusters than points
+    return torch.cat([*found, spare]), nearest
+
+
+def _in_proportion(error: Tensor, sizes: Tensor, total: int) -> Tensor:
+    """Numbers in proportion to ``error``, from 1 to ``sizes``: int64, ``total`` or all sizes."""
+    total = min(total, int(sizes.sum()))
+
+    def numbers(scale: float) -> Tensor:
+        return (scale * error).clamp(min=1).minimum(sizes.double())
+
+    positive = error[error > 0]
+    low, high = 0.0, float(sizes.sum()) / float(positive.min()) if len(positive) else 1.0
+    for _ in range(96):
+        middle = (low + high) / 2
+        low, high = (low, middle) if numbers(middle).floor().sum() > total else (middle, high)
+    exact = numbers(low)
+    found = exact.floor().long()
+    while (left := total - int(found.sum())) > 0:
+        missed = (exact - found).masked_fill(found == sizes, -torch.inf)
+        found[missed.argsort(descending=True, stable=True)[:left]] += 1
+        found = found.minimum(sizes)
+    return found
 
 
 def kmeans(

@@ -25,7 +25,7 @@ from memcom.embeddings._arguments import Sizes, whole
 from memcom.embeddings._card import Card, Paper, Statement, fewer_codes
 from memcom.embeddings._contract import Common, CompressedEmbedding, TableEmbedding
 from memcom.embeddings._fit import Target
-from memcom.embeddings._kmeans import assign, kmeans, sample
+from memcom.embeddings._kmeans import cluster
 from memcom.embeddings.registry import register
 from memcom.kernels import Mapped, Read, Reading, Recipe
 from memcom.kernels.bits import Stored, bits_for, pack
@@ -105,11 +105,13 @@ class LearnedHashEmbedding(TableEmbedding):
 
         Where there are more than 256 rows for a bucket, a sample of that size is clustered.
         """
-        generator, points = target.generator(), target.table.float()
-        drawn = sample(len(points), self.num_buckets, generator).to(points.device)
-        importance = target.weights[drawn]
-        centres = kmeans(points[drawn], self.num_buckets, generator=generator, weights=importance)
-        self.set_map(assign(points, centres)[0])
+        centres, rows = cluster(
+            target.table.float(),
+            self.num_buckets,
+            weights=target.weights,
+            generator=target.generator(),
+        )
+        self.set_map(rows)
         self.table.copy_(centres)  # stays where no id is sent
         super().fit_to(target)
 
@@ -287,7 +289,5 @@ def learn_map(
         features = features - features.mean(0)
         features = features / features.square().mean(0).sqrt().clamp(min=1e-12)
         clusters = num_buckets - hot
-        drawn = sample(len(cold), clusters, generator).to(cold.device)
-        centres = kmeans(features[drawn], clusters, generator=generator)
-        rows[cold] = hot + assign(features, centres)[0]
+        rows[cold] = hot + cluster(features, clusters, generator=generator)[1]
     return rows

@@ -79,3 +79,47 @@ def test_a_sample_of_ids_is_a_sample_of_ids():
     assert len(many) == 50 * 256
     assert many.max() > 10**11
     assert many.min() >= 0
+
+
+def error_of(x, centres, nearest, weights):
+    return float((weights * (x - centres[nearest]).square().sum(1)).sum())
+
+
+def test_in_groups_nearly_as_good_as_all_at_once(monkeypatch):
+    """Every point has a cluster of its group, every cluster is used, and the error grows little."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(3000, 6, generator=generator)
+    weights = torch.rand(3000, generator=generator) + 0.1
+    errors = []
+    for largest in (2**31, 3000 * 400 // 5):
+        monkeypatch.setattr(_kmeans, "_LARGEST", largest)
+        monkeypatch.setattr(_kmeans, "PER_CLUSTER", 3000)
+        own = torch.Generator().manual_seed(1)
+        centres, nearest = _kmeans.cluster(x, 400, weights=weights, generator=own)
+        assert centres.shape == (400, 6)
+        assert len(nearest.unique()) == 400
+        errors.append(error_of(x, centres, nearest, weights))
+    scikit = KMeans(400, n_init=1, random_state=0).fit(x.numpy(), sample_weight=weights.numpy())
+    assert errors[0] < 1.05 * scikit.inertia_
+    assert errors[1] < 1.15 * scikit.inertia_
+
+
+def test_groups_of_equal_points_and_more_clusters_than_points(monkeypatch):
+    monkeypatch.setattr(_kmeans, "_LARGEST", 1)
+    x = torch.tensor([[0.0], [0.0], [0.0], [5.0], [9.0]])
+    for number in (4, 5, 7):
+        own = torch.Generator().manual_seed(0)
+        centres, nearest = _kmeans.cluster(x, number, generator=own)
+        assert centres.shape == (number, 1)
+        torch.testing.assert_close(centres[nearest], x)
+
+
+@pytest.mark.parametrize("total", [3, 10, 25, 31])
+def test_numbers_in_proportion_add_up_within_their_limits(total):
+    error = torch.tensor([5.0, 0.0, 1.0, 100.0], dtype=torch.float64)
+    sizes = torch.tensor([10, 3, 0, 12])
+    found = _kmeans._in_proportion(error, sizes, total)
+    assert int(found.sum()) == min(total, 25)
+    assert bool((found <= sizes).all())
+    assert bool((found[sizes > 0] >= 1).all())
+    assert found[3] >= found[0] >= found[1]
