@@ -115,6 +115,16 @@ def plan(
 ) -> Plan:
     """Find the largest layer of a compressor within a byte budget.
 
+    >>> import memcom
+    >>> print(memcom.plan("memcom", 100_000, 64, nbytes="1 MB"))
+    memcom(100000, 64, num_buckets=2343): 999,808 bytes, 25.60x; 1,000,000 bytes asked, 192 bytes
+    left over
+    >>> memcom.plan("memcom", 100_000, 64, ratio=100)  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+        ...
+    memcom.budget.BudgetError: memcom cannot store 100000 x 64 in 256,000 bytes (ratio 100): it
+    needs 400,256 (ratio 63.96); every id stores its own weight, so ratio < 64
+
     Args:
         name: Registry name; see `memcom.available`.
         num_embeddings: Number of ids.
@@ -254,7 +264,41 @@ def build(
     nbytes: int | str | None = None,
     **options: Any,
 ) -> CompressedEmbedding:
-    """Plan and build: takes the arguments of `plan` and those that every compressor takes."""
+    """Build the largest layer of a method within a byte budget.
+
+    >>> import torch
+    >>> import memcom
+    >>> layer = memcom.build("qr", 100_000, 64, ratio=16)
+    >>> layer
+    QREmbedding(100000, 64, nbytes=1600000, compression_ratio=16.00)
+    >>> layer(torch.tensor([[0, 7], [99_999, 3]])).shape
+    torch.Size([2, 2, 64])
+
+    Args:
+        name: Method; `memcom.available` lists them.
+        num_embeddings: Number of ids.
+        embedding_dim: Width of the vectors that come out.
+        padding_idx: This id gives zeros and gets no gradient; may be negative.
+        ratio: Budget as a compression ratio: the bytes of the full fp32 table, divided by this.
+        nbytes: Budget in bytes, or as text such as ``"1.5 MB"`` or ``"64 KiB"``. With neither
+            budget the method's sizes have to be among the options.
+        **options: The method's own, as in ``operation="concat"``; ``sparse=True`` for gradients of
+            the rows that were read alone; ``device``, ``dtype``. And five that go with every
+            method: ``head=1000`` gives the 1000 most frequent ids a row each; ``bits=8`` trains as
+            usual and freezes to rows of 8 bits (2, 3, 4, 16); beside it ``weight_bits=16`` rounds
+            the weights per id, ``clip="greedy"`` searches for the ranges of rows, and
+            ``rounding=0.25`` trains rounded rows in the last quarter of the steps.
+
+    Returns:
+        The layer, drawn at random. Its bytes, once frozen, never exceed the budget.
+
+    Raises:
+        BudgetError: If the method cannot be that small; the message gives its smallest size and
+            the reason.
+        ValueError: If both budgets are given, one that is not positive, a budget and a size that
+            it decides, or an argument that is out of its range.
+        TypeError: If an option is unknown or of another type, or neither size nor budget is given.
+    """
     if padding_idx is not None:
         options["padding_idx"] = padding_idx
     common = {k: v for k, v in options.items() if k in COMMON}

@@ -157,6 +157,13 @@ def recommend(
 ) -> Recommendation:
     """Rank the methods that fit a budget by the loss to expect on ids like these.
 
+    >>> import memcom
+    >>> found = memcom.recommend(20_000, 64, ratio=16, top=3)
+    >>> len(found.suggestions)
+    3
+    >>> found.best.plan.nbytes <= 20_000 * 64 * 4 / 16
+    True
+
     Args:
         num_embeddings: Number of ids, in order of frequency.
         embedding_dim: Width of the vectors.

@@ -120,6 +120,15 @@ def audit(
 ) -> Audit:
     """Count the ids of a layer whose vectors are equal, or nearly so.
 
+    >>> import memcom
+    >>> print(memcom.audit(memcom.TruncatedEmbedding(100, 8, num_kept=20)))
+    TruncatedEmbedding: 21 different vectors of 100 ids
+      share a vector exactly                80 ids (80.00%), largest group 80
+      share a vector after fp16             80 ids (80.00%), largest group 80
+      share a vector after int8             80 ids (80.00%), largest group 80
+      within 0.001 of the mean length              80 ids (80.00%)
+      never: the 80 ids from 20 on share one row
+
     Args:
         emb: Any compressor.
         eps: Distances, as shares of the root mean square length of a vector; ``()`` for none.

@@ -61,6 +61,13 @@ def compress(
 ) -> Compressed:
     """Compress a trained table, layer or model.
 
+    >>> import torch
+    >>> import memcom
+    >>> table = torch.outer(torch.arange(1.0, 2001.0), torch.ones(16))
+    >>> print(memcom.compress(table, ratio=8, method="low-rank"))
+    table    method      ids    width    bytes before    bytes    ratio    error    weighted
+    table    low-rank  2,000       16         128,000    8,064    15.87    0.00%       0.00%
+
     In a model every `torch.nn.Embedding`, `torch.nn.EmbeddingBag` and full table of memcom with
     enough rows becomes a layer that takes the same ids, with the device, the type, the mode and the
     ``padding_idx`` of the old one. A padding row that is not zero, which `torch.nn.Embedding`

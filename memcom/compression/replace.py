@@ -24,6 +24,16 @@ def replace(
 ) -> Compressed:
     """Replace the embeddings of a model that is to be trained.
 
+    >>> import memcom
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Embedding(50_000, 64), nn.Linear(64, 1))
+    >>> done = memcom.replace(model, "memcom", ratio=16)
+    >>> print(done)
+    table    method       ids    width    bytes before    bytes    ratio
+    0        memcom    50,000       64      12,800,000  799,808    16.00
+    >>> done.model[0]
+    MEmComEmbedding(50000, 64, nbytes=799808, compression_ratio=16.00)
+
     `compress` fits layers to tables that are trained; here new layers are drawn, with the standard
     deviation of the table in whose place they stand. Device, type, mode, ``padding_idx`` and
     ``sparse`` are those of the old one. What is found, refused and left as it is, is the same.

@@ -39,6 +39,16 @@ PANSARE = Paper("Pansare et al.", 2022, "https://arxiv.org/abs/2203.10135")
 class MEmComEmbedding(TableEmbedding):
     """``table[i mod num_buckets] * multiplier[i]``, with ``+ bias[i]`` if asked for.
 
+    >>> import torch
+    >>> import memcom
+    >>> layer = memcom.MEmComEmbedding(1000, 16, num_buckets=50)
+    >>> layer
+    MEmComEmbedding(1000, 16, nbytes=7200, compression_ratio=8.89)
+    >>> layer(torch.tensor([3, 53])).shape
+    torch.Size([2, 16])
+    >>> layer.addresses(torch.tensor([3, 53]))
+    {'table': tensor([3, 3]), 'multiplier': tensor([ 3, 53])}
+
     Args:
         num_embeddings: Number of ids, n.
         embedding_dim: Width of the vectors, e.
