@@ -160,7 +160,7 @@ def or_read(locator: Any) -> Any:
     An image of a container may bring them along. Numba itself passes over such a folder.
     """
 
-    class OrRead(locator):  # type: ignore[misc]
+    class OrRead(locator):
         @classmethod
         def from_function(cls, function: Any, file: str) -> Any:
             found = super().from_function(function, file)
