@@ -73,14 +73,14 @@ def pending(module: str) -> str:
     global _background
     if module in _loaded:
         return ""
-    why = _broken()
-    if why:
-        return why
     mode = os.environ.get(MODE, "background")
     if mode not in ("background", "foreground"):
         raise ValueError(f"{MODE} must be 'background' or 'foreground', got {mode!r}")
-    if mode == "foreground" or _is_checked():
+    if mode == "foreground":
         return ""
+    why = _broken()
+    if why or _is_checked():
+        return why
     if _background is None:
         _background = Background(find_cache())
     return _background.pending(module)

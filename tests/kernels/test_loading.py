@@ -409,6 +409,7 @@ def test_fuse_waits_for_the_kernels(compiling):
 @needs_numba
 def test_lookups_are_plain_where_numba_does_not_import(monkeypatch, caplog):
     """As after NumPy was replaced by a version that numba does not know."""
+    monkeypatch.setenv(loading.MODE, "background")
     monkeypatch.setattr(backend, "_loaded", None)
     monkeypatch.setattr(loading, "_loaded", {})
     monkeypatch.setitem(sys.modules, "memcom.kernels.cpu.native", None)
