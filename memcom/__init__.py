@@ -34,7 +34,7 @@ from memcom.embeddings.layers import *  # noqa: F403
 __version__ = "0.1.0"
 
 _old_names.install()
-_LATER = {"advise": "memcom.advice", "recommend": "memcom.advice"}
+_LATER = {"advise": "memcom.advice", "open": "memcom.export", "recommend": "memcom.advice"}
 _ROOMS = {module.name for module in pkgutil.iter_modules(__path__)}  # noqa: F405
 
 

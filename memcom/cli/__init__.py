@@ -7,7 +7,7 @@ budget that cannot be met) are shown as one line with exit code 2 (set MEMCOM_TR
 more); anything else is a fault of ours and keeps its traceback.
 """
 
-from memcom.cli import course, library, sweep
+from memcom.cli import course, export, library, sweep
 from memcom.cli._group import main
 
-__all__ = ["course", "library", "main", "sweep"]
+__all__ = ["course", "export", "library", "main", "sweep"]
