@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memcom.embeddings import parse_spec as parse_spec
     from memcom.embeddings import register as register
     from memcom.embeddings.layers import *  # noqa: F403
+    from memcom.export import open as open
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _HOMES = {
         "budget": "BudgetError Plan build plan plan_tables",
         "collisions.audit": "Audit audit",
         "compression": "Compressed CompressedTable compress replace",
+        "export": "open",
         "embeddings": "Card CompressedEmbedding FitError available get parse_spec register",
     }.items()
     for name in names.split()
@@ -64,7 +66,7 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS or f"memcom.{name}" in _old_names.MOVED:
         return importlib.import_module(f"memcom.{name}")
     if name == "__all__":  # asked for by `from memcom import *`
-        return sorted({*_HOMES, *_layers()})
+        return sorted({*_HOMES, *_layers()} - {"open"})  # which would hide Python's
     if name.startswith("_") or (name not in _HOMES and name not in _layers()):
         raise AttributeError(f"module 'memcom' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, _LAYERS)), name)

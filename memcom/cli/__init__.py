@@ -8,7 +8,7 @@ each with one line of words; ``-v`` adds the traceback. Anything else is a fault
 its own.
 """
 
-from memcom.cli import course, library, sweep
+from memcom.cli import course, export, library, sweep
 from memcom.cli._group import main
 
-__all__ = ["course", "library", "main", "sweep"]
+__all__ = ["course", "export", "library", "main", "sweep"]

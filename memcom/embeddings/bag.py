@@ -145,7 +145,7 @@ class EmbeddingBag(nn.Module):
         self.embedding.require_integers()
         if offsets is not None:
             offsets = self._checked(offsets, ids)
-            if ids.ndim == 1 and len(offsets) == self.include_last_offset:  # torch may crash
+            if ids.ndim == 1 and offsets.shape[0] == self.include_last_offset:  # torch may crash
                 return self.embedding(ids)[:0]
         if ids.ndim == 2 and not ids.shape[1] and offsets is None and per_sample_weights is None:
             return self.embedding(ids).sum(1)  # bags of no ids, which torch refuses
@@ -156,7 +156,7 @@ class EmbeddingBag(nn.Module):
         positions = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
         padding_idx = self.embedding.padding_idx
         if padding_idx is not None:
-            nothing = len(vectors)  # the position of one more row, which torch leaves out
+            nothing = vectors.shape[0]  # the position of one more row, which torch leaves out
             positions = positions.masked_fill(ids == padding_idx, nothing)
             vectors = torch.cat([vectors, vectors.new_zeros(1, vectors.shape[1])])
             padding_idx = nothing
@@ -177,7 +177,7 @@ class EmbeddingBag(nn.Module):
         if offsets.ndim != 1:
             raise ValueError(f"offsets must have shape (bags,), got {list(offsets.shape)}")
         copied = offsets.to(torch.int64, copy=True)
-        if len(copied) < self.include_last_offset:
+        if copied.shape[0] < self.include_last_offset:  # export would fix len()
             raise ValueError("include_last_offset needs at least one offset, got none")
         traced = (
             torch.compiler.is_compiling()
@@ -185,7 +185,7 @@ class EmbeddingBag(nn.Module):
             or torch._C._len_torch_dispatch_stack()
             or torch._C._are_functorch_transforms_active()
         )
-        if traced or type(copied) is not Tensor or copied.is_meta or not len(copied):
+        if traced or type(copied) is not Tensor or copied.is_meta or not copied.shape[0]:
             return copied  # the values are not known
         first, last = int(copied[0]), int(copied[-1])
         if first != 0 or last > ids.numel() or bool((copied.diff() < 0).any()):

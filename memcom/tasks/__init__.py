@@ -8,6 +8,7 @@ from __future__ import annotations
 from memcom.tasks._fit import FitRecord, Learner, TrainingError
 from memcom.tasks._model import TaskModel, dense_layers
 from memcom.tasks.clicks import DCN, DLRM, ClickExamples, ClickModel, FieldBias
+from memcom.tasks.exported import Exported, export_file
 from memcom.tasks.histories import Histories
 from memcom.tasks.metrics import (
     accuracy,
@@ -27,6 +28,7 @@ from memcom.tasks.ranking.loss import (
 )
 from memcom.tasks.ranking.model import HistoryRanker, ItemBias, MostPopular, Ranker
 from memcom.tasks.ranking.training import PairwiseOptions, TrainingOptions, fit
+from memcom.tasks.saved import example_inputs, load_model, save_model
 from memcom.tasks.streaming import Stream, StreamOptions, StreamResult, run_stream
 from memcom.tasks.supervised import (
     Classifier,
@@ -44,6 +46,7 @@ __all__ = [
     "ClickExamples",
     "ClickModel",
     "Evaluation",
+    "Exported",
     "FieldBias",
     "FitRecord",
     "HeldOut",
@@ -72,9 +75,12 @@ __all__ = [
     "auc",
     "dense_layers",
     "evaluate",
+    "example_inputs",
+    "export_file",
     "fit",
     "fit_supervised",
     "get_task",
+    "load_model",
     "log_loss",
     "ndcg_and_recall_at_k",
     "ndcg_at_k",
@@ -84,6 +90,7 @@ __all__ = [
     "recall_at_k",
     "run_stream",
     "sampled_softmax_loss",
+    "save_model",
     "softmax_loss",
     "task_names",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +19,17 @@ from memcom.embeddings._batch_norm import BatchNorm
 
 class TaskModel(nn.Module):
     """A model around compressed tables, the part whose bytes a task compares."""
+
+    own_arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **arguments: Any) -> TaskModel:
+        """Keep the arguments that JSON can express, so that a file can rebuild the model."""
+        model = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind_partial(model, *args, **arguments).arguments
+        model.__dict__["own_arguments"] = {
+            name: value for name, value in list(given.items())[1:] if _in_words(value)
+        }
+        return model
 
     def tables(self) -> dict[str, CompressedEmbedding]:
         """Return the compressed tables by module name; tables inside a table are left out."""
@@ -45,6 +59,15 @@ class TaskModel(nn.Module):
     def output_nbytes(self) -> int:
         """Stored bytes of the rest of the model."""
         return stored_nbytes(self) - self.input_nbytes
+
+
+def _in_words(value: Any) -> bool:
+    """True for an option; tables are saved by themselves, and counts are in the state."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 @contextmanager

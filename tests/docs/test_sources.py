@@ -55,7 +55,7 @@ def test_options_exist():
 
     said = {
         name: CliRunner().invoke(main, [name, "--help"]).output
-        for name in ("sweep", "run", "advise")
+        for name in ("sweep", "run", "advise", "export")
     }
     for option in set(re.findall(r" (--[a-z][a-z-]+)", TEXT)) - {"--head"}:  # Ray's
         assert any(option in text for text in said.values()) or option == "--ratio", option

@@ -134,7 +134,7 @@ class HistoryRanker(Ranker):
     def encode(self, items: Tensor, offsets: Tensor) -> Tensor:
         """Return the mean of the composed history rows after the tail: ``(users, width)``."""
         rows = self.embedding(items)
-        positions = torch.arange(len(items), device=items.device)
+        positions = torch.arange(items.shape[0], device=items.device)  # len() is fixed by export
         pooled = F.embedding_bag(positions, rows, offsets, mode="mean", include_last_offset=True)
         return self.tail(pooled)
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 import memcom
-from memcom.export import load, save, to_onnx
+from memcom import kernels
+from memcom.export import load, save
+from memcom.export.saved import call_of
 from tests.embeddings.cases import SPECS, make, some_ids
 
 
@@ -18,24 +20,53 @@ from tests.embeddings.cases import SPECS, make, some_ids
 def test_a_saved_layer_comes_back_whole(spec, tmp_path):
     layer = make(spec, padding_idx=3)
     path = save(layer, tmp_path / "layer.safetensors")
-    wrapped = "head=" in spec or "bits=" in spec
-    back = load(path, into=make(spec, padding_idx=3) if wrapped else None)
-    assert type(back) is type(layer)
-    assert (back.nbytes, back.padding_idx) == (layer.nbytes, 3)
-    assert torch.equal(back(some_ids(20)), layer(some_ids(20)))
+    for back in (load(path), memcom.export.open(path)):
+        assert type(back) is type(layer)
+        assert (back.nbytes, back.padding_idx) == (layer.nbytes, 3)
+        assert torch.equal(back(some_ids(20)), layer(some_ids(20)))
     assert [p.name for p in tmp_path.iterdir()] == ["layer.safetensors"]
 
 
-@pytest.mark.parametrize("spec", ["int8", "dpq", "memcom(head=20,bits=8)"])
-def test_a_frozen_layer_needs_one_like_it(spec, tmp_path):
-    frozen = make(spec).freeze()
+FROZEN = [
+    *SPECS,
+    "memcom(bits=4)",
+    "memcom(head=20,bits=2,weight_bits=8)",
+    "low-rank(bits=8)",
+    "crt(bits=3)",
+    "pq(bits=8)",
+    "scalar-qr(bits=4)",
+]
+
+
+@pytest.mark.parametrize("spec", FROZEN)
+def test_a_frozen_layer_comes_back_whole(spec, tmp_path):
+    frozen = make(spec, padding_idx=3).freeze()
     path = save(frozen, tmp_path / "layer.safetensors")
+    for back in (load(path), memcom.export.open(path)):
+        assert type(back) is type(frozen)
+        assert (back.nbytes, back.padding_idx) == (frozen.nbytes, 3)
+        assert torch.equal(back(some_ids(20)), frozen(some_ids(20)))
+    with pytest.raises(ValueError, match=r"but into has"):
+        load(path, into=make("qr(operation=add)" if spec == "hash" else "hash"))
+
+
+def test_a_map_in_front_comes_back(tmp_path):
+    rows = torch.arange(90) % 40
+    layer = memcom.MappedEmbedding(make("memcom", n=40), rows).eval()
+    back = load(save(layer, tmp_path / "layer.safetensors"))
+    assert torch.equal(back.materialize(), layer.materialize())
+
+
+def test_a_class_of_a_users_own_needs_one_like_it(tmp_path):
+    class Mine(memcom.HashingTrickEmbedding):
+        pass
+
+    path = save(Mine(20, 4, num_buckets=5), tmp_path / "layer.safetensors")
     with pytest.raises(ValueError, match="give into="):
         load(path)
-    back = load(path, into=make(spec).freeze())
-    assert torch.equal(back(some_ids(20)), frozen(some_ids(20)))
-    with pytest.raises(ValueError, match=r"class = .*HashingTrickEmbedding"):
-        load(path, into=make("hash"))
+    with pytest.raises(ValueError, match="cannot rebuild"):
+        memcom.export.open(path)
+    assert isinstance(load(path, into=Mine(20, 4, num_buckets=5)), Mine)
 
 
 def test_half_precision_stays_half(tmp_path):
@@ -51,6 +82,11 @@ def test_tensors_alone_are_no_layer(tmp_path):
         load(tmp_path / "x.safetensors")
 
 
+def test_a_layer_saved_twice_gives_the_same_bytes(tmp_path):
+    first, again = (save(make("memcom(head=20,bits=8)"), tmp_path / name) for name in "ab")
+    assert first.read_bytes() == again.read_bytes()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = save(make("hash"), tmp_path / "layer.safetensors")
     before = path.read_bytes()
@@ -59,40 +95,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         Path(filename).write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("memcom.export.save_file", half)
+    monkeypatch.setattr("memcom.export.saved.save_file", half)
     with pytest.raises(OSError, match="disk full"):
         save(make("memcom"), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_a_model_around_a_compressor_runs_on_batches_of_any_size(tmp_path):
-    pytest.importorskip("onnxscript")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model = torch.nn.Sequential(
-        memcom.EmbeddingBag(make("memcom-bias"), "mean"), torch.nn.Linear(16, 3)
-    ).eval()
-    path = to_onnx(model, some_ids(4, 5), tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(path)
-    for batch in (1, 4, 9):
-        ids = some_ids(batch, 5)
-        (scores,) = session.run(None, {session.get_inputs()[0].name: ids.numpy()})
-        torch.testing.assert_close(torch.from_numpy(scores), model(ids).detach())
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_quotients_above_two_to_the_24_survive_the_export(tmp_path):
-    # The exporter sends a floor division with rounding_mode through float32.
-    pytest.importorskip("onnxscript")
-    onnxruntime = pytest.importorskip("onnxruntime")
-    layer = memcom.QREmbedding(2**26, 1, num_remainders=2**20, operation="add")
-    ids = torch.tensor([2**24 + 3, 2**26 - 1, 2**25 + 2**20 - 1, 5])
-    path = to_onnx(layer, ids, tmp_path / "layer.onnx")
-    (vectors,) = onnxruntime.InferenceSession(path).run(None, {"ids": ids.numpy()})
-    torch.testing.assert_close(torch.from_numpy(vectors), layer(ids).detach())
 
 
 def changed(value):
@@ -159,8 +166,7 @@ def test_arguments_inside_a_wrapped_or_frozen_layer_are_compared(tmp_path):
 def test_a_file_of_an_older_version_is_compared_by_its_call(tmp_path):
     layer = memcom.QREmbedding(100, 8, num_remainders=10, operation="mult")
     path = save(layer, tmp_path / "layer.safetensors")
-    with safe_open(path, framework="pt") as file:
-        header = {"memcom": file.metadata()["memcom"]}
+    header = {"memcom": json.dumps(call_of(layer))}
     save_file(dict(layer.state_dict()), path, metadata=header)
     assert torch.equal(load(path).materialize(), layer.materialize())
     other = memcom.QREmbedding(100, 8, num_remainders=10, operation="add")
@@ -215,7 +221,80 @@ def test_a_damaged_file_is_named(tmp_path):
     content = path.read_bytes()
     for broken in (b"", b"x", content[:40], content[:-3], b"\xff" * 8 + content[8:]):
         path.write_bytes(broken)
-        with pytest.raises(ValueError, match=r"layer\.safetensors is .*damaged"):
-            load(path)
-    with pytest.raises(FileNotFoundError, match=r"no file .*none"):
-        load(tmp_path / "none")
+        for read in (load, memcom.export.open):
+            with pytest.raises(ValueError, match=r"layer\.safetensors is .*damaged"):
+                read(path)
+    for read in (load, memcom.export.open):
+        with pytest.raises(FileNotFoundError, match=r"no file .*none"):
+            read(tmp_path / "none")
+
+
+SMAPS = Path("/proc/self/smaps")
+
+
+def mapped(path):
+    """Bytes of a file in this process's memory, by kind, summed over its mappings."""
+    found: dict[str, int] = {}
+    inside = False
+    for line in SMAPS.read_text().splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            inside = line.endswith(str(path))
+        elif inside and rest[1:] == ["kB"]:
+            found[first[:-1]] = found.get(first[:-1], 0) + 1024 * int(rest[0])
+    return found
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="the system does not tell what is mapped")
+def test_an_opened_file_is_read_where_rows_are_touched_and_shared(tmp_path):
+    rows, width, around = 80_000, 64, 2**21  # pages around the one touched, a huge one at most
+    path = save(memcom.FullEmbedding(rows, width), tmp_path / "layer.safetensors")
+    layer = memcom.export.open(path)
+    assert mapped(path)["Rss"] == 0
+    ids = torch.tensor([3, rows // 2, rows - 1])
+    with kernels.plain():
+        found = layer(ids)
+    assert torch.equal(found, load(path)(ids))
+    assert 0 < mapped(path)["Rss"] <= len(ids) * around
+    layer.table.sum()
+    whole = mapped(path)
+    assert whole["Rss"] >= layer.nbytes
+    memcom.export.open(path).table.sum()  # another mapping, as another process would have
+    assert mapped(path)["Pss"] <= whole["Pss"] * 1.05
+    assert mapped(path)["Private_Dirty"] == 0
+
+
+def test_what_is_written_to_an_opened_layer_stays_out_of_the_file(tmp_path):
+    path = save(make("memcom"), tmp_path / "layer.safetensors")
+    before = path.read_bytes()
+    layer = memcom.export.open(path)
+    assert not any(parameter.requires_grad for parameter in layer.parameters())
+    layer.table.zero_()
+    assert path.read_bytes() == before
+    assert memcom.export.open(path).table.any()
+
+
+def test_an_altered_file_is_refused(tmp_path):
+    path = save(make("memcom"), tmp_path / "layer.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="altered"):
+        load(path)
+    assert memcom.export.open(path).nbytes == make("memcom").nbytes  # reads no numbers
+    for old, new in (
+        (b"num_buckets", b"num_bucketz"),
+        (b"num_embeddings", b"num_embeddinge"),
+    ):
+        assert old in content
+        path.write_bytes(content.replace(old, new))
+        for read in (load, memcom.export.open):
+            with pytest.raises(ValueError, match="altered"):
+                read(path)
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path):
+    path = tmp_path / "layer.safetensors"
+    save_file({"table": torch.ones(2, 2)}, path, metadata={"memcom_file": '{"format": "3"}'})
+    for read in (load, memcom.export.open):
+        with pytest.raises(ValueError, match=r"later version .* format 3.* reads formats 1 to 2"):
+            read(path)
