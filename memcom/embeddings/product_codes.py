@@ -77,7 +77,8 @@ class CodedEmbedding(CompressedEmbedding):
     ``is_coded`` (1,) bool, True once it has; of rotated ones also ``rotation`` (e, e), which
     multiplies what the codebook gives. All have their shape from the start. Of ``table`` and
     ``codebook.values`` the one that is read asks for a gradient; the schedule gives the codewords
-    to its optimizer when they begin to learn.
+    to its optimizer when they begin to learn. What notes at the start which parameters learn, as
+    ``DistributedDataParallel`` does, has to be made anew then.
     """
 
     fusion: ClassVar[str]
