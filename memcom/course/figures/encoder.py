@@ -80,7 +80,9 @@ def error_and_retrieval(
         left.plot([point["error"], to], [point["kept"], height], color=FAINT, lw=1, zorder=1)
         side = "left" if to > point["error"] else "right"
         name = f"{point['label']} {point['ratio']:.0f}×"
-        left.text(to, height, name, ha=side, va="center", fontsize=9)
+        left.text(
+            to + (0.01 if side == "left" else -0.01), height, name, ha=side, va="center", fontsize=9
+        )
     right.axhspan(full_accuracy - interval, full_accuracy + interval, color=FAINT, alpha=0.35, lw=0)
     right.axhline(full_accuracy, color=INK, lw=1.2, ls=":")
     note(right, "full table", (0, full_accuracy), (4, 4), fontsize=9)
