@@ -87,6 +87,8 @@ def error_and_retrieval(
     right.axhline(full_accuracy, color=INK, lw=1.2, ls=":")
     note(right, "full table", (0, full_accuracy), (4, 4), fontsize=9)
     left.set(ylabel="of the 10 nearest, kept", ylim=(0, 1.04))
+    left.set_title("What changed")
+    right.set_title("What a user sees")
     right.set(ylabel="nearest is of the same subject", ylim=(0, 1.04))
     for ax in (left, right):
         ax.set_xlabel("squared error of the table")
@@ -126,6 +128,7 @@ def files_of_models(files: Mapping[str, tuple[int, int]]) -> Figure:
     ax.set(ylim=(len(files) - 0.5, -0.5), xlim=(0, 1.12 * first), xlabel="bytes of the file")
     plain_axis(ax.xaxis, lambda x, _: in_bytes(x))
     ax.grid(axis="y", visible=False)
+    ax.set_title("The file of the model")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
