@@ -26,6 +26,7 @@ EXTRAS = {
     "stats": "experiments",
     "fast": "compiled lookups",
     "export": "ONNX",
+    "pretrained": "a trained encoder",
 }
 """Extras a reader may want, and their use."""
 
