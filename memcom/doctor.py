@@ -27,6 +27,7 @@ EXTRAS = {
     "docs": "the pages of the documentation",
     "fast": "compiled lookups",
     "export": "ONNX",
+    "pretrained": "a trained encoder",
 }
 """Extras a reader may want, and their use."""
 

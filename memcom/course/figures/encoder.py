@@ -80,11 +80,15 @@ def error_and_retrieval(
         left.plot([point["error"], to], [point["kept"], height], color=FAINT, lw=1, zorder=1)
         side = "left" if to > point["error"] else "right"
         name = f"{point['label']} {point['ratio']:.0f}×"
-        left.text(to, height, name, ha=side, va="center", fontsize=9)
+        left.text(
+            to + (0.01 if side == "left" else -0.01), height, name, ha=side, va="center", fontsize=9
+        )
     right.axhspan(full_accuracy - interval, full_accuracy + interval, color=FAINT, alpha=0.35, lw=0)
     right.axhline(full_accuracy, color=INK, lw=1.2, ls=":")
     note(right, "full table", (0, full_accuracy), (4, 4), fontsize=9)
     left.set(ylabel="of the 10 nearest, kept", ylim=(0, 1.04))
+    left.set_title("What changed")
+    right.set_title("What a user sees")
     right.set(ylabel="nearest is of the same subject", ylim=(0, 1.04))
     for ax in (left, right):
         ax.set_xlabel("squared error of the table")
@@ -124,6 +128,7 @@ def files_of_models(files: Mapping[str, tuple[int, int]]) -> Figure:
     ax.set(ylim=(len(files) - 0.5, -0.5), xlim=(0, 1.12 * first), xlabel="bytes of the file")
     plain_axis(ax.xaxis, lambda x, _: in_bytes(x))
     ax.grid(axis="y", visible=False)
+    ax.set_title("The file of the model")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
