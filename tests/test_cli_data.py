@@ -104,11 +104,19 @@ def test_rows_rated_lower_are_left_out(tmp_path, least, code):
     assert ("no row is left (of 50)" in result.output) == bool(code)
 
 
+def test_clicks_of_ones_own_are_swept(tmp_path):
+    lines = [f"{row % 7},{row % 11},{row % 3},{row},{row % 2}" for row in range(200)]
+    (tmp_path / "own.csv").write_text("\n".join(["user,item,page,price,click", *lines]))
+    columns = ("--label-col", "click", "--field-cols", "page", "--dense-cols", "price")
+    result = sweep(tmp_path / "own.csv", "--task", "clicks", *columns, "--ratios", "1.1")
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("least", [0.0, 2.5])
 def test_a_least_rating_of_nought_is_passed_on(least):
-    columns = {"user_col": "u", "item_col": "i", "min_rating": least, "split": None}
+    columns = {"user_col": "u", "field_cols": ["page"], "min_rating": least, "split": None}
     found = spec_of(None, data="own.csv", columns=columns).data[0].options
-    assert found == {"user_col": "u", "item_col": "i", "min_rating": least}
+    assert found == {"user_col": "u", "field_cols": ["page"], "min_rating": least}
 
 
 def test_no_message_of_the_library_names_an_option_that_no_command_has():

@@ -298,7 +298,7 @@ def spec_of(
     path: Path | str | None,
     *,
     data: str | None = None,
-    columns: Mapping[str, str | None] | None = None,
+    columns: Mapping[str, Any] | None = None,
     set_options: Iterable[str] = (),
     **changes: Any,
 ) -> Spec:
@@ -307,7 +307,7 @@ def spec_of(
     Args:
         path: The file, or None.
         data: A data set's name, or a file of pairs.
-        columns: ``user_col`` and so on, for a file, and ``split``.
+        columns: ``user_col`` and other options of `memcom.data.load`, for a file, and ``split``.
         set_options: Options of the task as ``"epochs=20"``; of several values in brackets, as in
             ``"embedding_dim=[64,128]"``, all are tried. One that the file tunes is not tuned then.
         **changes: Fields of `Spec`; None leaves the value of the file, or the default.
