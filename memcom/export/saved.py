@@ -288,7 +288,8 @@ def _made(call: Any) -> CompressedEmbedding:
             arguments["rows"] = torch.empty(
                 call["num_embeddings"], dtype=torch.int64, device="meta"
             )
-        layer = cls(**{inside: inner}, **arguments)
+        build_around: Any = cls
+        layer: CompressedEmbedding = build_around(**{inside: inner}, **arguments)
     else:
         build = _BUILT.get(name) or REGISTRY[name]
         arguments["device"] = "meta"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from memcom import export, tasks
+from memcom import export, kernels, tasks
 from memcom.cli import main
 from tests.embeddings.cases import make, some_ids
 
@@ -104,7 +104,7 @@ def test_an_exported_ranker_has_the_same_best_ten(kind, tmp_path):
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
     items = some_ids(int(offsets[-1]), n=N)
     session = session_of(file)
-    with torch.no_grad():
+    with torch.no_grad(), kernels.plain():
         wanted = model(items, offsets)
     found = run(session, items, offsets)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
