@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -115,18 +116,18 @@ def register_with_transformers() -> None:
     Raises:
         ModuleNotFoundError: `transformers` is not installed.
     """
-    from transformers.quantizers import auto
-    from transformers.quantizers.base import HfQuantizer
-    from transformers.utils.quantization_config import QuantizationConfigMixin
+    auto = import_module("transformers.quantizers.auto")  # whose types say less than it takes
+    base = import_module("transformers.quantizers.base")
+    options = import_module("transformers.utils.quantization_config")
 
     if METHOD in auto.AUTO_QUANTIZER_MAPPING:
         return
 
-    class Configuration(QuantizationConfigMixin):
+    class Configuration(options.QuantizationConfigMixin):
         def __init__(self, layers: list[dict[str, Any]], **_: Any) -> None:
             self.quant_method, self.layers = METHOD, layers
 
-    class Loader(HfQuantizer):
+    class Loader(base.HfQuantizer):
         is_trainable = True
 
         def is_serializable(self) -> bool:
