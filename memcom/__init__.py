@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from memcom import _old_names
 
 if TYPE_CHECKING:
-    from memcom.advice import advise as advise
-    from memcom.advice import recommend as recommend
+    from memcom.advice.advise import advise as advise
+    from memcom.advice.recommend import recommend as recommend
     from memcom.budget import BudgetError as BudgetError
     from memcom.budget import Plan as Plan
     from memcom.budget import build as build
@@ -46,7 +46,8 @@ _LAYERS = "memcom.embeddings.layers"
 _HOMES = {
     name: f"memcom.{room}"
     for room, names in {
-        "advice": "advise recommend",
+        "advice.advise": "advise",
+        "advice.recommend": "recommend",
         "budget": "BudgetError Plan build plan plan_tables",
         "collisions.audit": "Audit audit",
         "compression": "Compressed CompressedTable compress replace",

@@ -116,9 +116,9 @@ def register_with_transformers() -> None:
     Raises:
         ModuleNotFoundError: `transformers` is not installed.
     """
-    auto = import_module("transformers.quantizers.auto")  # whose types say less than it takes
-    base = import_module("transformers.quantizers.base")
-    options = import_module("transformers.utils.quantization_config")
+    auto: Any = import_module("transformers.quantizers.auto")  # its types say less than it takes
+    base: Any = import_module("transformers.quantizers.base")
+    options: Any = import_module("transformers.utils.quantization_config")
 
     if METHOD in auto.AUTO_QUANTIZER_MAPPING:
         return
