@@ -142,6 +142,16 @@ def after_training(results: Results) -> str:
     return table(rows, right=["full", *(label for *_, label in FORMS)])
 
 
+def recipes(results: Results) -> str:
+    """Return the losses of recipes trained in the model, with their intervals."""
+    found = results.finished("recipes")
+    rows = []
+    for method in dict.fromkeys(found.loc[found["ratio"].notna(), "method"]):
+        losses = {f"{r:g}×": results.loss("recipes", method, r) for r in results.ratios("recipes")}
+        rows.append({"recipe": f"`{method}`"} | {at: _percent(x) for at, x in losses.items()})
+    return table(rows, right=[each for each in rows[0] if each != "recipe"])
+
+
 def tuned(results: Results) -> str:
     """Return every data set with a tuned sweep: losses by one setting for all, and tuned by row."""
     rows = []
