@@ -157,7 +157,7 @@ class _Guard:
 
 
 def _missing_operator(module: nn.Module, error: BaseException | None) -> str:
-    """What ONNX cannot say, and what to do instead."""
+    """A fault that names the operator ONNX lacks and what to use instead."""
     text, cause = "", error
     while cause is not None:
         text, cause = f"{text} {cause}", cause.__cause__
