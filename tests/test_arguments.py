@@ -258,7 +258,7 @@ def test_a_method_without_a_size_names_the_budget(name):
         ({"ratio": 4, "num_buckets": 0}, "num_buckets or ratio"),
         ({"nbytes": 400, "num_buckets": 5}, "num_buckets or nbytes"),
         ({"ratio": 2, "sparse": "yes"}, "sparse .*'yes'"),
-        ({"ratio": 2, "widht": 3}, "no option 'widht'"),
+        ({"ratio": 2, "widht": 3}, "hash does not take widht; it takes"),
     ],
 )
 def test_known_faults_are_refused_by_name(arguments, named):

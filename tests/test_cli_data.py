@@ -91,7 +91,7 @@ def test_separator_and_encoding_can_be_given(tmp_path, name, content, more):
 
 def test_every_option_of_the_loader_has_one_on_the_command_line():
     loader = set(inspect.signature(load_file).parameters) - {"path", "seed"}
-    for name in ("sweep", "compare", "advise"):
+    for name in ("sweep", "advise"):
         options = options_of(main.commands[name])
         assert {f"--{option.replace('_', '-')}" for option in loader} <= options, name
 

@@ -85,9 +85,9 @@ def test_a_remedy_is_of_the_installation() -> None:
 
 
 def test_a_base_install_passes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for modules in EXTRAS.values():
-        for module in modules.split():
-            monkeypatch.setitem(sys.modules, module, None)
+    extra = {module for modules in EXTRAS.values() for module in modules.split()}
+    for module in [*extra, *(name for name in sys.modules if name.partition(".")[0] in extra)]:
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delenv("MEMCOM_DATA", raising=False)
     monkeypatch.setattr("memcom.data.registry._CHECKOUT", tmp_path)
     here, away = doctor.check_data(None)

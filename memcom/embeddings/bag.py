@@ -145,7 +145,7 @@ class EmbeddingBag(nn.Module):
         self.embedding.require_integers()
         if offsets is not None:
             offsets = self._checked(offsets, ids)
-            if ids.ndim == 1 and offsets.shape[0] == self.include_last_offset:  # torch may crash
+            if ids.ndim == 1 and offsets.shape[0] == int(self.include_last_offset):  # torch crashes
                 return self.embedding(ids)[:0]
         if ids.ndim == 2 and not ids.shape[1] and offsets is None and per_sample_weights is None:
             return self.embedding(ids).sum(1)  # bags of no ids, which torch refuses
@@ -177,7 +177,7 @@ class EmbeddingBag(nn.Module):
         if offsets.ndim != 1:
             raise ValueError(f"offsets must have shape (bags,), got {list(offsets.shape)}")
         copied = offsets.to(torch.int64, copy=True)
-        if copied.shape[0] < self.include_last_offset:  # export would fix len()
+        if self.include_last_offset and not copied.shape[0]:
             raise ValueError("include_last_offset needs at least one offset, got none")
         traced = (
             torch.compiler.is_compiling()

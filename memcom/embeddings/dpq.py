@@ -30,7 +30,7 @@ D log2(K) bits per id beside the codewords; budgets are held against that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import accumulate
 from typing import Any
 
@@ -461,7 +461,9 @@ class CodebookEmbedding(CompressedEmbedding):
     def compose(self, ids: Tensor) -> Tensor:
         """Read one codeword per group; put them side by side, or add them up."""
         rows = gather_rows(self.values, self._rows(ids), sparse=self.sparse)
-        return rows.flatten(-2) if self.fusion == "concat" else rows.sum(-2)
+        if self.fusion == "concat":
+            return rows.flatten(-2)
+        return reduce(torch.add, rows.unbind(-2))  # onnxruntime's sum of no ids has a wrong shape
 
     def reading(self) -> Reading:
         """Say the same as a range of ids for each tier, their codewords fused."""

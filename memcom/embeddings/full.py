@@ -28,6 +28,20 @@ from memcom.kernels import Read, Reading, Recipe
 __all__ = ["FullEmbedding", "SmallDimEmbedding", "TruncatedEmbedding"]
 
 
+class _OwnWeight:
+    """The parameter ``weight``, or what the contract composes once the rows are packed.
+
+    It has no setter, so that what a wrapper puts in the place of the parameter, as FSDP does, is
+    what the layer reads.
+    """
+
+    def __get__(self, layer: FullEmbedding | None, owner: type) -> Any:
+        if layer is None:
+            return self
+        own = layer._parameters.get("weight")
+        return super(FullEmbedding, layer).weight if own is None else own
+
+
 @register("full")
 class FullEmbedding(TableEmbedding):
     """`torch.nn.Embedding` under the contract of the compressors: T[i].
@@ -50,11 +64,14 @@ class FullEmbedding(TableEmbedding):
         self._parameters["weight"] = self.new_table(num_embeddings, embedding_dim)
         self.reset_parameters()
 
-    @property  # type: ignore[misc]  # torch assigns a parameter without asking a property
-    def weight(self) -> Tensor:
-        """The parameter, ``(num_embeddings, embedding_dim)``; composed once rows are packed."""
-        own = self._parameters.get("weight")
-        return super().weight if own is None else own
+    weight: Any = _OwnWeight()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter of any name, ``weight`` too, as FSDP does after it took it away."""
+        if name == "weight":
+            self._parameters[name] = param
+        else:
+            super().register_parameter(name, param)
 
     @property
     def table(self) -> Tensor:

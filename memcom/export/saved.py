@@ -33,6 +33,7 @@ from memcom.embeddings import (
     QuantizeLater,
 )
 from memcom.embeddings._arguments import check_placement
+from memcom.embeddings.product_codes import RotatedEmbedding
 from memcom.embeddings.quantized_table import QuantizedBlocks, QuantizedTable
 
 FORMAT = 2
@@ -45,6 +46,7 @@ _BUILT = {cls.__name__: cls for cls in (QuantizedEmbedding, CodebookEmbedding)}
 _AROUND: dict[str, tuple[type[CompressedEmbedding], str, tuple[str, ...]]] = {
     "HeadEmbedding": (HeadEmbedding, "tail", ("head", "padding_idx")),
     "MappedEmbedding": (MappedEmbedding, "inner", ("padding_idx",)),
+    "RotatedEmbedding": (RotatedEmbedding, "embedding", ()),
     "QuantizeLater": (QuantizeLater, "embedding", ("bits", "weight_bits", "clip", "rounding")),
 }
 _DTYPES = {str(d): d for d in (torch.float32, torch.float64, torch.bfloat16, torch.float16)}
@@ -288,6 +290,8 @@ def _made(call: Any) -> CompressedEmbedding:
             arguments["rows"] = torch.empty(
                 call["num_embeddings"], dtype=torch.int64, device="meta"
             )
+        if cls is RotatedEmbedding:
+            arguments["rotation"] = torch.empty(2 * (call["embedding_dim"],), device="meta")
         build_around: Any = cls
         layer: CompressedEmbedding = build_around(**{inside: inner}, **arguments)
     else:

@@ -41,7 +41,7 @@ def test_the_python_blocks_run_in_order(page):
 def test_commands_exist():
     from memcom.cli import main
 
-    commands = set(re.findall(r"(?:^|`)memcom ([a-z]+)", TEXT, re.MULTILINE))
+    commands = set(re.findall(r"(?:^|`)memcom ([a-z-]+)", TEXT, re.MULTILINE))
     assert {"plan", "sweep", "run", "doctor"} <= commands <= set(main.commands)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE)):
