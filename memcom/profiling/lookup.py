@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -103,7 +105,7 @@ def time_lookup(
     if held != n:
         raise ValueError(f"layer and baseline hold {n} and {held} ids")
     warm_up()
-    device, rng = next(emb.parameters()).device, np.random.default_rng(seed)
+    device, rng = next(chain(emb.parameters(), emb.buffers())).device, np.random.default_rng(seed)
     popularity = "uniform" if counts is None else counts
     before = torch.get_num_threads()
     try:

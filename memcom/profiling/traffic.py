@@ -89,7 +89,7 @@ def lookup_traffic(
         ids=8 * ids.numel(),
         rows=sum(rows.numel() * row_bytes(name) for name, rows in asked.items()),
         lines=LINE * (lines(torch.cat([held, ids])) - lines(held)),
-        output=ids.numel() * layer.embedding_dim * next(emb.parameters()).element_size(),
+        output=ids.numel() * layer.embedding_dim * emb(ids[:0]).element_size(),
         tables=sum(state[name].numel() * state[name].element_size() for name in asked),
     )
 

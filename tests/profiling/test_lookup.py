@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from memcom import profiling
+from memcom import build, profiling
 
 
 class Clocked(nn.Embedding):
@@ -109,3 +109,10 @@ def test_time_lookup_refuses_weak_claims():
         profiling.time_lookup(a, a, batch_size=0)
     with pytest.raises(ValueError, match=r"shape \(10,\)"):
         profiling.time_lookup(a, a, counts=np.ones(3))
+
+
+def test_a_packed_layer_is_timed_too():
+    """It has buffers, and no parameter."""
+    packed = build("full", 100, 8, bits=4).freeze()
+    found = profiling.time_lookup(packed, nn.Embedding(100, 8), 16, repeats=20)
+    assert found.ratio > 0
