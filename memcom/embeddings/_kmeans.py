@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from memcom.embeddings._allocation import allocate
+
 _CELLS = 2**20
 """Distances computed at a time."""
 _ROUNDS = 16
@@ -70,24 +72,11 @@ def _cluster_in_groups(
 
 
 def _in_proportion(error: Tensor, sizes: Tensor, total: int) -> Tensor:
-    """Numbers in proportion to ``error``, from 1 to ``sizes``: int64, ``total`` or all sizes."""
-    total = min(total, int(sizes.sum()))
-
-    def numbers(scale: float) -> Tensor:
-        return (scale * error).clamp(min=1).minimum(sizes.double())
-
-    positive = error[error > 0]
-    low, high = 0.0, float(sizes.sum()) / float(positive.min()) if len(positive) else 1.0
-    for _ in range(96):
-        middle = (low + high) / 2
-        low, high = (low, middle) if numbers(middle).floor().sum() > total else (middle, high)
-    exact = numbers(low)
-    found = exact.floor().long()
-    while (left := total - int(found.sum())) > 0:
-        missed = (exact - found).masked_fill(found == sizes, -torch.inf)
-        found[missed.argsort(descending=True, stable=True)[:left]] += 1
-        found = found.minimum(sizes)
-    return found
+    """Clusters of each group: one, and more in proportion to ``error``, up to ``sizes``."""
+    one = sizes.clamp(max=1)
+    least = max(1e-9 * float(error.max()), 1e-300)  # every share is positive
+    left = min(total, int(sizes.sum())) - int(one.sum())
+    return one + allocate(error.clamp(min=least), sizes - one, left)
 
 
 def kmeans(
